@@ -1,0 +1,18 @@
+"""`python -m etude` and the `etude` command."""
+
+import gc
+import sys
+
+
+def main() -> int:
+    """Run the command line and give its exit code."""
+    from etude.runtime.cli.main import main as run
+
+    gc.set_threshold(100_000, 20, 100)  # trees and graphs have few cycles: looking for them takes a tenth of a check
+    result = run()
+    gc.freeze()  # the process ends: what is left needs no last search for cycles, which takes a tenth of a check, too
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())
