@@ -1,0 +1,1 @@
+"""Mistakes that people make, one function each: what was meant, and how to write it."""

@@ -1,0 +1,61 @@
+"""Brackets that are not closed, closed twice, or closed by another kind."""
+
+from __future__ import annotations
+
+from etude.grammar.faults import SyntaxFault
+from etude.grammar.situation import CLOSERS, OPENERS, Situation, span_of
+
+
+def unclosed(s: Situation, opener: int, index: int) -> SyntaxFault:
+    """Say that the bracket at `opener` should be closed before the token at `index`."""
+    bracket = s.tokens[opener]
+    closer = OPENERS[bracket]
+    place = "the end of the file" if s.tokens[index].type == "$END" else f"`{s.tokens[index]}`"
+    return SyntaxFault(
+        "E113",
+        f"`{bracket}` is not closed: expected `{closer}` before {place}",
+        span_of(s.tokens[index]),
+        f"expected `{closer}` before this" if s.tokens[index].type != "$END" else f"expected `{closer}`",
+        related=((span_of(bracket), "opened here"),),
+    )
+
+
+def mismatched(s: Situation) -> SyntaxFault | None:
+    """`(a]`, and a closing bracket too many."""
+    if s.token not in CLOSERS:
+        return None
+    if not s.open_brackets:
+        help = "remove it, or look for the bracket it should close"
+        return SyntaxFault("E113", f"`{s.token}` closes nothing", s.span, "nothing is open here", help)
+    opener = s.open_brackets[-1]
+    if OPENERS[s.tokens[opener]] == s.token:
+        return None
+    dedent = first_dedent(s)
+    return unclosed(s, *dedent) if dedent else unclosed(s, opener, s.index)
+
+
+def never_closed(s: Situation) -> SyntaxFault | None:
+    """The text ends while brackets are open."""
+    if not s.is_at_end or not s.open_brackets:
+        return None
+    dedent = first_dedent(s)
+    return unclosed(s, *dedent) if dedent else unclosed(s, s.open_brackets[-1], s.index)
+
+
+def first_dedent(s: Situation) -> tuple[int, int] | None:
+    """The innermost open bracket whose lines come to an end, and the token that begins the line after them.
+
+    That is the first line which is indented no deeper than the one with the bracket, and does not begin by closing it.
+    """
+    for opener in reversed(s.open_brackets):
+        indent = s.indent(opener)
+        for i in range(opener + 1, s.index + 1):
+            is_first = s.starts_line(i) and s.tokens[i].type != "$END"
+            if is_first and s.indent(i) <= indent and s.tokens[i].line != s.tokens[opener].line:
+                if s.tokens[i] in CLOSERS:
+                    if s.open_at(i)[-1:] == (opener,) and CLOSERS[s.tokens[i]] != s.tokens[opener]:
+                        return opener, i
+                    continue
+                if s.tokens[i].type not in ("INFIX", "AND", "OR", "LPAR", "LSQB", "LBRACE"):
+                    return opener, i
+    return None

@@ -1,0 +1,49 @@
+"""The separators of entries, arguments and fields."""
+
+from __future__ import annotations
+
+from etude.grammar.faults import SyntaxFault
+from etude.grammar.situation import Situation
+
+
+def comma_between_entries(s: Situation) -> SyntaxFault | None:
+    """`train(on = d) { loss = f, batch = 3 }`, `{a = 1, b = 2}`."""
+    if s.token not in (",", ";") or not s.open_brackets or s.tokens[s.open_brackets[-1]] != "{":
+        return None
+    if s.is_after_expression and "RETURN" in s.accepts and "AS" not in s.accepts:
+        help = "a record is written `{a: 1, b: 2}`; bindings of a body need no separator"
+        return SyntaxFault("E101", "bindings are not separated by commas", s.span, "no comma here", help)
+    if s.is_after_expression and "RBRACE" in s.accepts and "NAME" in s.accepts:
+        help = "remove it: entries of a block need no separator"
+        return SyntaxFault("E101", "entries of a block are not separated by commas", s.span, "no comma here", help)
+    return None
+
+
+def equals_or_colon(s: Situation) -> SyntaxFault | None:
+    """`f(a: 1)`, `{"a": 1}`, a block with `a: 1`, `if a = b`, `x: int = 1`."""
+    if s.token == ":" and s.is_after_first_name:
+        if s.open_brackets:
+            message, help = "an entry is written with `=`", f"write `{s.before} = ...`; the colon is for records"
+        else:
+            message = "a binding has no type"
+            help = f"write `{s.before} = ...`, or `param {s.before}: ...` for what is set from outside"
+        return SyntaxFault("E101", message, s.span, "expected `=`", help)
+    if s.token == ":" and "EQUAL" in s.accepts:
+        return SyntaxFault(
+            "E101", "an argument is written with `=`", s.span, "expected `=`", f"write `{s.before} = ...`"
+        )
+    if s.token == "=" and "COLON" in s.accepts and "EQUAL" not in s.accepts and not _is_index(s):
+        return SyntaxFault(
+            "E101", "a field of a record is written with `:`", s.span, "expected `:`", f"write `{s.before}: ...`"
+        )
+    if s.token == "=" and s.is_after_expression:
+        return SyntaxFault("E101", "`=` binds a name", s.span, "not a comparison", "write `==` to compare")
+    if s.token.type == "STRING" and s.at(1) == ":" and "NAME" in s.accepts:
+        name = s.token[1:-1]
+        help = f"write `{name}: ...`" if name.isidentifier() else "a field has a name, written without quotes"
+        return SyntaxFault("E101", "fields are written without quotes", s.span, "expected a name", help)
+    return None
+
+
+def _is_index(s: Situation) -> bool:
+    return bool(s.open_brackets) and str(s.tokens[s.open_brackets[-1]]) == "["

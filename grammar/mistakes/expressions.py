@@ -1,0 +1,63 @@
+"""Mistakes inside expressions: operands, conditions, commas."""
+
+from __future__ import annotations
+
+from etude.grammar.faults import SyntaxFault
+from etude.grammar.nodes import Span
+from etude.grammar.situation import Situation, span_of
+
+
+def conditional(s: Situation) -> SyntaxFault | None:
+    """`if c: a`, `if c { a }`, a missing `else`, and `c ? a : b`."""
+    help = "write `if c then a else b`"
+    if s.token == "?" and s.is_after_expression:
+        return SyntaxFault("E114", "`?` is not an operator", s.span, "not an operator", help)
+    if s.is_after_expression and "THEN" in s.accepts and s.token != "=":
+        return SyntaxFault("E101", "a condition is followed by `then`", s.span, "expected `then`", help)
+    if s.is_after_expression and "ELSE" in s.accepts:
+        message = "an `if` is an expression and needs its `else`"
+        return SyntaxFault("E101", message, s.span, "expected `else`", help)
+    if s.wants_expression and s.token == "if" and "IF" not in s.accepts:
+        help = "put it in parentheses: `(if c then a else b)`"
+        return SyntaxFault("E101", "an `if` cannot be an operand", s.span, "needs parentheses", help)
+    return None
+
+
+def operator(s: Situation) -> SyntaxFault | None:
+    """An operator without its left operand, an operator of another language, `.5`, `*args`."""
+    token, following = s.token, s.at(1)
+    if s.wants_expression and token == "." and following.type in ("NUMBER", "QUANTITY"):
+        span = Span(s.span.start, span_of(following).end)
+        return SyntaxFault("E103", "a number begins with a digit", span, "not a number", f"write `0.{following}`")
+    if "ELLIPSIS" in s.accepts and token in ("*", "**") and s.before in ("(", ",", "{"):
+        help = f"write `...{following}`" if following.type == "NAME" else "arguments need no mark"
+        return SyntaxFault("E114", f"`{token}` spreads nothing", s.span, "not an operator here", help)
+    if (
+        s.wants_expression
+        and token == "="
+        and s.before.end_pos == token.start_pos
+        and s.before.type in ("INFIX", "EQUAL")
+    ):
+        span = Span(span_of(s.before).start, s.span.end)
+        help = {"==": "write `==`", "=": "write `==` to compare, `=` to bind"}.get(
+            s.before, "nothing is changed in place"
+        )
+        return SyntaxFault("E114", f"`{s.before}=` is not an operator", span, "not an operator", help)
+    if s.wants_expression and f"{s.before}{token}" == "<>":
+        span = Span(span_of(s.before).start, s.span.end)
+        return SyntaxFault("E114", "`<>` is not an operator", span, "not an operator", "write `!=`")
+    if s.wants_expression and token.type in ("INFIX", "AND", "OR"):
+        what = "an operand is missing before" if s.before.type != "INFIX" else "an operand is missing between"
+        what += f" `{token}`" if s.before.type != "INFIX" else f" `{s.before}` and `{token}`"
+        return SyntaxFault("E101", what, s.span, "expected an expression")
+    return None
+
+
+def missing_comma(s: Situation) -> SyntaxFault | None:
+    """Two expressions side by side in a list, a call or a record."""
+    starts = ("NAME", "NUMBER", "QUANTITY", "STRING", "TRUE", "FALSE", "LBRACE", "ELLIPSIS", "LOOP", "IF")
+    if not (s.is_after_expression and "COMMA" in s.accepts and s.token.type in starts):
+        return None
+    opener = s.tokens[s.open_brackets[-1]] if s.open_brackets else None
+    related = ((span_of(opener), "in what is opened here"),) if opener else ()
+    return SyntaxFault("E101", f"a comma is missing before `{s.token}`", s.span, "expected `,`", None, related)

@@ -1,0 +1,126 @@
+"""Words and signs of other languages."""
+
+from __future__ import annotations
+
+from lark import Token
+
+from etude.grammar.faults import SyntaxFault
+from etude.grammar.nodes import Span
+from etude.grammar.situation import Situation, span_of
+
+_FUNCTION = "a function is written `fn name(x) = ...` or `fn name(x) { ... return ... }`"
+_BINDING = "a value is named by `name = ...` alone"
+_MODULE = 'a library module is opened by `use std.ssl`, a file by `use "file.etude" as name`'
+_NOTHING_FAILS = "a recipe has no exceptions; what must hold is stated with `expect`"
+_WORDS = {
+    **dict.fromkeys(("def", "function", "func", "fun", "proc"), _FUNCTION),
+    **dict.fromkeys(("import", "from", "include", "require"), _MODULE),
+    **dict.fromkeys(("let", "var", "const", "val"), _BINDING),
+    **dict.fromkeys(("try", "raise", "throw"), _NOTHING_FAILS),
+    "class": "a network is a `model`, and plain data is a record, `{a: 1, b: 2}`",
+    "struct": "plain data is a record, `{a: 1, b: 2}`",
+    "lambda": "a function without a name is written `x => ...` or `(x, y) => ...`",
+    "elif": "write `else if ... then ... else ...`",
+    "elsif": "write `else if ... then ... else ...`",
+    "assert": 'a claim is written `expect ... because "..."`',
+    "async": "independent stages run at the same time by themselves",
+    "with": "there is nothing to open or to close",
+    "del": "nothing is changed in place; what is not used costs nothing",
+    "global": "nothing is changed in place; names of the file are seen everywhere",
+    "print": "what should be seen is named in `report { name = ... }`",
+    "echo": "what should be seen is named in `report { name = ... }`",
+    "mut": _BINDING,
+    "pass": "a body ends with `return`",
+    "yield": "a list is written `[... for x in xs]`",
+    "await": "independent stages run at the same time by themselves",
+    "switch": "write `if ... then ... else ...`",
+    "match": "write `if ... then ... else ...`",
+    "is": "write `==`",
+}
+
+
+def foreign_word(s: Situation) -> SyntaxFault | None:
+    """`def f`, `import x`, `lambda x: ...`, `elif`."""
+    token, before = s.token, s.before
+    first = s.at(-2)
+    if s.is_after_first_name and first.type == "NAME" and first in _WORDS and first.line == before.line:
+        return _foreign(first)
+    for word in (before, token):
+        is_refused = word is token
+        if word.type == "NAME" and word in _WORDS and (is_refused or _stands_alone(s)):
+            return _foreign(word)
+    return None
+
+
+def _foreign(word: Token) -> SyntaxFault:
+    message = f"`{word}` is not a word of this language"
+    return SyntaxFault("E114", message, span_of(word), "another language's", _WORDS[word])
+
+
+def _stands_alone(s: Situation) -> bool:
+    """Whether the word before the refused token is directly followed by another word, as keywords are."""
+    if s.before == "print":
+        return s.is_after_first_name
+    return s.token.type in ("NAME", "STRING", "COLON", "LBRACE", "IF", "NOT", "TRUE", "FALSE", "FOR")
+
+
+def change_in_place(s: Situation) -> SyntaxFault | None:
+    """`x += 1`, `x++`, `a.b = 3`, `a[0] = 3`, `x := 1`."""
+    if not s.is_after_first_name:
+        return None
+    name, token, following = s.before, s.token, s.at(1)
+    if token == "==":
+        return SyntaxFault("E114", "`==` does not bind a name", s.span, "expected `=`", f"write `{name} = ...`")
+    is_glued = token.end_pos == following.start_pos
+    sign = f"{token}{following}"
+    if is_glued and sign in (":=", "<-"):
+        help = f"write `{name} = ...`"
+        return SyntaxFault("E114", f"`{sign}` does not bind a name", _both(s), "expected `=`", help)
+    if is_glued and (following == "=" or sign in ("++", "--")) and token.type in ("INFIX", "MINUS") and token != "<":
+        help = f"give the new value a name of its own: `new_{name} = {name} {token} ...`"
+        return SyntaxFault("E114", "nothing is changed in place", _both(s), "not an operator", help)
+    if token.type == "DOT" and _is_assigned_field(s):
+        help = f"make a new record with one field replaced: `{{...{name}, {following}: ...}}`"
+        return SyntaxFault("E114", "nothing is changed in place", s.span, "a field cannot be assigned", help)
+    if token.type == "LSQB" and _is_assigned_index(s):
+        help = "make a new list or tensor, with `[... for x in xs]` or `where`"
+        return SyntaxFault("E114", "nothing is changed in place", s.span, "an element cannot be assigned", help)
+    return None
+
+
+def _is_assigned_field(s: Situation) -> bool:
+    i = s.index
+    while i + 2 < len(s.tokens) and s.tokens[i].type == "DOT":
+        i += 2
+    return s.tokens[i].type == "EQUAL"
+
+
+def _is_assigned_index(s: Situation) -> bool:
+    depth = 0
+    for i in range(s.index, len(s.tokens) - 1):
+        depth += (s.tokens[i] == "[") - (s.tokens[i] == "]")
+        if depth == 0:
+            return s.tokens[i + 1].type == "EQUAL"
+    return False
+
+
+def _both(s: Situation) -> Span:
+    return Span(s.span.start, span_of(s.at(1)).end)
+
+
+def comment(s: Situation) -> SyntaxFault | None:
+    """`// ...` and `/* ... */`, where no operator can stand or right after a line's end."""
+    is_mark = s.token == "//" or (s.token == "/" and s.at(1) in ("*", "**") and s.token.end_pos == s.at(1).start_pos)
+    if s.token.type == "INFIX" and is_mark:
+        return SyntaxFault("E114", "a comment starts with `#`", s.span, "not a comment", "write `# ...`")
+    if s.token == "@":
+        return SyntaxFault("E114", "there are no decorators", s.span, "`@` multiplies matrices", "call the function")
+    return None
+
+
+def string_prefix(s: Situation) -> SyntaxFault | None:
+    """`f"..."`, `r"..."`."""
+    if s.token.type != "STRING" or s.before.type != "NAME" or s.before.end_pos != s.token.start_pos:
+        return None
+    message = "strings have no prefixes"
+    return SyntaxFault("E114", message, span_of(s.before), "not a prefix", f"remove the `{s.before}`")

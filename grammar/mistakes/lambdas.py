@@ -1,0 +1,73 @@
+"""Functions without a name: their parameters, the `=` before them, and tuples, which there are none of."""
+
+from __future__ import annotations
+
+from etude.grammar.faults import SyntaxFault
+from etude.grammar.nodes import Span
+from etude.grammar.situation import Situation, span_of
+
+
+def missing_equals(s: Situation) -> SyntaxFault | None:
+    """`loss (x, y) => e` and `x = loss (y) => e`."""
+    if s.is_after_first_name and s.token == "(":
+        opener = s.index
+    elif s.token.type == "ARROW" and s.before == ")":
+        opener = s.opener_of(s.index - 1)
+    else:
+        return None
+    name = s.tokens[opener - 1]
+    if opener == 0 or name.type != "NAME" or name.end_line != s.tokens[opener].line or not _leads_to_arrow(s, opener):
+        return None
+    span = Span(span_of(name).start, span_of(s.tokens[opener]).end)
+    parameters = s.joined(opener, _closer(s, opener))
+    if name.end_pos == s.tokens[opener].start_pos and s.is_after_first_name:
+        help = f"define a function with `fn {name}{parameters} = ...`"
+    else:
+        help = f"write `{name} = {parameters} => ...`"
+    return SyntaxFault("E107", f"`=` is missing between `{name}` and its function", span, "expected `=` between", help)
+
+
+def _closer(s: Situation, opener: int) -> int:
+    depth = 0
+    for i in range(opener, len(s.tokens)):
+        depth += (s.tokens[i] in ("(", "[", "{")) - (s.tokens[i] in (")", "]", "}"))
+        if depth == 0:
+            return i
+    return len(s.tokens) - 1
+
+
+def _leads_to_arrow(s: Situation, opener: int) -> bool:
+    closer = _closer(s, opener)
+    return closer + 1 < len(s.tokens) and s.tokens[closer + 1].type == "ARROW"
+
+
+def bad_parameter(s: Situation) -> SyntaxFault | None:
+    """`{a, b} => e`, `1 => e`, `a.b => e`, `f = fn x => e`."""
+    if s.token.type == "RETURNS" and s.is_after_expression:
+        help = "a lambda is written with `=>`: `x => ...`"
+        return SyntaxFault(
+            "E108", "`->` stands only before the type that a `fn` returns", s.span, "expected `=>`", help
+        )
+    if s.token.type != "ARROW" or not s.is_after_expression:
+        return None
+    if s.before == "}":
+        start = s.opener_of(s.index - 1)
+        span = Span(span_of(s.tokens[start]).start, span_of(s.before).end)
+        help = f"write `({s.joined(start, s.index - 1)}) => ...`"
+        return SyntaxFault("E108", "a pattern stands in parentheses", span, "expected `(` before it", help)
+    help = "a lambda is written `x => ...` or `(x, y) => ...`; as an operand it stands in parentheses"
+    return SyntaxFault("E108", "`=>` comes after parameters", s.span, "no parameters before this", help)
+
+
+def tuple_expression(s: Situation) -> SyntaxFault | None:
+    """`(a, b)` that is no list of parameters, and `()`."""
+    if s.accepts != {"ARROW"} or s.before != ")":
+        return None
+    opener = s.opener_of(s.index - 1)
+    span = Span(span_of(s.tokens[opener]).start, span_of(s.before).end)
+    if opener == s.index - 2:
+        return SyntaxFault("E114", "`()` is not a value", span, "expected `=>` after it", "a list is written `[]`")
+    inside = s.joined(opener + 1, s.index - 2)
+    shown = inside if len(inside) < 40 and "\n" not in inside else "a, b"
+    help = f"write a list, `[{shown}]`, or a record, `{{a: ..., b: ...}}`; parameters are followed by `=>`"
+    return SyntaxFault("E114", "there are no tuples", span, "not a value", help)
