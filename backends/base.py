@@ -1,0 +1,127 @@
+"""What the runtime asks of a backend, and how one is found by name. Importing this imports no framework."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Json = Any
+Array = NDArray[Any]
+Columns = Mapping[str, Array]
+Ids = NDArray[np.uint64]
+Rows = tuple[Columns, Ids]
+"""A dataset in memory: columns by name, each [rows, ...], and the identity of every row."""
+Streams = Mapping[str, Ids]
+"""The identities of the rows of several data sets by name; their columns are named "<stream>.<column>"."""
+Held = tuple[Columns, Ids | Streams]
+"""A dataset, or several."""
+InputWeights = Mapping[int, Sequence[Array]]
+"""The loaded weights of each input of a stage that is a weights artifact, by the input's index."""
+Emit = Callable[[Mapping[str, Json]], None]
+Record = Literal["epoch", "step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Weights of all slots after `step` steps."""
+
+    step: int
+    epoch: float
+    weights: list[Array]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a train stage comes to. `weights[i]` belongs to slot i of the spec, as kept by its `keep`.
+
+    `history` has one row per epoch and per validation: `step` and `epoch` done, mean losses since the row before,
+    `lr`, and `valid.*` where it was measured. `kept` is the step whose weights these are; `checkpoints` is filled when
+    `keep` is "all".
+    """
+
+    weights: list[Array]
+    history: list[dict[str, Json]]
+    steps: int
+    seconds: float
+    kept: int
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+
+
+class TrainingError(Exception):
+    """A loss or a weight is no longer a finite number. Steps count from 1; `checkpoint` holds the weights after
+    `last_good_step`, all slots by ordinal; `term` is the loss term at fault, or "weights"."""
+
+    def __init__(self, *, step: int, term: str, loss: float | None, last_good_step: int, checkpoint: Path) -> None:
+        what = "a weight" if term == "weights" else f"the loss {term!r}" if term != "loss" else "the loss"
+        value = "not finite" if loss is None else str(loss)
+        super().__init__(f"{what} is {value} at step {step}; the weights after step {last_good_step} are kept")
+        self.step, self.term, self.loss = step, term, loss
+        self.last_good_step, self.checkpoint = last_good_step, checkpoint
+
+
+class TrainingStopped(Exception):
+    """The caller asked for a stop; `step` steps were done."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after step {step}")
+        self.step = step
+
+
+class RowBackend(Protocol):
+    """A framework that runs row programs."""
+
+    name: str
+
+    def describe(self) -> dict[str, Json]:
+        """Versions of the framework, the device and the threads: what a run's record says about its backend."""
+        ...
+
+    def source(self, spec: Mapping[str, Json]) -> str:
+        """The Python source that a stage's tensor programs become."""
+        ...
+
+    def rows(self, spec: Mapping[str, Json], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
+        """Run a row program (map, measure, filter, top) over all rows: each output [rows, ...] by name."""
+        ...
+
+
+class Backend(RowBackend, Protocol):
+    """A framework that trains, too."""
+
+    def train(
+        self,
+        spec: Mapping[str, Json],
+        data: Columns,
+        ids: Ids | Streams,
+        valid: Held | None,
+        weights: InputWeights,
+        folder: Path,
+        emit: Emit,
+        stop: Callable[[], bool],
+        *,
+        limit: int | None = None,
+        record: Record = "epoch",
+    ) -> TrainResult:
+        """Run a train stage.
+
+        `folder` receives the source (`step.py`) and what is kept of a failure. `emit` is given events of kind
+        "progress"; `stop` is asked before every step. `limit` ends the run after so many steps of an otherwise
+        unchanged one; `record` "step" makes `history` a row per step. Raises `TrainingError`, `TrainingStopped`.
+        """
+        ...
+
+
+def load(name: str, *, device: str = "auto", threads: int | None = None) -> Backend:
+    """The backend called `name` ("torch", "jax"; "numpy" has no `train`), imported now.
+
+    `device` is "cpu", "cuda" or "auto"; `threads` caps the processor threads of this process, which is only possible
+    before the framework first computes.
+    """
+    module = importlib.import_module(f"etude.backends.{name}.backend")
+    return cast(Backend, module.make(device=device, threads=threads))

@@ -1,0 +1,148 @@
+"""What of a train stage's spec goes into the loop of a script, as Python text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from etude.backends.emission.programs import reads_clock
+from etude.backends.inputs import program_columns
+from etude.backends.program.serialize import program_from_json
+from etude.backends.randomness import initial_key, stage_key
+from etude.backends.timetable import Timetable
+
+Json = Any
+CLOCK = {"@step", "@progress"}
+DECAYS = {
+    "constant": "1.0",
+    "linear_decay": "1.0 - progress",
+    "cosine": "0.5 * (1.0 + math.cos(math.pi * progress))",
+}
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """The numbers and expressions that a loop is written from.
+
+    `steps` and `warmup` are expressions of `rows` and `size` (of a batch); `columns` are those of the history; `terms`
+    says what the history calls the losses that the step calls otherwise.
+    """
+
+    batch: int
+    seed: int
+    key: int
+    rates: tuple[float, ...]
+    turns: tuple[int, ...]
+    steps: str
+    warmup: str
+    decay: str
+    final: float
+    terms: dict[str, str]
+    columns: tuple[str, ...]
+    has_valid: bool
+    has_scores: bool
+    valid_period: str
+    judged_by: str | None
+    keeps_best: bool
+    patience: int | None
+    has_slow: bool
+    state: dict[str, str]
+    initial_key: int
+    step_reads_clock: bool
+    valid_reads_clock: bool
+
+    @property
+    def reads_clock(self) -> bool:
+        return self.step_reads_clock or self.valid_reads_clock
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Json]) -> LoopSettings:
+        timetable, valid, plan = Timetable.of(spec, 1), spec.get("valid"), spec["schedule"]
+        keeps_best = valid is not None and spec.get("keep") == "best"
+        patience = spec.get("patience") if valid else None
+        score = spec.get("score")
+        return cls(
+            batch=spec["batch"],
+            seed=spec["seed"],
+            key=stage_key(spec),
+            rates=timetable.rates,
+            turns=timetable.turns,
+            steps=_duration(spec["budget"]),
+            warmup=_warmup(plan.get("warmup", 0.0)),
+            decay=DECAYS[plan["name"]],
+            final=float(plan.get("final", 0.0)),
+            terms={term: shown for term, shown in timetable.terms.items() if term != shown},
+            columns=("step", "epoch", *timetable.terms.values(), "lr", *_valid_columns(valid)),
+            has_valid=valid is not None,
+            has_scores=bool(valid and valid.get("scores")),
+            valid_period=_period(valid["every"]) if valid else "",
+            judged_by=(f'found["{score}"]' if score is not None else '-found["loss"]')
+            if keeps_best or patience is not None
+            else None,
+            keeps_best=keeps_best,
+            patience=patience,
+            has_slow=bool(spec.get("ema")),
+            state=_state(spec),
+            initial_key=initial_key(stage_key(spec)),
+            step_reads_clock=reads_clock(spec),
+            valid_reads_clock=valid is not None and not CLOCK.isdisjoint(program_columns(valid["loss"])),
+        )
+
+
+def _state(spec: Mapping[str, Json]) -> dict[str, str]:
+    """What is carried from step to step, by name, each with its dtype."""
+    if not spec.get("state"):
+        return {}
+    outputs = program_from_json(spec["state"]["init"]).sub.outputs
+    return {name: value.type.dtype for name, value in outputs}
+
+
+def _valid_columns(valid: Json | None) -> list[str]:
+    if not valid:
+        return []
+    programs = [valid["loss"], valid.get("scores")]
+    names = [[name for name, _ in program["subs"][-1]["outputs"]] if program else [] for program in programs]
+    return [f"valid.{name}" for name in ("loss", *filter(None, names[0]), *(name or "score" for name in names[1]))]
+
+
+def _duration(parts: Mapping[str, Json]) -> str:
+    """Steps of a duration, rounded up.
+
+    >>> _duration({"epochs": 2.5}), _duration({"epochs": 3, "min_steps": 200}), _duration({"steps": 40})
+    ('max(1, -(-5 * rows // (2 * size)))', 'max(1, -(-3 * rows // size), 200)', '40')
+    """
+    texts = [_steps(unit, Fraction(str(amount))) for unit, amount in parts.items()]
+    if len(texts) == 1 and texts[0].isdigit() and int(texts[0]) > 0:
+        return texts[0]
+    return f"max(1, {', '.join(texts)})"
+
+
+def _steps(unit: str, amount: Fraction) -> str:
+    if unit in ("steps", "min_steps"):
+        return str(-(-amount // 1))
+    top, size = amount.numerator, "size" if amount.denominator == 1 else f"({amount.denominator} * size)"
+    return f"-(-{top} * rows // {size})" if unit == "epochs" else f"-(-{top} // {size})"
+
+
+def _warmup(warmup: float | Mapping[str, Json]) -> str:
+    if isinstance(warmup, Mapping):
+        return f"min(steps, {_duration(warmup)})"
+    return f"round({warmup!r} * steps)" if warmup else "0"
+
+
+def _period(every: Mapping[str, Json]) -> str:
+    """The rows of a period, and in how many parts they are taken, as arguments."""
+    ((unit, amount),) = every.items()
+    exact = Fraction(str(amount))
+    unit_rows = {"epochs": "rows", "steps": "size", "examples": ""}[unit]
+    factors = [str(exact.numerator)] if exact.numerator != 1 or not unit_rows else []
+    rows = " * ".join([*factors, *filter(None, [unit_rows])])
+    return rows if exact.denominator == 1 else f"{rows}, {exact.denominator}"
+
+
+def tuple_text(values: Sequence[Any]) -> str:
+    """A tuple as the formatter writes it."""
+    texts = [f'"{value}"' if isinstance(value, str) else repr(value) for value in values]
+    return f"({', '.join(texts)}{',' if len(texts) == 1 else ''})"

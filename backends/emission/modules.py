@@ -1,0 +1,135 @@
+"""The text of module classes, and of functions for what has no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
+
+from etude.backends.emission.body import Callee, Members, write_body
+from etude.backends.emission.classes import ClassPlan
+from etude.backends.emission.dialect import Dialect
+from etude.backends.emission.forms import Form
+from etude.backends.emission.imports import function_names
+from etude.backends.emission.layout import INDENT, WIDTH, double_quoted, indented
+from etude.backends.emission.naming import variables
+from etude.backends.emission.parameters import Argument
+from etude.backends.program.ir import Sub
+
+MOST_SIGNATURES = 6
+
+
+class ModuleWriter:
+    """Writes classes and functions; `called` is the name of the method or function that each form becomes."""
+
+    def __init__(self, dialect: Dialect, plans: Mapping[Form, ClassPlan], called: Mapping[Form, str]) -> None:
+        self.dialect, self.plans, self.called = dialect, plans, called
+        self.taken = {*called.values(), *function_names(dialect.framework)}
+
+    def class_lines(self, plan: ClassPlan) -> list[str]:
+        """A class: its constructor, and a method for each of its forms."""
+        lines = [f"class {plan.name}({self.dialect.module}):", *indented(docstring(plan.forms[0])), ""]
+        lines += indented(self._constructor(plan))
+        members = Members(
+            framework=self.dialect.framework,
+            weights=[f"self.{name}{self.dialect.read}" for name in plan.slots],
+        )
+        for number, form in enumerate(plan.forms):
+            members = Members(members.framework, members.weights, self._own_callees(plan, form))
+            lines += ["", *indented(self._definition(form, members, is_method=True, is_documented=number > 0))]
+        return lines
+
+    def function_lines(self, form: Form) -> list[str]:
+        """A function for a form without weights."""
+        callees = [self.callee(child, None) for child in form.children]
+        members = Members(self.dialect.framework, (), callees)
+        return self._definition(form, members, is_method=False, is_documented=True)
+
+    def callee(self, form: Form, path: str | None) -> Callee:
+        """How `form` is called on the module at `path`, which is None when it has no weights."""
+        name = self.called[form]
+        if path is None:
+            return Callee(name)
+        return Callee(path if name == self.dialect.forward else f"{path}.{name}")
+
+    def _own_callees(self, plan: ClassPlan, form: Form) -> list[Callee]:
+        callees = []
+        for child, attribute in zip(form.children, plan.children, strict=True):
+            callee = self.callee(child, None if attribute is None else f"self.{attribute.text}")
+            if attribute is not None and attribute.index is not None:
+                name = self.called[child]
+                method = "" if name == self.dialect.forward else f".{name}"
+                length = plan.list_length(attribute.name)
+                callee = Callee(callee.text, f"self.{attribute.name}", attribute.index, length, method)
+            callees.append(callee)
+        return callees
+
+    def _definition(self, form: Form, members: Members, *, is_method: bool, is_documented: bool) -> list[str]:
+        sub, scope = form.sub, variables(self.taken)
+        names = [scope.fresh(name) for name, _ in sub.inputs]
+        body = write_body(sub, members, names, scope)
+        arguments = [f"{name}: {self.dialect.array}" for name in names]
+        if sub.is_random:
+            arguments.append(f"key: {self.dialect.key}")
+        arguments = ["self"] * is_method + arguments
+        returns = self.dialect.array
+        if len(body.outputs) != 1:
+            returns = f"tuple[{', '.join([returns] * len(body.outputs))}]"
+        lines = docstring(form) if is_documented else []
+        lines += [double_quoted(line) for line in [*body.lines, f"return {', '.join(body.outputs)}"]]
+        return [f"def {self.called[form]}({', '.join(arguments)}) -> {returns}:", *indented(lines)]
+
+    def _constructor(self, plan: ClassPlan) -> list[str]:
+        parameters = "".join(f", {name}: int" for name in plan.parameters)
+        lines = list(self.dialect.setup)
+        for name, slot, shape in zip(plan.slots, plan.sub.slots, plan.shapes, strict=True):
+            assert self.dialect.parameter is not None
+            lines.append(self.dialect.parameter(name, slot, shape))
+        lines += self._children(plan)
+        return [f"def __init__(self{parameters}) -> None:", *indented(lines)]
+
+    def _children(self, plan: ClassPlan) -> list[str]:
+        made: dict[str, list[tuple[int | None, str]]] = {}
+        for attribute, below, given in zip(plan.children, plan.classes, plan.child_arguments, strict=True):
+            if attribute is not None and below is not None:
+                made.setdefault(attribute.name, []).append((attribute.index, construction(below, given)))
+        return attribute_lines(made, self.dialect)
+
+
+def attribute_lines(made: Mapping[str, Sequence[tuple[int | None, str]]], dialect: Dialect) -> list[str]:
+    """Statements that make the attributes of a module, from (index in a list or none, expression) for each name."""
+    lines = []
+    for name, elements in made.items():
+        if elements[0][0] is None:
+            lines.append(f"self.{name} = {elements[0][1]}")
+            continue
+        texts = [text for _, text in sorted(elements, key=lambda element: element[0] or 0)]
+        items = ", ".join(texts)
+        if len(texts) > 1 and len(set(texts)) == 1:
+            items = f"{texts[0]} for _ in range({len(texts)})"
+        lines.append(f"self.{name} = {dialect.sequence}([{items}])")
+    return lines
+
+
+def construction(plan: ClassPlan, arguments: Sequence[Argument]) -> str:
+    """The expression that makes a module."""
+    return f"{plan.name}({', '.join(map(str, arguments))})"
+
+
+def docstring(form: Form) -> list[str]:
+    """What the sub-programs of a form are called, and their types."""
+    signatures = list(dict.fromkeys(signature(sub) for sub in form.subs))
+    if len(signatures) == 1 and len(signatures[0]) < WIDTH - 2 * len(INDENT) - 7:
+        return [f'"""{signatures[0]}."""']
+    shown = signatures[:MOST_SIGNATURES]
+    if len(signatures) > MOST_SIGNATURES:
+        shown.append(f"and {len(signatures) - MOST_SIGNATURES} more")
+    lines = [line for text in shown for line in wrap(f"- {text}", WIDTH - 2 * len(INDENT), subsequent_indent="  ")]
+    return ['"""Apply one of:' if len(signatures) > 1 else '"""Apply:', "", *lines, '"""']
+
+
+def signature(sub: Sub) -> str:
+    """A sub-program as people know it: `block(heads=4): float32[b, 16, 64] -> float32[b, 16, 64]`."""
+    inputs = ", ".join(str(value.type) for _, value in sub.inputs)
+    outputs = ", ".join(str(value.type) for _, value in sub.outputs)
+    text = f"{sub.doc or sub.name}: {inputs} -> {outputs}"
+    return text.replace("\\", "\\\\").replace('"', "'")

@@ -1,0 +1,68 @@
+"""JAX as a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from etude.backends.base import Array, Columns, Emit, Held, Ids, InputWeights, Record, Streams, TrainResult
+from etude.backends.inputs import TrainInputs, empty_outputs, initial_weights, program_columns, select_columns
+from etude.backends.jax import devices
+from etude.backends.jax.emit import emit_rows, emit_train
+from etude.backends.jax.rows import row_bits, run_rows, to_device
+from etude.backends.jax.train import JaxSession
+from etude.backends.modules import load_source
+from etude.backends.randomness import stage_key
+from etude.backends.training import train_session
+
+
+class JaxBackend:
+    """Trains and runs row programs with JAX on one device."""
+
+    name = "jax"
+
+    def __init__(self, device: str, threads: int | None) -> None:
+        self.device = devices.prepare(device, threads)
+
+    def describe(self) -> dict[str, Any]:
+        return devices.describe(self.device)
+
+    def source(self, spec: Mapping[str, Any]) -> str:
+        return (emit_train(spec) if "steps" in spec else emit_rows(spec)).source
+
+    def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
+        if not len(ids):
+            return empty_outputs(spec["program"])
+        emitted = emit_rows(spec)
+        module = load_source(emitted.source)
+        weights_at: tuple[dict[str, Any], ...] = ()
+        if spec["slots"]:
+            initial = initial_weights(spec["slots"], weights)
+            weights_at = (to_device({path: initial[slot] for slot, path in reversed(emitted.slots)}, self.device),)
+        columns = to_device(select_columns(data, program_columns(spec["program"])), self.device)
+        return run_rows(module, "rows", weights_at, columns, row_bits(ids, self.device), stage_key(spec))
+
+    def train(
+        self,
+        spec: Mapping[str, Any],
+        data: Columns,
+        ids: Ids | Streams,
+        valid: Held | None,
+        weights: InputWeights,
+        folder: Path,
+        emit: Emit,
+        stop: Callable[[], bool],
+        *,
+        limit: int | None = None,
+        record: Record = "epoch",
+    ) -> TrainResult:
+        emitted = emit_train(spec)
+        module = load_source(emitted.source, folder / "step.py")
+        session = JaxSession(module, emitted.slots, TrainInputs.of(spec, data, valid, weights), self.device)
+        return train_session(session, spec, ids, folder, emit, stop, limit=limit, record=record)
+
+
+def make(*, device: str, threads: int | None) -> JaxBackend:
+    """The backend, on a device."""
+    return JaxBackend(device, threads)

@@ -1,0 +1,120 @@
+"""What operations need several statements for on JAX."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+Axes: TypeAlias = int | tuple[int, ...] | None
+LOWEST = float(np.finfo(np.float32).min)
+
+
+def absolute(x: Array) -> Array:
+    """The magnitude; at 0 the slope is 0, as on PyTorch."""
+    return x * lax.stop_gradient(jnp.sign(x))
+
+
+def leaky_relu(x: Array, slope: float) -> Array:
+    """x where positive, else slope * x; at 0 the slope is `slope`, as on PyTorch."""
+    return jnp.where(x > 0, x, slope * x)
+
+
+def clip(x: Array, low: Array | float, high: Array | float) -> Array:
+    """x held between low and high; at the limits the gradient passes, as on PyTorch."""
+    x = jnp.where(x < low, low, x)
+    return jnp.where(x > high, high, x)
+
+
+def norm(x: Array, axis: Axes = None, keepdims: bool = False) -> Array:
+    """The Euclidean length. The inner `where` keeps the infinite slope of the root at 0 out of the gradient."""
+    square = jnp.sum(jnp.square(x), axis=axis, keepdims=keepdims)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+
+
+def normalize(x: Array, axis: int, eps: float) -> Array:
+    """x divided by its Euclidean length along an axis, at least eps."""
+    return x / jnp.maximum(norm(x, axis=axis, keepdims=True), eps)
+
+
+def standardize(x: Array, axis: tuple[int, ...], eps: float) -> Array:
+    """Mean 0 and variance 1 over axes."""
+    centred = x - jnp.mean(x, axis=axis, keepdims=True)
+    return centred * lax.rsqrt(jnp.mean(jnp.square(centred), axis=axis, keepdims=True) + eps)
+
+
+def top_k(x: Array, k: int, axis: int) -> tuple[Array, Array]:
+    """The k largest along an axis and their indices, of equal values the first."""
+    values, indices = lax.top_k(jnp.moveaxis(x, axis, -1), k)
+    return jnp.moveaxis(values, -1, axis), jnp.moveaxis(indices, -1, axis)
+
+
+def attention(
+    q: Array, k: Array, v: Array, mask: Array | None = None, causal: bool = False, scale: float | None = None
+) -> Array:
+    """softmax(q @ k.T * scale) @ v; a query that may look at nothing gives zeros."""
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scores = jnp.einsum("...qd,...kd->...qk", q * scale, k)
+    if causal:
+        triangle = jnp.tril(jnp.ones(scores.shape[-2:], bool))
+        mask = triangle if mask is None else mask & triangle
+    if mask is None:
+        return jax.nn.softmax(scores) @ v
+    weights = jax.nn.softmax(jnp.where(mask, scores, LOWEST))
+    return jnp.where(mask, weights, 0.0) @ v
+
+
+def cross_entropy(
+    logits: Array,
+    labels: Array,
+    where: Array | None = None,
+    reduce: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Array:
+    """-log softmax(logits)[label] over the last axis; means are over the places where `where` is true."""
+    chosen = jnp.take_along_axis(logits, labels[..., None], axis=-1, mode="clip")[..., 0]
+    if label_smoothing:
+        chosen = (1 - label_smoothing) * chosen + label_smoothing * jnp.mean(logits, axis=-1)
+    return _reduced(jax.nn.logsumexp(logits, axis=-1) - chosen, where, reduce)
+
+
+def binary_cross_entropy(logits: Array, targets: Array, where: Array | None = None, reduce: str = "mean") -> Array:
+    """softplus(x) - x * target for each logit; means are over the places where `where` is true."""
+    return _reduced(jax.nn.softplus(logits) - logits * targets, where, reduce)
+
+
+def _reduced(losses: Array, where: Array | None, reduce: str) -> Array:
+    if where is not None:
+        losses = jnp.where(where, losses, 0.0)
+    axes = tuple(range(0 if reduce == "mean" else 1, losses.ndim))
+    if reduce == "none" or not axes:
+        return losses
+    if where is None:
+        return jnp.mean(losses, axis=axes)
+    return jnp.sum(losses, axis=axes) / jnp.maximum(jnp.sum(where, axis=axes), 1)
+
+
+def max_pool(x: Array, size: Sequence[int], stride: Sequence[int], padding: Sequence[tuple[int, int]]) -> Array:
+    """The largest in each window over the spatial axes of `[..., spatial..., channels]`."""
+    return lax.reduce_window(x, -jnp.inf, lax.max, *_windows(x, size, stride, padding))
+
+
+def avg_pool(x: Array, size: Sequence[int], stride: Sequence[int], padding: Sequence[tuple[int, int]]) -> Array:
+    """The mean of each window over the spatial axes of `[..., spatial..., channels]`, without the padding."""
+    sums = lax.reduce_window(x, 0.0, lax.add, *_windows(x, size, stride, padding))
+    if not any(width for pair in padding for width in pair):
+        return sums / math.prod(size)
+    ones = jnp.ones((1,) * (x.ndim - len(size) - 1) + x.shape[-len(size) - 1 : -1] + (1,))
+    return sums / lax.reduce_window(ones, 0.0, lax.add, *_windows(x, size, stride, padding))
+
+
+def _windows(
+    x: Array, size: Sequence[int], stride: Sequence[int], padding: Sequence[tuple[int, int]]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
+    outer = x.ndim - len(size) - 1
+    return (1,) * outer + (*size, 1), (1,) * outer + (*stride, 1), ((0, 0),) * outer + (*padding, (0, 0))

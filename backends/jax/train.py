@@ -1,0 +1,150 @@
+"""A training run on JAX: the emitted step, compiled once, over data that stays on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array as Tensor
+
+from etude.backends.base import Array, Columns
+from etude.backends.batches import Index, by_stream, ordered_batches
+from etude.backends.emission.programs import reads_clock
+from etude.backends.evaluation import row_average, weighted_average
+from etude.backends.inputs import TrainInputs
+from etude.backends.jax.checkpoint import optimizer_arrays, restored_optimizer
+from etude.backends.jax.rows import gather, row_bits, run_rows, to_device
+from etude.backends.numpy.random import fold
+from etude.backends.randomness import initial_key, stage_key
+from etude.backends.timetable import Clock
+
+Terms = dict[str, float]
+Weights = dict[str, Tensor]
+
+
+class JaxSession:
+    """The `Session` of the training loop on JAX."""
+
+    def __init__(
+        self, module: ModuleType, slots: list[tuple[int, str]], inputs: TrainInputs, device: jax.Device
+    ) -> None:
+        self.module, self.inputs, self.device = module, inputs, device
+        paths = dict(reversed(slots))  # of tied weights the first path counts
+        self.paths = {slot: paths[slot] for slot in inputs.changing_slots() if slot in paths}
+        self.slow_paths = {slot: paths[slot] for slot in inputs.following_slots()}
+        changing = self.paths | self.slow_paths
+        fixed = {path: inputs.weights[slot] for slot, path in paths.items() if slot not in changing}
+        self.rest = to_device(fixed, device)
+        self.params = to_device({path: inputs.weights[slot] for slot, path in self.paths.items()}, device)
+        self.slow = to_device({path: inputs.weights[slot] for slot, path in self.slow_paths.items()}, device)
+        # all of it on the device by name, as the step's results are: otherwise the second step compiles again
+        self.opt_state = jax.device_put(compiled_init(module)(self.params), device)
+        self.data = to_device(inputs.data, device)
+        self.carried = self._initial_state()
+        self.clock: dict[str, Any] = {}
+        self._losses: list[dict[str, Tensor]] = []
+        if inputs.valid is not None:
+            self.valid, ids = to_device(inputs.valid[0], device), inputs.valid[1]
+            self.valid_rows = by_stream(lambda rows: row_bits(rows, device), ids)
+
+    @property
+    def all_weights(self) -> tuple[Weights, ...]:
+        """What `build` takes."""
+        return (self.params, self.slow, self.rest) if self.slow else (self.params, self.rest)
+
+    def step(self, index: Index, key: int, rates: Sequence[float | None], clock: Clock) -> None:
+        if self.inputs.reads_clock:
+            self.clock = {"@step": np.int32(clock.step), "@progress": np.float32(clock.progress)}
+        lrs = tuple(None if rate is None else np.float32(rate) for rate in rates)
+        self.params, *changed, terms = self.module.step(
+            self.params,
+            *([self.slow] if self.slow else []),
+            self.rest,
+            self.opt_state,
+            *([self.carried] if self.carried else []),
+            self.data,
+            by_stream(lambda rows: rows.astype(np.int32), index),
+            *([self.clock] if reads_clock(self.inputs.spec) else []),
+            np.uint32(key),
+            lrs if len(lrs) > 1 else lrs[0],
+        )
+        if self.slow:
+            self.slow = changed.pop(0)
+        self.opt_state = changed.pop(0)
+        if self.carried:
+            self.carried = changed.pop(0)
+        self._losses.append(terms)
+
+    def losses(self) -> list[Terms]:
+        terms, self._losses = read_terms(self._losses), []
+        return terms
+
+    def evaluate(self, key: int) -> Terms:
+        weights, size = self.all_weights, self.inputs.spec["batch"]
+        evaluate, terms, counts = compiled_evaluation(self.module), [], []
+        for i, (count, index) in enumerate(ordered_batches(by_stream(len, self.valid_rows), size)):
+            at = by_stream(lambda rows: rows.astype(np.int32), index)
+            terms.append(evaluate(weights, self.valid, at, self.clock, np.uint32(fold(key, i))))
+            counts.append(count)
+        scores = {}
+        if self.inputs.spec["valid"].get("scores"):
+            assert not isinstance(self.valid_rows, dict), "scores are of the rows of one data set"
+            scores = run_rows(self.module, "scores", weights, self.valid, self.valid_rows, key, counts[0])
+        return weighted_average(counts, read_terms(terms)) | row_average(scores)
+
+    def weights(self) -> list[Array]:
+        # np.array copies: a view of a device buffer would keep the next step from reusing it
+        found = self.params | self.slow
+        changing = self.paths | self.slow_paths
+        return self.inputs.changed({slot: np.array(found[path]) for slot, path in changing.items()})
+
+    def state(self) -> dict[str, Array]:
+        arrays = {f"weights.{i}": weight for i, weight in enumerate(self.weights())}
+        arrays |= {f"state.{name}": np.array(value) for name, value in self.carried.items()}
+        return arrays | optimizer_arrays(self.opt_state)
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        self.params = to_device({path: state[f"weights.{slot}"] for slot, path in self.paths.items()}, self.device)
+        self.slow = to_device({path: state[f"weights.{slot}"] for slot, path in self.slow_paths.items()}, self.device)
+        self.carried = to_device({name: state[f"state.{name}"] for name in self.carried}, self.device)
+        self.opt_state = restored_optimizer(self.opt_state, state)
+
+    def _initial_state(self) -> dict[str, Tensor]:
+        dtypes = self.inputs.state_dtypes()
+        if not dtypes:
+            return {}
+        values = self.module.initial_state(np.uint32(initial_key(stage_key(self.inputs.spec))))
+        return to_device({name: np.asarray(values[name], dtype) for name, dtype in dtypes.items()}, self.device)
+
+
+@cache
+def compiled_init(module: ModuleType) -> Callable[[Weights], Any]:
+    """The first state of the optimizer, or of each player's, as one compiled function."""
+    return jax.jit(module.init)
+
+
+@cache
+def compiled_evaluation(module: ModuleType) -> Callable[..., dict[str, Tensor]]:
+    """`module.evaluate` as one compiled function of resident data and indices, per size of batch."""
+
+    @jax.jit
+    def at(
+        weights: tuple[Weights, ...], data: Columns, index: Tensor, clock: dict[str, Tensor], key: Tensor
+    ) -> dict[str, Tensor]:
+        terms: dict[str, Tensor] = module.evaluate(module.build(*weights), gather(data, index) | clock, key)
+        return terms
+
+    return at
+
+
+def read_terms(terms: Sequence[Mapping[str, Tensor]]) -> list[Terms]:
+    """Scalars on the device as numbers: all are sent before the first is waited for."""
+    for values in terms:
+        for value in values.values():
+            value.copy_to_host_async()
+    # through numpy: `jax.device_get` and `float` take ten times as long for a scalar
+    return [{name: float(np.asarray(value)) for name, value in values.items()} for values in terms]

@@ -1,0 +1,39 @@
+"""NumPy as a backend: row programs that use no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from etude.backends.base import Array, Columns, Ids, InputWeights
+from etude.backends.inputs import empty_outputs, program_columns, select_columns
+from etude.backends.modules import load_source
+from etude.backends.numpy.emit import emit_rows
+from etude.backends.numpy.rows import run_rows
+from etude.backends.randomness import stage_key
+
+
+class NumpyBackend:
+    """Runs row programs on the host; it does not train."""
+
+    name = "numpy"
+
+    def describe(self) -> dict[str, Any]:
+        return {"backend": "numpy", "versions": {"numpy": np.__version__}, "device": "cpu", "device_name": "cpu"}
+
+    def source(self, spec: Mapping[str, Any]) -> str:
+        return emit_rows(spec).source
+
+    def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
+        assert not spec["slots"], "numpy runs programs without weights"
+        if not len(ids):
+            return empty_outputs(spec["program"])
+        columns = select_columns(data, program_columns(spec["program"]))
+        return run_rows(load_source(emit_rows(spec).source), columns, ids, stage_key(spec))
+
+
+def make(*, device: str, threads: int | None) -> NumpyBackend:
+    """The backend; it has one device and one thread."""
+    return NumpyBackend()

@@ -1,0 +1,175 @@
+"""Whether two backends agree: the same stage from the same inputs, step by step.
+
+The tolerance is the larger of 1e-5 and ten times what the same program does when its initial weights move by one
+rounding of float32: a difference below that is what reordering sums may cause, and no error. A value that lies a
+rounding away from the kink of a relu, or from a tie of a maximum, makes that effect large, but not for every move:
+where 1e-5 does not do, several moves are tried.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etude.backends.base import Array, Backend, Columns, Held, Ids, InputWeights, RowBackend, Streams, TrainResult
+from etude.backends.inputs import initial_weights
+
+Json = Any
+
+FLOOR = 1e-5
+FACTOR = 10.0
+CHANGED = 0.01
+MOVES = 24
+
+
+def compare_train(
+    backends: Sequence[Backend],
+    spec: Mapping[str, Json],
+    data: Columns,
+    ids: Ids | Streams,
+    valid: Held | None,
+    weights: InputWeights,
+    *,
+    steps: int = 10,
+) -> Json:
+    """Run the first steps of a train stage on two backends and compare losses and weights.
+
+    `loss_difference` is the largest of any term at any step, `weights_difference` the largest of any weight after the
+    last one; `tolerance` bounds the former.
+    """
+    initial = initial_weights(spec["slots"], weights)
+    first, second = (_trained(backend, spec, initial, data, ids, valid, steps) for backend in backends)
+    difference = _loss_difference(first, second)
+
+    def effect(start: Sequence[Array]) -> float:
+        return _loss_difference(first, _trained(backends[0], spec, start, data, ids, valid, steps))
+
+    tolerance = _tolerance(difference, initial, effect)
+    return {
+        "steps": first.steps,
+        "loss_difference": difference,
+        "weights_difference": _largest(_distance(a, b) for a, b in zip(first.weights, second.weights, strict=True)),
+        "tolerance": tolerance,
+        "agrees": difference <= tolerance,
+    }
+
+
+def compare_rows(
+    backends: Sequence[RowBackend],
+    spec: Mapping[str, Json],
+    data: Columns,
+    ids: Ids,
+    weights: InputWeights,
+) -> Json:
+    """Run a row program on two backends and compare every output.
+
+    `difference` is the largest of any number, `changed` the largest share of a whole-number or boolean output that came
+    out differently; they are bounded by `tolerance` and by 1 %.
+    """
+    initial = initial_weights(spec["slots"], weights)
+    given, inputs = with_weights(spec, initial)
+    first, second = (backend.rows(given, data, ids, inputs) for backend in backends)
+    difference, changed = _differences(first, second)
+
+    def effect(start: Sequence[Array]) -> float:
+        return _differences(first, backends[0].rows(given, data, ids, {0: start}))[0]
+
+    tolerance = _tolerance(difference, initial, effect)
+    return {
+        "rows": len(ids),
+        "difference": difference,
+        "changed": changed,
+        "tolerance": tolerance,
+        "agrees": difference <= tolerance and changed <= CHANGED,
+    }
+
+
+def with_weights(spec: Mapping[str, Json], initial: Sequence[Array]) -> tuple[dict[str, Json], InputWeights]:
+    """The same stage with every slot taken from one input that holds `initial`."""
+    slots = [slot | {"source": {"input": 0, "index": i}} for i, slot in enumerate(spec["slots"])]
+    return {**spec, "slots": slots}, {0: initial}
+
+
+def _tolerance(difference: float, initial: Sequence[Array], effect: Callable[[Sequence[Array]], float]) -> float:
+    """What is tolerated, looked for until it covers `difference`; `effect` runs the program from moved weights."""
+    tolerance = FLOOR
+    for move in range(MOVES):
+        if difference <= tolerance or not initial:
+            break
+        tolerance = max(tolerance, FACTOR * effect(one_rounding_off(initial, move)))
+    return tolerance
+
+
+def one_rounding_off(weights: Sequence[Array], move: int = 0) -> list[Array]:
+    """Every weight moved to one of its two neighbouring numbers; `move` chooses which.
+
+    The first four move all of them alike (away from zero, towards it, up, down), which shifts a sum the most; the
+    others each its own way. Zeros stay: no rounding moves them, and the kink of a relu makes much of the smallest
+    number above zero.
+    """
+    generator = np.random.default_rng(move)
+    return [np.where(weight == 0, weight, np.nextafter(weight, _ends(weight, move, generator))) for weight in weights]
+
+
+def _ends(weight: Array, move: int, generator: np.random.Generator) -> Array:
+    """An infinity of either sign for every weight, in its dtype."""
+    signs = [np.sign(weight), -np.sign(weight), np.ones_like(weight), -np.ones_like(weight)]
+    sign = signs[move] if move < len(signs) else np.where(generator.random(weight.shape) < 0.5, -1.0, 1.0)
+    return np.where(sign < 0, -np.inf, np.inf).astype(weight.dtype)
+
+
+def _trained(
+    backend: Backend,
+    spec: Mapping[str, Json],
+    initial: Sequence[Array],
+    data: Columns,
+    ids: Ids | Streams,
+    valid: Held | None,
+    steps: int,
+) -> TrainResult:
+    given, inputs = with_weights({**spec, "keep": "last"}, initial)
+    with tempfile.TemporaryDirectory() as folder:
+        return backend.train(
+            given,
+            data,
+            ids,
+            valid,
+            inputs,
+            Path(folder),
+            emit=lambda event: None,
+            stop=lambda: False,
+            limit=steps,
+            record="step",
+        )
+
+
+def _loss_difference(first: TrainResult, second: TrainResult) -> float:
+    """The largest difference of any loss term at any step."""
+    return _largest(
+        abs(a[name] - b[name])
+        for a, b in zip(first.history, second.history, strict=True)
+        for name in a
+        if name not in {"step", "epoch", "lr"} and not name.startswith("valid.")
+    )
+
+
+def _differences(first: Mapping[str, Array], second: Mapping[str, Array]) -> tuple[float, float]:
+    numbers = (_distance(first[name], second[name]) for name in first if first[name].dtype.kind == "f")
+    others = (float(np.mean(first[name] != second[name])) for name in first if first[name].dtype.kind != "f")
+    return _largest(numbers), _largest(others)
+
+
+def _distance(first: Array, second: Array) -> float:
+    """The largest difference of two arrays of numbers; equal infinities are no difference."""
+    with np.errstate(invalid="ignore"):
+        apart = np.where(first == second, 0.0, np.abs(first.astype(np.float64) - second.astype(np.float64)))
+    return float(apart.max(initial=0.0))
+
+
+def _largest(values: Iterable[float]) -> float:
+    """The largest of some differences, not a number if one of them is."""
+    return float(np.max([0.0, *values]))

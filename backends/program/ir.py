@@ -1,0 +1,124 @@
+"""The tensor program: a typed SSA list of operations, with one sub-program per distinct model structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from etude.backends.program.types import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A result of an operation or an input; `id` is unique within its `Sub`."""
+
+    id: int
+    type: TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A number that stands in the program itself: a scalar operand of its own dtype."""
+
+    value: bool | int | float
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType({bool: "bool", int: "int32", float: "float32"}[type(self.value)])  # type: ignore[arg-type]
+
+
+Operand: TypeAlias = Value | Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operation. `name` is a row of `backends.ops`, or one of two structural names:
+
+    - `weight`, attribute `slot`: the value of the sub-program's own slot;
+    - `call`, attributes `child` (index into `children`), `site` (the ordinal of this call, for randomness) and `rows`
+      (true in a row program: operands and results are rows, the model sees the batch).
+
+    A random operation has the attribute `site`: its ordinal among the random sites of its `Sub`.
+    Dimensions in attributes are `Dim`s and may hold `b`.
+    """
+
+    name: str
+    operands: tuple[Operand, ...]
+    attributes: tuple[tuple[str, Any], ...]
+    results: tuple[Value, ...]
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        return dict(self.attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A weight that a sub-program owns. `init` is {"kind": "lecun_normal", ...numbers}; `name` is for people.
+
+    `running` slots are updated by the forward pass (batch statistics), never by gradients.
+    """
+
+    name: str
+    type: TensorType
+    init: tuple[tuple[str, Any], ...]
+    running: bool = False
+
+
+@dataclass(frozen=True)
+class Child:
+    """A sub-model used by a sub-program; two uses of one model value are two calls of one child."""
+
+    name: str
+    sub: Sub
+
+
+@dataclass(frozen=True)
+class Sub:
+    """A sub-program: a model's body, a loss, a row function.
+
+    A model's inputs have the batch `b` as leading dimension; a row function's inputs are single rows.
+    `outputs` are named by their path in the returned record ("" when a single tensor is returned).
+    `names` (value id to name), `name`, `doc`, slot and child names are for people and no part of equality or keys.
+    """
+
+    name: str
+    inputs: tuple[tuple[str, Value], ...]
+    slots: tuple[Slot, ...]
+    children: tuple[Child, ...]
+    ops: tuple[Op, ...]
+    outputs: tuple[tuple[str, Operand], ...]
+    is_random: bool = False
+    doc: str = ""
+    names: dict[int, str] = field(default_factory=dict, compare=False)
+
+    def walk(self) -> Iterator[Sub]:
+        """This sub-program and all below it, children first, each distinct object once."""
+        yield from _walk(self, set())
+
+
+def _walk(sub: Sub, seen: set[int]) -> Iterator[Sub]:
+    if id(sub) in seen:
+        return
+    seen.add(id(sub))
+    for child in sub.children:
+        yield from _walk(child.sub, seen)
+    yield sub
+
+
+@dataclass(frozen=True)
+class Module:
+    """Which of the stage's weights a use of a `Sub` has: `slots[i]` is the index, in the stage's slot table, of the
+    weight in the sub-program's slot i; `children` follow `Sub.children`. Equal indices are tied weights."""
+
+    slots: tuple[int, ...] = ()
+    children: tuple[Module, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageProgram:
+    """A traced lambda with the weights of the models that it mentions: `modules[i]` belongs to `sub.children[i]`."""
+
+    sub: Sub
+    modules: tuple[Module, ...]

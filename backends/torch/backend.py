@@ -1,0 +1,66 @@
+"""PyTorch as a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from etude.backends.base import Array, Columns, Emit, Held, Ids, InputWeights, Record, Streams, TrainResult
+from etude.backends.inputs import TrainInputs, empty_outputs, initial_weights, program_columns, select_columns
+from etude.backends.modules import load_source
+from etude.backends.torch import devices
+from etude.backends.torch.emit import emit_rows, emit_train
+from etude.backends.torch.rows import load_models, run_rows
+from etude.backends.torch.train import TorchSession
+from etude.backends.training import train_session
+
+
+class TorchBackend:
+    """Trains and runs row programs with PyTorch on one device."""
+
+    name = "torch"
+
+    def __init__(self, device: str, threads: int | None) -> None:
+        self.device = devices.prepare(device, threads)
+
+    def describe(self) -> dict[str, Any]:
+        return devices.describe(self.device)
+
+    def source(self, spec: Mapping[str, Any]) -> str:
+        return (emit_train(spec) if "steps" in spec else emit_rows(spec)).source
+
+    def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
+        if not len(ids):
+            return empty_outputs(spec["program"])
+        emitted = emit_rows(spec)
+        module = load_source(emitted.source)
+        models = None
+        if spec["slots"]:
+            models = load_models(module, emitted.slots, initial_weights(spec["slots"], weights), self.device)
+        columns = select_columns(data, program_columns(spec["program"]))
+        return run_rows(module, models, spec, columns, ids, self.device)
+
+    def train(
+        self,
+        spec: Mapping[str, Any],
+        data: Columns,
+        ids: Ids | Streams,
+        valid: Held | None,
+        weights: InputWeights,
+        folder: Path,
+        emit: Emit,
+        stop: Callable[[], bool],
+        *,
+        limit: int | None = None,
+        record: Record = "epoch",
+    ) -> TrainResult:
+        emitted = emit_train(spec)
+        module = load_source(emitted.source, folder / "step.py")
+        session = TorchSession(module, emitted.slots, TrainInputs.of(spec, data, valid, weights), self.device)
+        return train_session(session, spec, ids, folder, emit, stop, limit=limit, record=record)
+
+
+def make(*, device: str, threads: int | None) -> TorchBackend:
+    """The backend, on a device."""
+    return TorchBackend(device, threads)

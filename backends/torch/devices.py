@@ -1,0 +1,36 @@
+"""Where PyTorch computes, and the settings that make it compute the same every time."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+# cuBLAS is deterministic only with a fixed workspace, which it reads before its first use.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+import torch
+
+
+def prepare(device: str = "auto", threads: int | None = None) -> torch.device:
+    """Choose "cpu", "cuda", or whichever there is ("auto"), and make it deterministic and full float32."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """Versions and the device, as a run's record states them."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {
+        "backend": "torch",
+        "versions": {"torch": torch.__version__},
+        "device": device.type,
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+    }

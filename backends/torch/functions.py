@@ -1,0 +1,88 @@
+"""What operations need several statements for on PyTorch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+POOLS: dict[str, tuple[Callable[..., Tensor], ...]] = {
+    "max": (F.max_pool1d, F.max_pool2d, F.max_pool3d),
+    "avg": (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d),
+}
+
+
+def prod(x: Tensor, axis: Sequence[int] | None, keepdim: bool, dtype: torch.dtype | None = None) -> Tensor:
+    """The product over several axes."""
+    for i in sorted((a % x.ndim for a in (range(x.ndim) if axis is None else axis)), reverse=True):
+        x = torch.prod(x, dim=i, keepdim=keepdim, dtype=dtype)
+    return x
+
+
+def top_k(x: Tensor, k: int, axis: int) -> tuple[Tensor, Tensor]:
+    """The k largest and their indices, of equal values the first: `torch.topk` leaves open which."""
+    values, indices = torch.sort(x, dim=axis, descending=True, stable=True)
+    return values.narrow(axis, 0, k), indices.narrow(axis, 0, k).int()
+
+
+def segment_sum(x: Tensor, segments: Tensor, count: int) -> Tensor:
+    """Add up the entries `[n, ...]` that belong to each of `count` segments `[n]`."""
+    return torch.zeros((count, *x.shape[1:]), dtype=x.dtype, device=x.device).index_add(0, segments, x)
+
+
+def standardize(x: Tensor, axis: tuple[int, ...], eps: float) -> Tensor:
+    """Mean 0 and variance 1 over axes that are not the last."""
+    var, mean = torch.var_mean(x, dim=axis, correction=0, keepdim=True)
+    return (x - mean) * torch.rsqrt(var + eps)
+
+
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    where: Tensor | None = None,
+    reduce: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(logits)[label] over the last axis; means are over the places where `where` is true."""
+    flat = logits.reshape(-1, logits.shape[-1])
+    losses = F.cross_entropy(flat, labels.reshape(-1).long(), reduction="none", label_smoothing=label_smoothing)
+    return _reduced(losses.reshape(labels.shape), where, reduce)
+
+
+def binary_cross_entropy(logits: Tensor, targets: Tensor, where: Tensor | None = None, reduce: str = "mean") -> Tensor:
+    """softplus(x) - x * target for each logit; means are over the places where `where` is true."""
+    losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return _reduced(losses, where, reduce)
+
+
+def _reduced(losses: Tensor, where: Tensor | None, reduce: str) -> Tensor:
+    if where is not None:
+        losses = torch.where(where, losses, 0.0)
+    axes = tuple(range(0 if reduce == "mean" else 1, losses.ndim))
+    if reduce == "none" or not axes:
+        return losses
+    if where is None:
+        return losses.mean(axes)
+    return losses.sum(axes) / where.sum(axes).clamp(min=1)
+
+
+def max_pool(x: Tensor, size: Sequence[int], stride: Sequence[int], padding: Sequence[tuple[int, int]]) -> Tensor:
+    """The largest in each window over the spatial axes of `[b, spatial..., channels]`, padded unevenly."""
+    return _pool("max", _padded(x, padding, -math.inf), size, stride)
+
+
+def avg_pool(x: Tensor, size: Sequence[int], stride: Sequence[int], padding: Sequence[tuple[int, int]]) -> Tensor:
+    """The mean of each window over the spatial axes of `[b, spatial..., channels]`, without the uneven padding."""
+    inside = _padded(torch.ones((1, *x.shape[1:-1], 1), device=x.device), padding, 0.0)
+    return _pool("avg", _padded(x, padding, 0.0), size, stride) / _pool("avg", inside, size, stride)
+
+
+def _padded(x: Tensor, padding: Sequence[tuple[int, int]], value: float) -> Tensor:
+    return F.pad(x, [width for pair in ((0, 0), *reversed(padding)) for width in pair], value=value)
+
+
+def _pool(name: str, x: Tensor, size: Sequence[int], stride: Sequence[int]) -> Tensor:
+    return POOLS[name][len(size) - 1](x.movedim(-1, 1), tuple(size), tuple(stride)).movedim(1, -1)

@@ -1,0 +1,229 @@
+"""The training loop that all frameworks share: steps, history, validation, what is kept, and when it fails.
+
+A framework gives a `Session`; nothing here reads a number from a device but at the marks of the history (the end of an
+epoch, a validation, the last step) and every two seconds.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from etude.backends.base import Array, Checkpoint, Emit, Record, Streams, TrainingError, TrainingStopped, TrainResult
+from etude.backends.batches import Ids, Index, JoinedStreams, NoRowsError, Stream
+from etude.backends.inputs import row_counts
+from etude.backends.randomness import step_key, validation_key
+from etude.backends.selection import Selection
+from etude.backends.timetable import Clock, Timetable
+from etude.backends.weights import save_weights
+
+Json = Any
+Terms = dict[str, float]
+
+READ_SECONDS = 2.0
+PROGRESS_SECONDS = 0.2
+
+
+class Session(Protocol):
+    """One training run in one framework: weights, optimizer state and data on its device."""
+
+    def step(self, index: Index, key: int, rates: Sequence[float | None], clock: Clock) -> None:
+        """Start one update on the rows at `index`, one learning rate per player (None: not its turn)."""
+        ...
+
+    def losses(self) -> list[Terms]:
+        """The terms of every step since they were last asked for, waiting until they are known."""
+        ...
+
+    def evaluate(self, key: int) -> Terms:
+        """The validation losses and scores of the current weights, as means over rows."""
+        ...
+
+    def weights(self) -> list[Array]:
+        """Copies of the current weights, by slot."""
+        ...
+
+    def state(self) -> dict[str, Array]:
+        """All that the session carries from step to step: weights, optimizer state, and the state of the loss."""
+        ...
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Continue from what `state` gave."""
+        ...
+
+
+@dataclass
+class Loop:
+    """One run of a timetable over a session."""
+
+    session: Session
+    timetable: Timetable
+    stream: Stream | JoinedStreams
+    selection: Selection
+    folder: Path
+    emit: Emit
+    stop: Callable[[], bool]
+    record: Record = "epoch"
+    history: list[dict[str, Json]] = field(default_factory=list)
+    done: int = 0
+    _terms: list[Terms] = field(default_factory=list)
+    _good: Checkpoint | None = None
+    _started_at: float = 0.0
+    _read_at: float = 0.0
+    _reported_at: float = 0.0
+    _reported: int = 0
+
+    def run(self, limit: int | None = None) -> TrainResult:
+        """Train for the timetable's steps, or `limit` of them. Raises `TrainingError`, `TrainingStopped`."""
+        self._started_at = self._read_at = self._reported_at = time.perf_counter()
+        self._reported = self.done
+        self._good = Checkpoint(self.done, self.timetable.epoch(self.done), self.session.weights())
+        last = min(self.timetable.steps, limit or self.timetable.steps)
+        while self.done < last and not self.selection.is_exhausted:
+            if self.stop():
+                raise TrainingStopped(self.done)
+            self._step()
+            self._look(is_last=self.done == last)
+        kept = self.selection.result(self._good)
+        return TrainResult(
+            weights=kept.weights,
+            history=self.history,
+            steps=self.done,
+            seconds=time.perf_counter() - self._started_at,
+            kept=kept.step,
+            checkpoints=self.selection.checkpoints,
+        )
+
+    def _step(self) -> None:
+        step = self.done
+        timetable = self.timetable
+        self.session.step(
+            self.stream.indices(step),
+            step_key(timetable.key, step),
+            timetable.step_rates(step),
+            timetable.clock(step),
+        )
+        self.done += 1
+
+    def _look(self, *, is_last: bool) -> None:
+        """Do what is due after a step."""
+        is_validation = self.timetable.is_validation(self.done) or (is_last and self.timetable.validation is not None)
+        if is_validation or is_last or self.timetable.is_epoch_end(self.done):
+            self._mark(is_validation=is_validation)
+        elif time.perf_counter() - self._read_at > READ_SECONDS:
+            self._read()
+        self._report()
+
+    def _mark(self, *, is_validation: bool) -> None:
+        """Read the losses, validate, and write history rows."""
+        self._read()
+        weights = self._checked_weights()
+        values = self.session.evaluate(validation_key(self.timetable.key)) if is_validation else {}
+        self.selection.offer(self.done, self.timetable.epoch(self.done), weights, values)
+        self.history += self._rows(values)
+        self._terms = []
+
+    def _rows(self, values: Terms) -> list[dict[str, Json]]:
+        first = self.done - len(self._terms)
+        if self.record == "step":
+            rows = [self._row(first + i + 1, terms) for i, terms in enumerate(self._terms)]
+        else:
+            rows = [self._row(self.done, mean_terms(self._terms))]
+        rows[-1] |= {f"valid.{name or 'score'}": finite(value) for name, value in values.items()}
+        return rows
+
+    def _row(self, done: int, terms: Terms) -> dict[str, Json]:
+        factor = self.timetable.factor(done - 1)
+        return {"step": done, "epoch": self.timetable.epoch(done), **terms, "lr": self.timetable.rates[0] * factor}
+
+    def _read(self) -> None:
+        """Wait for the losses of the steps so far; a loss that is not finite ends the run."""
+        terms = self.session.losses()
+        first = self.done - len(terms)
+        self._read_at = time.perf_counter()
+        for i, values in enumerate(terms):
+            shown = {shown: values[name] for name, shown in self.timetable.terms.items() if name in values}
+            # a total is not finite when a part is: the part is to blame
+            for name in sorted(shown, key=lambda name: name.endswith("loss")):
+                if not math.isfinite(shown[name]):
+                    self._fail(first + i + 1, name, shown[name])
+            self._terms.append(shown)
+
+    def _checked_weights(self) -> list[Array]:
+        weights = self.session.weights()
+        if not all(np.isfinite(weight).all() for weight in weights):
+            self._fail(self.done, "weights", None)
+        self._good = Checkpoint(self.done, self.timetable.epoch(self.done), weights)
+        return weights
+
+    def _fail(self, step: int, term: str, loss: float | None) -> None:
+        assert self._good is not None
+        path = self.folder / "last_good.safetensors"
+        save_weights(path, self._good.weights)
+        raise TrainingError(step=step, term=term, loss=loss, last_good_step=self._good.step, checkpoint=path)
+
+    def _report(self) -> None:
+        now = time.perf_counter()
+        if now - self._reported_at < PROGRESS_SECONDS and self.done < self.timetable.steps:
+            return
+        rate = (self.done - self._reported) * self.timetable.batch / max(now - self._reported_at, 1e-9)
+        self._reported, self._reported_at = self.done, now
+        self.emit(
+            {
+                "kind": "progress",
+                "step": self.done,
+                "steps": self.timetable.steps,
+                "epoch": self.timetable.epoch(self.done),
+                "loss": self._latest_loss(),
+                "seconds": now - self._started_at,
+                "rows_per_second": rate,
+            }
+        )
+
+    def _latest_loss(self) -> float | None:
+        terms = self._terms[-1] if self._terms else self.history[-1] if self.history else {}
+        losses = [value for name, value in terms.items() if name == "loss" or name.endswith(".loss")]
+        return losses[0] if losses else None
+
+
+def mean_terms(terms: Sequence[Terms]) -> Terms:
+    """The mean of each term over the steps that have it.
+
+    >>> mean_terms([{"loss": 1.0}, {"loss": 2.0}])
+    {'loss': 1.5}
+    """
+    names = dict.fromkeys(name for values in terms for name in values)
+    return {name: float(np.mean([values[name] for values in terms if name in values])) for name in names}
+
+
+def finite(value: float) -> float | None:
+    """`value`, or None where JSON has no number for it."""
+    return value if math.isfinite(value) else None
+
+
+def train_session(
+    session: Session,
+    spec: Mapping[str, Json],
+    ids: Ids | Streams,
+    folder: Path,
+    emit: Emit,
+    stop: Callable[[], bool],
+    *,
+    limit: int | None = None,
+    record: Record = "epoch",
+) -> TrainResult:
+    """Run a train stage's spec over a session of any framework."""
+    rows = row_counts(ids)
+    if 0 in rows:
+        raise NoRowsError("train on")
+    timetable = Timetable.of(spec, rows[0])
+    batch, seed = spec["batch"], spec["seed"]
+    stream = JoinedStreams(ids, batch, seed) if isinstance(ids, Mapping) else Stream(ids, batch, seed)
+    selection = Selection(spec.get("keep", "last"), spec.get("score"), spec.get("patience"))
+    return Loop(session, timetable, stream, selection, folder, emit, stop, record).run(limit)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from etude.backends.base import Backend, Rows, load
+from etude.backends.parity import compare_rows, compare_train, one_rounding_off
+
+Spec = dict[str, Any]
+Make = Callable[..., Spec]
+
+
+@pytest.fixture
+def both() -> list[Backend]:
+    return [load(name, device="cpu", threads=1) for name in ("torch", "jax")]
+
+
+def test_the_backends_agree_over_ten_steps_with_dropout_and_noise(
+    both: list[Backend], train_spec: Make, data: Rows, valid: Rows
+) -> None:
+    spec = train_spec(dropout=0.2, noise=0.1, penalty=0.1, clip=1.0, schedule={"name": "cosine", "warmup": 0.1})
+
+    found = compare_train(both, spec, *data, valid, {}, steps=10)
+
+    assert found["steps"] == 10
+    assert found["loss_difference"] <= 1e-5
+    assert found["weights_difference"] <= 1e-5
+    assert found["agrees"]
+
+
+def test_the_backends_agree_on_players_that_take_turns(
+    both: list[Backend], train_spec: Make, data: Rows, valid: Rows
+) -> None:
+    spec = train_spec(noise=0.1, valid=None)
+    player = spec["steps"][0]
+    spec["steps"] = [player | {"update": [2, 3], "every": 2}, player | {"update": [0, 1]}]
+
+    found = compare_train(both, spec, *data, None, {}, steps=10)
+
+    assert found["loss_difference"] <= 1e-5
+    assert found["agrees"]
+
+
+def test_the_backends_reach_the_same_accuracy(both: list[Backend], train_spec: Make, run: Callable[..., Any]) -> None:
+    first, second = (run(backend, train_spec(dropout=0.2, noise=0.1)).history[-1] for backend in both)
+
+    assert first["valid.accuracy"] == second["valid.accuracy"]
+    assert first["loss"] == pytest.approx(second["loss"], abs=1e-4)
+
+
+def test_another_program_does_not_agree(both: list[Backend], train_spec: Make, data: Rows, valid: Rows) -> None:
+    class Unlike:
+        """A backend that trains with a rate a thousandth larger."""
+
+        name = "unlike"
+
+        def train(self, spec: Spec, *arguments: Any, **named: Any) -> Any:
+            player = spec["steps"][0]
+            optimizer = player["optimizer"] | {"lr": player["optimizer"]["lr"] * 1.001}
+            return both[0].train({**spec, "steps": [player | {"optimizer": optimizer}]}, *arguments, **named)
+
+    found = compare_train([both[0], Unlike()], train_spec(lr=0.1), *data, valid, {}, steps=10)  # type: ignore[list-item]
+
+    assert found["loss_difference"] > found["tolerance"]
+    assert not found["agrees"]
+
+
+def test_measurements_agree(both: list[Backend], rows_spec: Spec, data: Rows) -> None:
+    found = compare_rows(both, rows_spec, *data, {})
+
+    assert found["agrees"]
+    assert (found["rows"], found["changed"]) == (200, 0.0)
+
+
+def test_one_rounding_moves_every_weight_to_a_neighbour() -> None:
+    weight = np.array([[1.0, -1.0, 0.5], [3.0, 1e-3, 7.0]], np.float32)
+    (moved,) = one_rounding_off([weight])
+
+    assert moved.dtype == np.float32
+    assert np.all(moved != weight)
+    assert np.abs(moved / weight - 1).max() <= 2.0**-23
+    assert not np.array_equal(moved, one_rounding_off([weight], move=1)[0])
+
+
+def test_one_rounding_leaves_zeros_where_they_are() -> None:
+    (moved,) = one_rounding_off([np.zeros(4, np.float32)])
+
+    assert moved.tolist() == [0.0, 0.0, 0.0, 0.0]
