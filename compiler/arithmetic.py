@@ -1,0 +1,141 @@
+"""Operators on every kind of value: numbers, units, dimensions, lists, datasets, deferred values and tensors."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from etude.backends.program.dims import Size, divide
+from etude.compiler import faults
+from etude.compiler.diagnostics import Location
+from etude.compiler.session import Session
+from etude.compiler.tracing import apply_operation
+from etude.compiler.values import Dataset, Deferred, Model, Quantity, Record, Tensor, describe
+
+ROWS = {
+    "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow", "@": "matmul",
+    "<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne", "and": "and", "or": "or",
+}  # fmt: skip
+NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
+    "%": operator.mod, "**": operator.pow, "<": operator.lt, "<=": operator.le, ">": operator.gt,
+    ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
+COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
+
+
+def binary(session: Session, symbol: str, left: Any, right: Any, location: Location) -> Any:
+    """`left symbol right`; `and` and `or` of plain booleans are decided by the caller."""
+    if isinstance(left, Tensor) or isinstance(right, Tensor):
+        return apply_operation(session, ROWS[symbol], [left, right], {}, location)
+    if isinstance(left, Deferred) or isinstance(right, Deferred):
+        return deferred(symbol, left, right, location)
+    if is_number(left) and is_number(right) and symbol in NUMBERS:
+        return _numbers(symbol, left, right, location)
+    if isinstance(left, Quantity) or isinstance(right, Quantity):
+        return _quantities(symbol, left, right, location)
+    if isinstance(left, Size | int) and isinstance(right, Size | int) and not isinstance(left, bool):
+        return _sizes(symbol, left, right, location)
+    if isinstance(left, Dataset) and isinstance(right, Dataset) and symbol in {"+", "-"}:
+        from etude.compiler.builtins.data import subtract, union
+
+        return union(session, left, right, location) if symbol == "+" else subtract(session, left, right, location)
+    if symbol in {"==", "!="} and type(left) is type(right) and isinstance(left, bool | str):
+        return (left == right) == (symbol == "==")
+    if symbol in {"==", "!="} and (left is None or right is None):
+        return (left is right) == (symbol == "==")
+    if symbol == "+" and isinstance(left, list) and isinstance(right, list):
+        return left + right
+    if symbol == "+" and isinstance(left, str) and isinstance(right, str):
+        return left + right
+    if symbol == "+" and isinstance(left, Record) and isinstance(right, Record):
+        return Record({**left, **right})
+    if isinstance(left, Model) and isinstance(right, Model | int | float):
+        raise faults.not_available("arithmetic on weights", location)
+    raise faults.wrong_kind(
+        f"'{symbol}'", "two numbers, tensors or lists", f"{describe(left)} and {describe(right)}", location
+    )
+
+
+def negate(session: Session, value: Any, location: Location) -> Any:
+    if isinstance(value, Tensor):
+        return apply_operation(session, "neg", [value], {}, location)
+    if isinstance(value, Deferred):
+        return Deferred(["neg", value.expression])
+    if isinstance(value, Quantity):
+        return Quantity(-value.value, value.unit)
+    if is_number(value) or isinstance(value, Size):
+        return -value
+    raise faults.wrong_kind("'-'", "a number or a tensor", describe(value), location)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def deferred(symbol: str, left: Any, right: Any, location: Location) -> Deferred:
+    """An operator on a value known after the run."""
+    if symbol not in ROWS or symbol == "@":
+        raise faults.wrong_kind(f"'{symbol}'", "tensors", "a value known after the run", location)
+    kind = "bool" if symbol in COMPARISONS or symbol in {"and", "or"} else "number"
+    return Deferred([ROWS[symbol], expression(left, location), expression(right, location)], kind)
+
+
+def expression(value: Any, location: Location) -> Any:
+    """A value as an expression that the runtime evaluates."""
+    if isinstance(value, Deferred):
+        return value.expression
+    if value is None or isinstance(value, bool | int | float):
+        return ["number", value]
+    if isinstance(value, str):
+        return ["text", value]
+    if isinstance(value, list):
+        return ["list", [expression(item, location) for item in value]]
+    if isinstance(value, Record):
+        return ["record", {name: expression(item, location) for name, item in value.items()}]
+    raise faults.wrong_kind("a computed value", "numbers and values known after the run", describe(value), location)
+
+
+def _numbers(symbol: str, left: Any, right: Any, location: Location) -> Any:
+    try:
+        result = NUMBERS[symbol](left, right)
+    except ZeroDivisionError:
+        raise faults.wrong_value("division by zero", location) from None
+    except OverflowError:
+        raise faults.wrong_value("the result is too large for a number", location) from None
+    if isinstance(result, complex):
+        raise faults.wrong_value("the result is not a real number", location)
+    return result
+
+
+def _quantities(symbol: str, left: Any, right: Any, location: Location) -> Any:
+    if isinstance(left, Quantity) and isinstance(right, Quantity):
+        if left.unit != right.unit:
+            raise faults.wrong_unit(symbol, _unit(left), _unit(right), location)
+        if symbol in COMPARISONS or symbol == "/":
+            return _numbers(symbol, left.value, right.value, location)
+        if symbol in {"+", "-"}:
+            return Quantity(_numbers(symbol, left.value, right.value, location), left.unit)
+    elif symbol in {"*", "/"} and isinstance(left, Quantity) and is_number(right):
+        return Quantity(_numbers(symbol, left.value, right, location), left.unit)
+    elif symbol == "*" and is_number(left) and isinstance(right, Quantity):
+        return Quantity(_numbers(symbol, left, right.value, location), right.unit)
+    raise faults.wrong_unit(symbol, _unit(left), _unit(right), location)
+
+
+def _unit(value: Any) -> str:
+    return f"{value} (a quantity in {value.unit})" if isinstance(value, Quantity) else describe(value)
+
+
+def _sizes(symbol: str, left: Any, right: Any, location: Location) -> Any:
+    if symbol in {"+", "-", "*"}:
+        return NUMBERS[symbol](left, right)
+    if symbol == "//" and right != 0:
+        quotient = divide(left, right)
+        if quotient is not None:
+            return quotient
+        raise faults.wrong_value(f"{left} is not divisible by {right} for every batch size b", location)
+    if symbol in {"==", "!="}:
+        return (left == right) == (symbol == "==")
+    raise faults.wrong_value(f"'{symbol}' of dimensions that depend on the batch ({left}, {right})", location)

@@ -1,0 +1,350 @@
+"""Stages from data to data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from etude.backends.program.dims import evaluate
+from etude.backends.program.ir import Literal as Constant
+from etude.compiler import faults
+from etude.compiler.builtins.scalars import plain_int
+from etude.compiler.builtins.table import builtin
+from etude.compiler.calls import CallSite
+from etude.compiler.diagnostics import Location
+from etude.compiler.keys import canonical_program
+from etude.compiler.lambdas import TracedFunction, computed_outputs, scalar_outputs, trace
+from etude.compiler.schema import ColumnSchema
+from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
+from etude.compiler.structure import digest
+from etude.compiler.typing import is_float, is_function
+from etude.compiler.values import Dataset, Quantity, Record, Tensor, TextColumn, describe
+from etude.compiler.workflow import Ref
+
+ROLES = {"train", "valid", "test"}
+
+
+def add_stage(
+    site: CallSite, kind: str, spec: dict[str, Any], inputs: list[Ref], outputs: dict[str, str], label: str = ""
+) -> str:
+    """A node of the graph, named after the bindings around the call. The id of the stage."""
+    session = site.session
+    if session.frame is not None:
+        raise faults.not_in_traced_code(f"'{site.name}'", site.location)
+    place = session.place(site.location)
+    name, line = session.stage_name(kind), place.source.position(place.span.start)[0]
+    guards = () if session.guard is None else (session.guard,)
+    about = {"name": name, "group": tuple(session.groups), "label": label, "line": line, "guards": guards}
+    try:
+        id: str = session.stages.add(kind, spec, inputs, outputs, **about)
+    except OverflowError:
+        raise faults.too_many_stages(session.stages.limit, place) from None
+    return id
+
+
+def dataset(site: CallSite, value: Any, argument: str) -> Dataset:
+    if isinstance(value, Record) and value and all(isinstance(item, Dataset) for item in value.values()):
+        text = f"a record of datasets ({', '.join(value)})"
+        help = f"take one of them: .{next(iter(value))}"
+        raise faults.wrong_kind(f"'{argument}' of '{site.name}'", "a dataset", text, site.at(argument), help)
+    if not isinstance(value, Dataset):
+        raise faults.wrong_kind(f"'{argument}' of '{site.name}'", "a dataset", describe(value), site.at(argument))
+    return value
+
+
+def function_argument(site: CallSite, value: Any, argument: str) -> Any:
+    if not is_function(value):
+        raise faults.wrong_kind(f"'{argument}' of '{site.name}'", "a function", describe(value), site.at(argument))
+    return value
+
+
+def derived(
+    site: CallSite, kind: str, spec: dict[str, Any], source: Dataset, rows: float | None, label: str = ""
+) -> Dataset:
+    """A dataset with the columns of `source` made by a stage of one input."""
+    id = add_stage(site, kind, spec, [source.ref], {"data": str(source)}, label)
+    return Dataset(Ref(id, "data"), source.columns, rows, source.role, source.roots)
+
+
+@builtin
+def load(site: CallSite, uri: Any, **options: Any) -> Any:
+    """A dataset, or a record of splits, by its address."""
+    if not isinstance(uri, str):
+        raise faults.wrong_kind("'uri' of 'load'", "a string", describe(uri), site.at("uri"))
+    plain = {name: _option(site, name, value) for name, value in options.items()}
+    schema = site.session.describe_source(uri, plain, site.at("uri"))
+    columns = {column.name: column for column in schema.columns}
+    role = plain.get("role", schema.role)
+    if schema.splits:
+        id = add_stage(site, "load", {"uri": uri, "options": plain}, [], dict.fromkeys(schema.splits, "Dataset"), uri)
+        return Record({
+            name: Dataset(Ref(id, name), columns, None, name if name in ROLES else role, frozenset([id]))
+            for name in schema.splits
+        })  # fmt: skip
+    made = Dataset(Ref("", "data"), columns, schema.rows, role)
+    id = add_stage(site, "load", {"uri": uri, "options": plain}, [], {"data": str(made)}, uri)
+    return Dataset(Ref(id, "data"), columns, schema.rows, role, frozenset([id]))
+
+
+def _option(site: CallSite, name: str, value: Any) -> Any:
+    if isinstance(value, Record):
+        return {key: _option(site, name, item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_option(site, name, item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise faults.wrong_kind(f"'{name}' of 'load'", "a plain value", describe(value), site.at(name))
+
+
+def column_name(site: CallSite, d: Dataset, value: Any, argument: str) -> str | None:
+    """A column of `d` by name, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise faults.wrong_kind(f"'{argument}' of '{site.name}'", "a column name", describe(value), site.at(argument))
+    if value not in d.columns:
+        raise faults.missing_column(value, site.at(argument), list(d.columns), "the dataset")
+    return value
+
+
+def _seed(site: CallSite, value: Any) -> int:
+    return site.session.seed if value is None else plain_int(site, "seed", value)
+
+
+@builtin
+def split(
+    site: CallSite,
+    data: Any,
+    *,
+    parts: Any = None,
+    stratify: Any = None,
+    group: Any = None,
+    seed: Any = None,
+    **shares: Any,
+) -> Any:
+    """Disjoint parts of a dataset, by shares (`train = 80%`) or in `parts` equal ones."""
+    d = dataset(site, data, "data")
+    spec = {
+        "stratify": column_name(site, d, stratify, "stratify"),
+        "group": column_name(site, d, group, "group"),
+        "seed": _seed(site, seed),
+    }
+    if parts is not None:
+        count = plain_int(site, "parts", parts)
+        names = [str(i) for i in range(count)]
+        made = _parts(site, d, {**spec, "parts": count}, dict.fromkeys(names, 1 / max(count, 1)))
+        return [made[name] for name in names]
+    if not shares:
+        raise faults.missing_argument("split", "train", site.location)
+    for name, share in shares.items():
+        if not is_float(share) or not 0 < share <= 1:
+            raise faults.wrong_kind(
+                f"the share '{name}' of 'split'", "a share between 0% and 100%", describe(share), site.at(name)
+            )
+    total = sum(shares.values())
+    if total > 1 + 1e-9:
+        raise faults.wrong_value(f"the shares of 'split' add up to {total:.0%}, more than all rows", site.location)
+    return Record(_parts(site, d, {**spec, "parts": [[n, s] for n, s in shares.items()]}, shares))
+
+
+def _parts(site: CallSite, d: Dataset, spec: dict[str, Any], shares: dict[str, float]) -> dict[str, Dataset]:
+    label = (
+        " / ".join(f"{name} {share:.0%}" for name, share in shares.items()) if isinstance(spec["parts"], list) else ""
+    )
+    id = add_stage(site, "split", spec, [d.ref], dict.fromkeys(shares, str(d)), label)
+    result = {}
+    for name, share in shares.items():
+        role = d.role if d.role == "test" or name not in ROLES else name
+        rows = None if d.rows is None else d.rows * share
+        result[name] = Dataset(Ref(id, name), d.columns, rows, role, d.roots)
+    return result
+
+
+@builtin
+def sample(site: CallSite, data: Any, size: Any, *, stratify: Any = None, per: Any = None, seed: Any = None) -> Dataset:
+    """A random share (`10%`) or number (`24examples`) of the rows; `per` takes that many of each value of a column."""
+    d = dataset(site, data, "data")
+    spec: dict[str, Any] = {
+        "stratify": column_name(site, d, stratify, "stratify"),
+        "per": column_name(site, d, per, "per"),
+        "seed": _seed(site, seed),
+    }
+    rows: float | None
+    if isinstance(size, Quantity) and size.unit == "examples":
+        spec["count"], rows = int(size.value), float(size.value)
+    elif is_float(size) and 0 < size <= 1:
+        spec["share"], rows = float(size), None if d.rows is None else d.rows * size
+    else:
+        got = str(size) if isinstance(size, Quantity | float | int) else describe(size)
+        raise faults.wrong_kind("'size' of 'sample'", "a share such as 10%, or 24examples", got, site.at("size"))
+    return derived(site, "sample", spec, d, rows, str(size) if isinstance(size, Quantity) else f"{size:.0%}")
+
+
+@builtin
+def drop(site: CallSite, data: Any, columns: Any) -> Dataset:
+    """The dataset without some of its columns."""
+    d = dataset(site, data, "data")
+    names = columns if isinstance(columns, list) else [columns]
+    for name in names:
+        column_name(site, d, name, "columns")
+    kept = {name: column for name, column in d.columns.items() if name not in names}
+    if not kept:
+        raise faults.wrong_value("'drop' would leave no column", site.location)
+    shown = Dataset(d.ref, kept, d.rows)
+    id = add_stage(site, "drop", {"columns": sorted(names)}, [d.ref], {"data": str(shown)}, ", ".join(names))
+    return Dataset(Ref(id, "data"), kept, d.rows, d.role, d.roots)
+
+
+def union(session: Any, left: Dataset, right: Dataset, location: Location) -> Dataset:
+    """`a + b`: the rows of both; their columns must agree."""
+    if set(left.columns) != set(right.columns):
+        text = f"'+' needs equal columns: {', '.join(left.columns)} and {', '.join(right.columns)}"
+        raise faults.wrong_value(text, location, "drop the columns that only one of them has")
+    site = CallSite(session.evaluator, location, {}, "+", False)
+    rows = None if left.rows is None or right.rows is None else left.rows + right.rows
+    columns = {name: _fitted(column, right.columns[name], location) for name, column in left.columns.items()}
+    labels = {name: c.classes for name, c in columns.items() if c.kind == "label"}
+    is_fitted = any(c.kind != columns[name].kind for d in (left, right) for name, c in d.columns.items())
+    spec = {"labels": labels} if is_fitted else {}
+    made = Dataset(left.ref, columns, rows)
+    id = add_stage(site, "union", spec, [left.ref, right.ref], {"data": str(made)})
+    return Dataset(Ref(id, "data"), columns, rows, left.role, left.roots | right.roots)
+
+
+def _fitted(left: ColumnSchema, right: ColumnSchema, location: Location) -> ColumnSchema:
+    """The column of a union: an int column becomes the label that the other side has, checked while running."""
+    label = next((c for c in (left, right) if c.kind == "label"), None)
+    if label is not None and {left.kind, right.kind} == {"label", "tensor"}:
+        plain = right if label is left else left
+        if plain.dtype == "int32" and plain.shape == ():
+            return label
+    if (left.kind, left.dtype, left.shape, left.classes) != (right.kind, right.dtype, right.shape, right.classes):
+        raise faults.wrong_value(
+            f"'+': the column '{left.name}' is {left} on one side and {right} on the other", location
+        )
+    return left
+
+
+def subtract(session: Any, left: Dataset, right: Dataset, location: Location) -> Dataset:
+    """`a - b`: the rows of `a` that are not in `b`."""
+    site = CallSite(session.evaluator, location, {}, "-", False)
+    rows = None if left.rows is None or right.rows is None else max(left.rows - right.rows, 0)
+    id = add_stage(site, "subtract", {}, [left.ref, right.ref], {"data": str(left)})
+    return Dataset(Ref(id, "data"), left.columns, rows, left.role, left.roots)
+
+
+# --- stages with a row function ------------------------------------------------------------------
+
+
+def row_stage(site: CallSite, d: Dataset, traced: TracedFunction, seed: Any = None) -> tuple[dict[str, Any], Inputs]:
+    """The part of a spec that every stage with a row function has, and the stage's inputs."""
+    inputs = Inputs([d.ref])
+    own = _seed(site, seed)
+    slots = SlotTable(inputs, own)
+    program = traced.to_json(slots)
+    warn_about_fresh(site, slots)
+    return {
+        "program": program,
+        "slots": slots.entries,
+        "seed": own,
+        "identity": digest(canonical_program(program)),
+    }, inputs
+
+
+@builtin
+def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Dataset:
+    """A dataset with the columns that the function returns for each row."""
+    d = dataset(site, data, "data")
+    traced = trace(site, "map", "row", function_argument(site, function, "function"), d.columns)
+    if not isinstance(traced.result, Record):
+        raise faults.wrong_kind(
+            "the result of 'map'", "a record of columns", describe(traced.result), site.at("function")
+        )
+    columns = {name: _column(name, value, d) for name, value in traced.result.items()}
+    made, kept = computed_outputs(traced)
+    spec, inputs = row_stage(site, d, made, seed)
+    spec["keep"], spec["order"] = kept, list(columns)
+    spec["columns"] = [
+        [c.name, [c.dtype, list(c.shape)], _column_kind(c)] for c in columns.values() if c.name not in kept
+    ]
+    shown = Dataset(d.ref, columns, d.rows)
+    id = add_stage(site, "map", spec, inputs.refs, {"data": str(shown)}, ", ".join(columns))
+    return Dataset(Ref(id, "data"), columns, d.rows, d.role, d.roots)
+
+
+def _column(name: str, value: Any, d: Dataset) -> ColumnSchema:
+    if isinstance(value, TextColumn):
+        return d.columns[value.name]
+    if isinstance(value, Tensor):
+        dtype, shape, classes = value.type.dtype, tuple(evaluate(dim, 1) for dim in value.type.shape), value.classes
+    else:
+        dtype, shape, classes = Constant(value).type.dtype, (), None
+    if classes is None:
+        return ColumnSchema(name, "tensor", dtype, shape)
+    names = next((c.class_names for c in d.columns.values() if c.classes == classes and c.class_names), None)
+    return ColumnSchema(name, "label", "int32", (), classes, names)
+
+
+def _column_kind(column: ColumnSchema) -> dict[str, Any]:
+    if column.kind == "label":
+        return {"kind": "label", "classes": column.classes, "names": column.class_names and list(column.class_names)}
+    return {"kind": "tensor"}
+
+
+@builtin
+def generate(site: CallSite, count: Any, function: Any, *, seed: Any = None) -> Dataset:
+    """A dataset of `count` rows, each what the function of no arguments returns: draws differ from row to row."""
+    number = count.value if isinstance(count, Quantity) and count.unit == "examples" else count
+    rows = plain_int(site, "count", number)
+    traced = trace(site, "generate", "row", function_argument(site, function, "function"), {})
+    if not isinstance(traced.result, Record):
+        raise faults.wrong_kind(
+            "the result of 'generate'", "a record of columns", describe(traced.result), site.at("function")
+        )
+    inputs, own = Inputs(), _seed(site, seed)
+    slots = SlotTable(inputs, own)
+    program = traced.to_json(slots)
+    warn_about_fresh(site, slots)
+    empty = Dataset(Ref("", "data"), {}, rows)
+    columns = {name: _column(name, value, empty) for name, value in traced.result.items()}
+    spec = {
+        "program": program,
+        "slots": slots.entries,
+        "seed": own,
+        "identity": digest(canonical_program(program)),
+        "count": rows,
+        "columns": [[c.name, [c.dtype, list(c.shape)], _column_kind(c)] for c in columns.values()],
+    }
+    shown = Dataset(Ref("", "data"), columns, rows)
+    id = add_stage(site, "generate", spec, inputs.refs, {"data": str(shown)}, f"{rows} rows")
+    return Dataset(Ref(id, "data"), columns, rows, "train", frozenset([id]))
+
+
+@builtin
+def filter_(site: CallSite, data: Any, function: Any) -> Dataset:
+    """The rows for which the function is true."""
+    d = dataset(site, data, "data")
+    traced = trace(site, "filter", "row", function_argument(site, function, "function"), d.columns)
+    scalar_outputs(traced, "the result of 'filter'", site.at("function"))
+    spec, inputs = row_stage(site, d, traced)
+    id = add_stage(site, "filter", spec, inputs.refs, {"data": str(d)})
+    return Dataset(Ref(id, "data"), d.columns, d.rows, d.role, d.roots)
+
+
+@builtin
+def top(site: CallSite, data: Any, size: Any, *, by: Any) -> Dataset:
+    """The share or number of rows for which `by` is highest."""
+    d = dataset(site, data, "data")
+    traced = trace(site, "top", "row", function_argument(site, by, "by"), d.columns)
+    scalar_outputs(traced, "the score of 'top'", site.at("by"))
+    spec, inputs = row_stage(site, d, traced)
+    rows: float | None
+    if isinstance(size, Quantity) and size.unit == "examples":
+        spec["count"], rows = int(size.value), float(size.value)
+    elif is_float(size) and 0 < size <= 1:
+        spec["share"], rows = float(size), None if d.rows is None else d.rows * size
+    else:
+        raise faults.wrong_kind(
+            "'size' of 'top'", "a share such as 20%, or 24examples", describe(size), site.at("size")
+        )
+    id = add_stage(site, "top", spec, inputs.refs, {"data": str(d)})
+    return Dataset(Ref(id, "data"), d.columns, rows, d.role, d.roots)

@@ -1,0 +1,77 @@
+"""Measuring, repeating over seeds, and comparing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from etude.compiler import faults
+from etude.compiler.arithmetic import expression
+from etude.compiler.builtins.data import add_stage, column_name, dataset, function_argument, row_stage
+from etude.compiler.builtins.table import builtin
+from etude.compiler.calls import CallSite
+from etude.compiler.gathering import Gathered
+from etude.compiler.lambdas import scalar_outputs, trace
+from etude.compiler.typing import is_float
+from etude.compiler.values import Dataset, Deferred, describe
+
+
+@builtin
+def measure(site: CallSite, on: Any, function: Any, *, by: Any = None, seed: Any = None) -> Any:
+    """What the function returns for each row, over all rows: numbers are averaged, metrics of sets are computed.
+
+    `{value, weight}` is a weighted mean; `by` a label column: a list with the mean of each class.
+    """
+    d = dataset(site, on, "on")
+    call = function_argument(site, function, "function")
+    gathered = Gathered(None if by is None else _label_column(site, d, by))
+    traced = trace(site, "measure", "row", call, d.columns, gather=gathered)
+    scalar_outputs(gathered.averaged_only(traced), "a measured value", site.at("function"))
+    spec, inputs = row_stage(site, d, traced, seed)
+    id = add_stage(site, "measure", {**spec, **gathered.spec()}, inputs.refs, {"value": "Metric"}, d.role)
+    classes = None if by is None else d.columns[by].classes
+    return gathered.result(traced.result, ["ref", id, "value"], classes)
+
+
+def _label_column(site: CallSite, d: Dataset, by: Any) -> str:
+    name = column_name(site, d, by, "by")
+    if name is None or d.columns[name].kind != "label":
+        raise faults.wrong_kind("'by' of 'measure'", "a label column", f"the column {d.columns[by]}", site.at("by"))
+    return name
+
+
+@builtin
+def runs(site: CallSite, seeds: Any, function: Any) -> list[Any]:
+    """The function evaluated under each seed: the seed of every stage in it that was given none."""
+    items = site.evaluator.items(seeds, site.at("seeds"))
+    call = function_argument(site, function, "function")
+    results = []
+    for seed in items:
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise faults.wrong_kind("'seeds' of 'runs'", "a list of ints", describe(seed), site.at("seeds"))
+        with site.session.seeded(seed), site.session.named(f"[seed={seed}]", group=True):
+            results.append(site.evaluator.call(call, [seed][: _arity(call)], {}, site.at("function")))
+    return results
+
+
+def _arity(function: Any) -> int:
+    return len(getattr(function, "parameters", (None,)))
+
+
+@builtin
+def better(site: CallSite, first: Any, second: Any, *, confidence: Any = 0.95, lower: Any = False) -> Deferred:
+    """Whether the first list of runs beats the second: a paired bootstrap over seeds."""
+    for name, value in (("first", first), ("second", second)):
+        if not isinstance(value, list) or not value:
+            raise faults.wrong_kind(
+                f"'{name}' of 'better'", "a list of measured numbers", describe(value), site.at(name)
+            )
+    if len(first) != len(second):
+        text = f"'better' pairs runs by seed, but gets {len(first)} and {len(second)} of them"
+        raise faults.wrong_value(text, site.location)
+    if not is_float(confidence) or not 0.5 <= confidence < 1:
+        raise faults.wrong_value("'confidence' is a share from 50% to below 100%", site.at("confidence"), "write 95%")
+    if not isinstance(lower, bool):
+        raise faults.wrong_kind("'lower' of 'better'", "true or false", describe(lower), site.at("lower"))
+    settings = {"confidence": float(confidence), "lower": lower}
+    sides = [expression(side, site.location) for side in (first, second)]
+    return Deferred(["better", *sides, settings], "bool")

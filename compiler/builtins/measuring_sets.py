@@ -1,0 +1,66 @@
+"""Metrics of a whole set of rows: what `measure` collects before it computes them with scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from etude.compiler import faults
+from etude.compiler.builtins.table import REGISTRY
+from etude.compiler.calls import CallSite
+from etude.compiler.values import Builtin, Tensor, describe
+
+
+@dataclass(frozen=True, eq=False)
+class SetMetric:
+    """A metric of all rows: `tensors` are collected, one value or vector a row, and given to it in order."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    settings: Mapping[str, Any]
+
+
+# The metrics by name: the names of what they take of each row, and their settings with defaults.
+METRICS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "auroc": (("scores", "labels"), {}),
+    "average_precision": (("scores", "labels"), {}),
+    "f1": (("predictions", "labels"), {"average": "macro"}),
+    "precision": (("predictions", "labels"), {"average": "macro"}),
+    "recall": (("predictions", "labels"), {"average": "macro"}),
+    "balanced_accuracy": (("predictions", "labels"), {}),
+    "matthews": (("predictions", "labels"), {}),
+    "r2": (("predictions", "targets"), {}),
+    "pearson": (("predictions", "targets"), {}),
+    "spearman": (("predictions", "targets"), {}),
+    "ece": (("probabilities", "labels"), {"bins": 15}),
+    "silhouette": (("embeddings", "labels"), {}),
+}
+
+
+def _metric(name: str, inputs: tuple[str, ...], defaults: dict[str, Any]) -> Builtin:
+    def collect(site: CallSite, **given: Any) -> SetMetric:
+        frame = site.session.frame
+        if frame is None or frame.kind != "row":
+            raise faults.only_in_traced_code(f"'{name}'", site.location, "the function given to 'measure'")
+        tensors = tuple(_tensor(site, name, item, given[item]) for item in inputs)
+        settings = {key: _setting(site, name, key, given.get(key, value), value) for key, value in defaults.items()}
+        return SetMetric(name, tensors, settings)
+
+    parameters = (*((item, False) for item in inputs), *((item, True) for item in defaults))
+    return Builtin(name, collect, parameters)
+
+
+def _tensor(site: CallSite, metric: str, name: str, value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise faults.wrong_kind(f"'{name}' of '{metric}'", "a tensor of the row", describe(value), site.at(name))
+    return value
+
+
+def _setting(site: CallSite, metric: str, name: str, value: Any, default: Any) -> Any:
+    if type(value) is not type(default):
+        raise faults.wrong_kind(f"'{name}' of '{metric}'", describe(default), describe(value), site.at(name))
+    return value
+
+
+REGISTRY.update({name: _metric(name, inputs, defaults) for name, (inputs, defaults) in METRICS.items()})

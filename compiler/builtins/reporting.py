@@ -1,0 +1,86 @@
+"""Tables and figures of the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from etude.compiler import faults
+from etude.compiler.arithmetic import expression
+from etude.compiler.builtins.data import add_stage, column_name, dataset
+from etude.compiler.builtins.scalars import plain_int
+from etude.compiler.builtins.table import builtin
+from etude.compiler.calls import CallSite
+from etude.compiler.slots import Inputs
+from etude.compiler.values import Deferred, Output, Record, describe
+from etude.compiler.workflow import Ref
+
+
+def with_inputs(value: Any, inputs: Inputs) -> Any:
+    """An expression with its ["ref", stage, port] leaves as indices of a stage's inputs."""
+    if isinstance(value, dict):
+        return {key: with_inputs(item, inputs) for key, item in value.items()}
+    if isinstance(value, list):
+        if len(value) == 3 and value[0] == "ref":
+            return ["input", inputs.index(Ref(value[1], value[2]))]
+        return [with_inputs(item, inputs) for item in value]
+    return value
+
+
+def compute(site: CallSite, value: Deferred) -> Ref:
+    """The output that holds a deferred value: the measured one itself, or a stage that computes it."""
+    if isinstance(value.expression, list) and value.expression[0] == "ref":
+        return Ref(value.expression[1], value.expression[2])
+    inputs = Inputs()
+    spec = {"expression": with_inputs(value.expression, inputs)}
+    return Ref(add_stage(site, "compute", spec, inputs.refs, {"value": "Metric"}), "value")
+
+
+@builtin
+def table(site: CallSite, rows: Any) -> Output:
+    """A table from a list of records."""
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, Record) for row in rows):
+        raise faults.wrong_kind("'rows' of 'table'", "a list of records", describe(rows), site.at("rows"))
+    columns = list(rows[0])
+    for row in rows:
+        if list(row) != columns:
+            text = f"the rows of a table need equal fields: {', '.join(columns)} and {', '.join(row)}"
+            raise faults.wrong_value(text, site.at("rows"))
+    inputs = Inputs()
+    spec = {"expression": with_inputs(expression(rows, site.location), inputs), "columns": columns}
+    id = add_stage(site, "table", spec, inputs.refs, {"table": "Table"}, ", ".join(columns))
+    return Output("table", Ref(id, "table"))
+
+
+@builtin
+def images(site: CallSite, data: Any, *, column: Any = "image", count: Any = 64) -> Output:
+    """A grid of the first pictures of a dataset: a column of shape [height, width, channels]."""
+    d = dataset(site, data, "data")
+    name = column_name(site, d, column, "column")
+    if name is None or len(d.columns[name].shape) not in {2, 3}:
+        expected = "a column of images [height, width, channels]"
+        raise faults.wrong_kind("'column' of 'images'", expected, str(d.columns.get(column)), site.at("column"))
+    spec = {"column": name, "count": plain_int(site, "count", count)}
+    id = add_stage(site, "images", spec, [d.ref], {"figure": "Figure"}, str(name))
+    return Output("figure", Ref(id, "figure"))
+
+
+@builtin
+def plot(site: CallSite, *histories: Any, y: Any = None, x: Any = "epoch") -> Output:
+    """Curves of columns of training histories."""
+    inputs = Inputs()
+    series = []
+    for index, history in enumerate(histories):
+        if not isinstance(history, Output) or history.kind != "history":
+            help = "write model.history, or t.history of a train"
+            raise faults.wrong_kind("'plot'", "training histories", describe(history), site.at(index), help)
+        series.append({"label": history.label, "input": inputs.index(history.ref)})
+    if not series:
+        raise faults.missing_argument("plot", "history", site.location)
+    columns = [y] if isinstance(y, str) else y
+    if columns is not None and not all(isinstance(name, str) for name in columns):
+        raise faults.wrong_kind(
+            "'y' of 'plot'", "a column of the history, or a list of them", describe(y), site.at("y")
+        )
+    spec = {"series": series, "y": columns, "x": x}
+    id = add_stage(site, "plot", spec, inputs.refs, {"figure": "Figure"}, ", ".join(columns or ["loss"]))
+    return Output("figure", Ref(id, "figure"))

@@ -1,0 +1,143 @@
+"""Names that mean something only in traced functions: weights, columns of the row, the mode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from etude.compiler import faults
+from etude.compiler.builtins.table import REGISTRY, builtin
+from etude.compiler.calls import CallSite
+from etude.compiler.diagnostics import Location
+from etude.compiler.models import add_weight, call_model, chain, input_names, model_name
+from etude.compiler.tracing import apply_operation, cast
+from etude.compiler.typing import is_function
+from etude.compiler.values import Builtin, Chain, Model, OperationValue, Row, Setting, Tensor, describe
+
+
+@builtin
+def weight(site: CallSite, shape: Any, *, init: Any = None) -> Tensor:
+    """A new weight of the model being defined."""
+    if not isinstance(shape, list):
+        raise faults.wrong_kind("'shape' of 'weight'", "a list of dimensions", describe(shape), site.at("shape"))
+    return add_weight(site.session, tuple(shape), _initialiser(site, init), site.location)
+
+
+def _initialiser(site: CallSite, init: Any) -> tuple[tuple[str, Any], ...]:
+    if init is None:
+        return (("kind", "lecun_normal"),)
+    if isinstance(init, OperationValue) and init.name in {"zeros", "ones"}:
+        return (("kind", init.name),)
+    if isinstance(init, Setting) and init.kind == "initialiser":
+        return tuple(init.fields.items())
+    help = "write zeros, ones, lecun_normal, he_normal, xavier_uniform, normal_init(0.02), ..."
+    raise faults.wrong_kind("'init' of 'weight'", "an initialiser", describe(init), site.at("init"), help)
+
+
+@dataclass(frozen=True)
+class TrainingMode:
+    """`training`: whether the model body is traced for training."""
+
+    def resolve(self, evaluator: Any, location: Location) -> bool:
+        frame = evaluator.session.frame
+        if frame is None or frame.kind != "model":
+            raise faults.only_in_traced_code("'training'", location, "the body of a model")
+        frame.uses_mode = True
+        return bool(frame.training)
+
+
+REGISTRY["training"] = TrainingMode()
+
+
+@builtin
+def dropout(site: CallSite, x: Any, rate: Any) -> Any:
+    """Zero a share of the elements while training, and scale up the rest (Srivastava et al., 2014)."""
+    frame = site.session.frame
+    if frame is None:
+        raise faults.only_in_traced_code("'dropout'", site.location, "a model, or a function given to a stage")
+    frame.uses_mode = True
+    if not frame.training:
+        return x
+    return apply_operation(site.session, "dropout", [x], {"rate": float(rate)}, site.location)
+
+
+@builtin
+def chain_(site: CallSite, models: Any) -> Chain:
+    """The models of a list, applied one after another."""
+    if not isinstance(models, list) or not all(isinstance(m, Model) or is_function(m) for m in models):
+        raise faults.wrong_kind("'models' of 'chain'", "a list of models", describe(models), site.at("models"))
+    return chain(site.session, models, site.location, is_list=True)
+
+
+def _row(site: CallSite, value: Any) -> Row:
+    if not isinstance(value, Row):
+        help = "give it the row as the lambda gets it: row => predict(m, row)"
+        raise faults.wrong_kind(f"'row' of '{site.name}'", "a row", describe(value), site.at("row"), help)
+    return value
+
+
+@builtin
+def predict(site: CallSite, model: Any, row: Any) -> Any:
+    """The model's output for a row: columns bind by the names of its inputs, or the only non-target column does."""
+    columns = _row(site, row)
+    if not isinstance(model, Model):
+        raise faults.wrong_kind("'model' of 'predict'", "a model", describe(model), site.at("model"))
+    names = input_names(model)
+    if all(name in columns for name in names):
+        arguments = [columns[name] for name in names]
+    elif len(names) == 1 and len(columns.non_targets) == 1:
+        arguments = [columns[columns.non_targets[0]]]
+    else:
+        raise faults.unbound_columns(f"'{model_name(model)}'", names, list(columns), site.location)
+    return call_model(site.session, model, arguments, site.location, site.evaluator)
+
+
+@builtin
+def target(site: CallSite, row: Any) -> Any:
+    """The only target column of a row."""
+    columns = _row(site, row)
+    if len(columns.targets) != 1:
+        found = f"its columns are {', '.join(columns)}"
+        text = f"the row has {len(columns.targets)} target columns, but one is needed ({found})"
+        raise faults.wrong_pattern(text, site.location, 'a target is a label, or declared: load(..., target = "y")')
+    return columns[columns.targets[0]]
+
+
+@builtin
+def input_(site: CallSite, row: Any) -> Any:
+    """The only column of a row that is no target."""
+    columns = _row(site, row)
+    if len(columns.non_targets) != 1:
+        text = f"the row has {len(columns.non_targets)} input columns ({', '.join(columns)}), but one is needed"
+        raise faults.wrong_pattern(text, site.location, "take the columns by name in a pattern")
+    return columns[columns.non_targets[0]]
+
+
+@builtin
+def as_label(site: CallSite, x: Any, *, classes: Any) -> Tensor:
+    """An int tensor as class numbers below `classes`."""
+    if not isinstance(x, Tensor) or x.type.dtype != "int32":
+        raise faults.wrong_kind("'as_label'", "an int tensor", describe(x), site.at("x"))
+    return replace(x, classes=classes)
+
+
+@builtin
+def has_classes(site: CallSite, row: Any) -> bool:
+    """Whether the only target of a row is a label (and not a number)."""
+    columns = _row(site, row)
+    return len(columns.targets) == 1 and columns.schema[columns.targets[0]].kind == "label"
+
+
+def _cast(name: str, dtype: str) -> None:
+    def convert(site: CallSite, x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return cast(site.session, x, dtype, site.location)
+        if isinstance(x, bool | int | float):
+            return {"int": int, "float": float, "bool": bool}[name](x)
+        raise faults.wrong_kind(f"'{name}'", "a tensor or a number", describe(x), site.at("x"))
+
+    REGISTRY[name] = Builtin(name, convert, (("x", False),))
+
+
+for _name, _dtype in (("int", "int32"), ("float", "float32"), ("bool", "bool")):
+    _cast(_name, _dtype)

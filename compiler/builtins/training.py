@@ -1,0 +1,248 @@
+"""`train`: whose weights learn, on what loss, for how long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from etude.compiler import faults
+from etude.compiler import train_settings as settings
+from etude.compiler.builtins.data import add_stage, function_argument
+from etude.compiler.builtins.scalars import plain_int
+from etude.compiler.builtins.table import builtin
+from etude.compiler.calls import CallSite
+from etude.compiler.keys import canonical_program
+from etude.compiler.lambdas import scalar_outputs, trace
+from etude.compiler.models import apply_training, model_name
+from etude.compiler.players import Player, TrainTrace, named_models, streams_of, trace_losses
+from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
+from etude.compiler.structure import digest
+from etude.compiler.values import (
+    Closure,
+    Dataset,
+    Model,
+    Output,
+    Record,
+    Setting,
+    TrainedOrigin,
+    Training,
+    describe,
+)
+from etude.compiler.workflow import Ref
+
+LATER = ("watch", "watch_every", "resume", "accumulate", "weights", "order")
+
+
+@builtin
+def step(site: CallSite, update: Any, loss: Any, *, optimizer: Any = None, every: Any = 1) -> Setting:
+    """One player of `updates`: its models, its loss, its optimizer; it moves `every` so many passes."""
+    function_argument(site, loss, "loss")
+    fields = {
+        "models": named_models(site, update),
+        "loss": loss,
+        "optimizer": settings.optimizer(site, optimizer),
+        "every": settings.positive(site, "every", every),
+        "place": site.at("loss"),
+    }
+    return Setting("step", fields)
+
+
+@builtin
+def slow(site: CallSite, model: Any, decay: Any) -> Setting:
+    """A copy of a model whose weights follow it slowly: an exponential moving average."""
+    if not isinstance(model, Model):
+        raise faults.wrong_kind("'model' of 'slow'", "a model", describe(model), site.at("model"))
+    return Setting("slow", {"model": model, "decay": settings.number(site, "decay", decay)})
+
+
+@builtin
+def train(
+    site: CallSite,
+    on: Any,
+    update: Any = None,
+    *,
+    loss: Any = None,
+    optimizer: Any = None,
+    schedule: Any = None,
+    batch: Any = None,
+    budget: Any = None,
+    valid: Any = None,
+    score: Any = None,
+    valid_every: Any = None,
+    keep: Any = None,
+    patience: Any = None,
+    clip: Any = None,
+    seed: Any = None,
+    updates: Any = None,
+    ema: Any = None,
+    state: Any = None,
+    watch: Any = None,
+    watch_every: Any = None,
+    resume: Any = None,
+    accumulate: Any = None,
+    weights: Any = None,
+    order: Any = None,
+) -> Record:
+    """Update the weights of models on a loss. The result has each updated model, slow copies, and `history`."""
+    given = dict(zip(LATER, (watch, watch_every, resume, accumulate, weights, order), strict=True))
+    for name, value in given.items():
+        if value is not None:
+            raise faults.not_available(f"'{name}' of 'train'", site.name_of(name))
+    streams = streams_of(site, on)
+    held_out = None if valid is None else streams_of(site, valid)
+    players = _players(site, update, loss, optimizer, updates)
+    own_seed = site.session.seed if seed is None else plain_int(site, "seed", seed)
+
+    traced = trace_losses(site, streams, players, _slow_copies(site, ema), _state(site, state))
+    inputs = Inputs([d.ref for d in streams.values()])
+    places = {name: inputs.index(d.ref) for name, d in streams.items()}
+    on_valid = None if held_out is None else {name: inputs.index(d.ref) for name, d in held_out.items()}
+    slots = SlotTable(inputs, own_seed)
+    programs = [loss_trace.to_json(slots) for loss_trace in traced.losses]
+    spec: dict[str, Any] = {
+        "steps": [
+            {
+                "loss": program,
+                "update": traced.update_of(player, slots),
+                "optimizer": player.optimizer,
+                "every": player.every,
+                "name": "+".join(player.models),
+            }
+            for player, program in zip(players, programs, strict=True)
+        ],
+        "schedule": settings.setting(site, "schedule", schedule, {"name": "constant", "warmup": 0.0}),
+        "batch": 64 if batch is None else settings.positive(site, "batch", batch),
+        "budget": settings.budget(site, budget),
+        "clip": None if clip is None else settings.number(site, "clip", clip),
+        "valid": _validation(site, players, traced, score, held_out, valid_every, slots),
+        "keep": settings.keep_choice(site, keep, None if held_out is None else next(iter(held_out.values()))),
+        "patience": None if patience is None else settings.positive(site, "patience", patience),
+        "seed": own_seed,
+        "inputs": {"on": _one(places), "valid": None if on_valid is None else _one(on_valid)},
+    }
+    spec["score"] = spec["valid"]["score_names"][0] if spec["valid"] and spec["valid"]["scores"] else None
+    spec |= traced.slow_spec(slots) | traced.state_spec()
+    ports = traced.ports(players, slots)
+    learnt = {index for item in spec["steps"] for index in item["update"]}
+    warn_about_fresh(site, slots, live=learnt, copies=[index for index, *_ in spec.get("ema", ())])
+    spec["results"] = ports
+    spec["names"] = [
+        [name, [slots.entries[i]["path"] for i in port]] for name, port in zip(traced.results, ports, strict=True)
+    ]
+    spec["slots"] = slots.entries
+    spec["identity"] = digest([canonical_program(program) for program in programs])
+    return _finish(site, spec, inputs, traced, slots)
+
+
+def _one(places: dict[str, int]) -> Any:
+    """The input of the only data set; with several, the input of each stream by name."""
+    return places[""] if set(places) == {""} else places
+
+
+def _players(site: CallSite, update: Any, loss: Any, optimizer: Any, updates: Any) -> list[Player]:
+    if updates is None:
+        if loss is None or update is None:
+            raise faults.missing_argument("train", "loss" if loss is None else "update", site.location)
+        function_argument(site, loss, "loss")
+        models = named_models(site, update)
+        return [Player(models, loss, settings.optimizer(site, optimizer), 1, site.at("loss"), site.at("update"))]
+    if loss is not None or update is not None or optimizer is not None:
+        given = "loss" if loss is not None else "update" if update is not None else "optimizer"
+        text = f"'train' takes '{given}' or 'updates', not both"
+        raise faults.wrong_value(text, site.name_of(given), f"give '{given}' to each step")
+    if (
+        not isinstance(updates, list)
+        or not updates
+        or not all(isinstance(s, Setting) and s.kind == "step" for s in updates)
+    ):
+        raise faults.wrong_kind(
+            "'updates'", "a list of step(update = ..., loss = ...)", describe(updates), site.at("updates")
+        )
+    return [
+        Player(f["models"], f["loss"], f["optimizer"], f["every"], f["place"], f["place"])
+        for f in (item.fields for item in updates)
+    ]
+
+
+def _slow_copies(site: CallSite, ema: Any) -> dict[str, Setting]:
+    if ema is None:
+        return {}
+    if not isinstance(ema, Record) or not all(isinstance(v, Setting) and v.kind == "slow" for v in ema.values()):
+        raise faults.wrong_kind(
+            "'ema'", "a record of slow copies: {teacher: slow(net, 0.99)}", describe(ema), site.at("ema")
+        )
+    return dict(ema)
+
+
+def _state(site: CallSite, state: Any) -> dict[str, Any]:
+    if state is None:
+        return {}
+    if not isinstance(state, Record):
+        raise faults.wrong_kind("'state'", "a record of tensors", describe(state), site.at("state"))
+    return dict(state)
+
+
+def _finish(site: CallSite, spec: dict[str, Any], inputs: Inputs, traced: TrainTrace, slots: SlotTable) -> Record:
+    results = spec["results"]
+    outputs = {str(i): "Model" for i in range(len(results))} | {"history": "History"}
+    shown = [_shown_name(result, model) for result, model in traced.results.items()]
+    label = f"{', '.join(shown)} · {settings.budget_text(spec['budget'])}"
+    id = add_stage(site, "train", spec, inputs.refs, outputs, label)
+    name = site.session.stages.stages[id].name
+    history = Ref(id, "history")
+    by_slot = {index: origin for origin, index in slots.origins.items()}
+    learnt = Training(id, {}, history)
+    models: dict[str, Model] = {}
+    for port, (result, model) in enumerate(traced.results.items()):
+        training = learnt
+        if result in traced.slow:
+            training = Training(id, {}, history)
+        for position, index in enumerate(results[port]):
+            origin = traced.replaced_by(result, by_slot[index])
+            training.updated[origin] = TrainedOrigin(Ref(id, str(port)), position, origin.fresh)
+        models[result] = apply_training(model, training)
+    return Record({**models, "history": Output("history", history, name)})
+
+
+def _shown_name(result: str, model: Model) -> str:
+    """What a drawing calls an updated model: its own name where the library only says `model`."""
+    own = model_name(model)
+    return own if result == "model" and own != "chain" else result
+
+
+def _validation(
+    site: CallSite,
+    players: list[Player],
+    traced: TrainTrace,
+    score: Any,
+    streams: dict[str, Dataset] | None,
+    every: Any,
+    slots: SlotTable,
+) -> dict[str, Any] | None:
+    if streams is None:
+        return None
+    if len(players) > 1 or traced.state:
+        raise faults.not_available("'valid' with several players or with state", site.name_of("valid"))
+    loss = traced.validation_loss(site, players[0], streams)
+    scores: Any = None
+    names: list[str] = []
+    if score is not None:
+        if set(streams) != {""}:
+            raise faults.not_available("'score' on a record of datasets", site.name_of("score"))
+        rows = trace(site, "scores", "row", score, streams[""].columns, extras=traced.extras(players))
+        names = list(scalar_outputs(rows, "the score", site.at("score")))
+        scores = rows.to_json(slots)
+    period = {"epochs": 1} if every is None else settings.duration(site, "valid_every", every, ("epochs", "steps"))
+    return {"loss": loss.to_json(slots), "scores": scores, "every": period, "score_names": names}
+
+
+@builtin
+def bound_loss(site: CallSite, model: Any, loss: Any) -> Any:
+    """`(m, x, y) => e` with its first parameter bound to a model: the `(x, y) => e` that `train` takes."""
+    if not isinstance(loss, Closure) or not loss.parameters:
+        raise faults.wrong_kind("'loss'", "a function (m, x, y) => e", describe(loss), site.at("loss"))
+    first = loss.parameters[0]
+    if not hasattr(first, "name"):
+        raise faults.wrong_pattern("the first parameter of this loss is the model", site.at("loss"), "(m, x, y) => e")
+    scope = loss.scope.child(**{first.name: model})
+    return replace(loss, parameters=loss.parameters[1:], scope=scope)

@@ -1,0 +1,173 @@
+"""Bind arguments to parameters: of builtins, functions, lambdas and constructors."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from etude.compiler import faults
+from etude.compiler.diagnostics import Location, Related
+from etude.compiler.scopes import Scope
+from etude.compiler.typing import check_annotation
+from etude.compiler.values import Builtin, Closure, ModelClass, Record, describe
+from etude.grammar import nodes
+
+if TYPE_CHECKING:
+    from etude.compiler.elaborate import Evaluator
+
+
+@dataclass(frozen=True)
+class CallSite:
+    """One call: where it stands, where each argument stands, and what the caller calls the function."""
+
+    evaluator: Evaluator
+    location: Location
+    places: Mapping[str | int, Location]
+    name: str
+    in_library: bool
+    named_before: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def session(self) -> Any:
+        return self.evaluator.session
+
+    def at(self, argument: str | int) -> Location:
+        """Where the value of an argument stands; the whole call when it was not written."""
+        return self.places.get(argument, self.location)
+
+    def name_of(self, argument: str) -> Location:
+        """Where the name of a named argument stands."""
+        return self.places.get("name of " + argument, self.at(argument))
+
+
+def assign(
+    names: Sequence[str], positional: Sequence[Any], named: Mapping[str, Any], site: CallSite
+) -> tuple[dict[str, Any], dict[str, Location]]:
+    """Values by parameter name, and where each was written. A value without a name takes the first parameter that has
+    none yet and was not named before it: `measure(on = d, row => e)`."""
+    values: dict[str, Any] = {}
+    places: dict[str, Location] = {}
+    for index, value in enumerate(positional):
+        free = [name for name in names if name not in values and name not in site.named_before.get(index, ())]
+        if not free:
+            raise faults.too_many_arguments(site.name, len(names), len(positional), site.at(index))
+        values[free[0]], places[free[0]] = value, site.at(index)
+    for name, value in named.items():
+        if name in values:
+            raise faults.repeated_argument(site.name, name, site.name_of(name))
+        values[name], places[name] = value, site.at(name)
+    return values, places
+
+
+def bind_builtin(builtin: Builtin, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
+    """Call a function written in Python: `function(site, **arguments)`."""
+    names = [name for name, _ in builtin.parameters]
+    if builtin.is_variadic:
+        return _call_variadic(builtin, positional, named, site)
+    values, places = assign(names, positional, named, site)
+    extra = [name for name in values if name not in names]
+    if extra and not builtin.takes_extra:
+        raise faults.unknown_argument(builtin.name, extra[0], site.name_of(extra[0]), names)
+    for name, has_default in builtin.parameters:
+        if name not in values and not has_default:
+            raise faults.missing_argument(builtin.name, name, site.location)
+    known = dict(site.places) | dict(places.items())
+    placed = CallSite(site.evaluator, site.location, known, builtin.name, site.in_library, site.named_before)
+    return builtin.function(placed, **{_python_name(name): value for name, value in values.items()})
+
+
+def _python_name(name: str) -> str:
+    """Arguments that are keywords of Python end in an underscore there."""
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def _call_variadic(builtin: Builtin, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
+    names = [name for name, _ in builtin.parameters]
+    for name in named:
+        if name not in names:
+            raise faults.unknown_argument(builtin.name, name, site.name_of(name), names)
+    return builtin.function(site, *positional, **named)
+
+
+def bind_parameters(
+    evaluator: Evaluator, closure: Closure, positional: list[Any], named: dict[str, Any], site: CallSite
+) -> Scope:
+    """The scope of a call of a `fn`; defaults are evaluated where the function was defined."""
+    parameters = [p for p in closure.parameters if isinstance(p, nodes.Parameter)]
+    return _scope(evaluator, closure.name, parameters, closure.scope, positional, named, site)
+
+
+def _scope(
+    evaluator: Evaluator,
+    name: str,
+    parameters: Sequence[nodes.Parameter],
+    defined: Scope,
+    positional: list[Any],
+    named: dict[str, Any],
+    site: CallSite,
+) -> Scope:
+    names = [p.name for p in parameters]
+    values, places = assign(names, positional, named, site)
+    unknown = [key for key in values if key not in names]
+    if unknown:
+        raise faults.unknown_argument(name, unknown[0], site.name_of(unknown[0]), names)
+    scope = defined.child()
+    for parameter in parameters:
+        place = places.get(parameter.name, site.location)
+        if parameter.name in values:
+            value = values[parameter.name]
+            if parameter.type is not None:
+                value = check_annotation(value, parameter, defined, place, name)
+        elif parameter.default is not None:
+            value = evaluator.evaluate(parameter.default, scope)
+        else:
+            here = Related(Location(defined.source, parameter.span), "declared here")
+            raise faults.missing_argument(name, parameter.name, site.location, [here])
+        scope.names[parameter.name] = value
+    return scope
+
+
+def bind_model(
+    evaluator: Evaluator, definition: ModelClass, positional: list[Any], named: dict[str, Any], site: CallSite
+) -> tuple[dict[str, Any], int | None]:
+    """The configuration and the seed of a constructor call."""
+    node = definition.node
+    seed = None
+    if "seed" in named and "seed" not in [p.name for p in node.configuration]:
+        seed = named["seed"]
+        named = {key: value for key, value in named.items() if key != "seed"}
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise faults.wrong_kind("'seed'", "an int", describe(seed), site.at("seed"))
+    scope = _scope(evaluator, node.name, node.configuration, definition.scope, positional, named, site)
+    return dict(scope.names), seed
+
+
+def bind_patterns(closure: Closure, positional: list[Any], named: dict[str, Any], site: CallSite) -> Scope:
+    """The scope of a call of a lambda: names take values, record patterns take fields."""
+    patterns = closure.parameters
+    where = Location(closure.scope.source, closure.node.span)
+    if named:
+        raise faults.unknown_argument("this function", next(iter(named)), site.name_of(next(iter(named))), [])
+    if len(positional) != len(patterns):
+        text = f"this function takes {len(patterns)} arguments, but gets {len(positional)}"
+        raise faults.wrong_pattern(text, where)
+    scope = closure.scope.child()
+    for pattern, value in zip(patterns, positional, strict=True):
+        if isinstance(pattern, nodes.RecordPattern):
+            _bind_record(pattern, value, scope, closure)
+        else:
+            scope.names[pattern.name] = value
+    return scope
+
+
+def _bind_record(pattern: nodes.RecordPattern, value: Any, scope: Scope, closure: Closure) -> None:
+    if not isinstance(value, Record):
+        where = Location(closure.scope.source, pattern.span)
+        raise faults.wrong_pattern(f"this pattern takes a record, but gets {describe(value)}", where)
+    for part in pattern.fields:
+        if part.field not in value:
+            where = Location(closure.scope.source, part.span)
+            raise faults.missing_column(part.field, where, list(value), "the row")
+        scope.names[part.name] = value[part.field]

@@ -1,0 +1,109 @@
+"""Diagnostics: what is wrong with a recipe, where, and what to do about it. Collected as data, not thrown at users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from etude.grammar.nodes import Span
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One recipe's text under the name that messages use for it."""
+
+    name: str
+    text: str
+
+    @cached_property
+    def line_starts(self) -> list[int]:
+        return [0, *(i + 1 for i, char in enumerate(self.text) if char == "\n")]
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column of an offset, both from 1, columns in code points."""
+        import bisect
+
+        line = bisect.bisect_right(self.line_starts, offset)
+        return line, offset - self.line_starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """The text of line `number` (from 1) without its newline."""
+        start = self.line_starts[number - 1]
+        end = self.text.find("\n", start)
+        return self.text[start:] if end < 0 else self.text[start:end]
+
+
+@dataclass(frozen=True)
+class Location:
+    """A span in a source."""
+
+    source: Source
+    span: Span
+
+
+@dataclass(frozen=True)
+class Related:
+    """A secondary place: where something was defined, where a shape comes from."""
+
+    location: Location
+    label: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    location: Location
+    text: str
+
+
+@dataclass(frozen=True)
+class Fix:
+    title: str
+    edits: tuple[Edit, ...]
+    safe: bool = True
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One message. `code` is stable (E203); `label` stands under the caret; `help` is the hint."""
+
+    code: str
+    message: str
+    location: Location
+    label: str = ""
+    related: tuple[Related, ...] = ()
+    help: str | None = None
+    fixes: tuple[Fix, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        return "warning" if self.code.startswith("W") else "error"
+
+
+class RecipeError(Exception):
+    """Carries one diagnostic out of a nested evaluation to the statement that collects it."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        super().__init__(diagnostic.message)
+        self.diagnostic = diagnostic
+
+
+@dataclass
+class Diagnostics:
+    """The collector of one compilation; the same message at the same place is kept once."""
+
+    items: list[Diagnostic] = field(default_factory=list)
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        if diagnostic not in self.items:
+            self.items.append(diagnostic)
+
+    @property
+    def has_errors(self) -> bool:
+        return any(d.severity == "error" for d in self.items)
+
+    def sorted(self) -> Sequence[Diagnostic]:
+        return sorted(self.items, key=lambda d: (d.location.source.name, d.location.span.start, d.code))

@@ -1,0 +1,443 @@
+"""Evaluate the workflow level: expressions become values, stage calls become nodes, lambdas are traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from etude.backends.program.dims import Size
+from etude.compiler import faults, units
+from etude.compiler.arithmetic import binary, deferred, negate
+from etude.compiler.calls import CallSite, bind_builtin, bind_model, bind_parameters, bind_patterns
+from etude.compiler.diagnostics import Diagnostic, Location, RecipeError, Related
+from etude.compiler.faults import Poisoned
+from etude.compiler.indexing import index_value
+from etude.compiler.models import call_model, chain, construct
+from etude.compiler.scopes import MISSING, Lazy, Scope
+from etude.compiler.session import Session
+from etude.compiler.tracing import apply_operation, call_operation, name_value
+from etude.compiler.unrolling import Unrolling
+from etude.compiler.values import (
+    POISON,
+    Builtin,
+    Chain,
+    Closure,
+    Dataset,
+    Deferred,
+    Instance,
+    Made,
+    Model,
+    ModelClass,
+    OperationValue,
+    Output,
+    Poison,
+    Range,
+    Record,
+    Tensor,
+    describe,
+)
+from etude.grammar import nodes
+
+MAX_DEPTH = 150
+MAKING = {"zeros", "ones", "full", "iota", "eye"}
+
+
+class Evaluator(Unrolling):
+    """Evaluates expressions in scopes, collecting diagnostics in the session."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.depth = 0
+        self.active: list[Any] = []
+        self.handlers: dict[type, Callable[[Any, Scope], Any]] = {
+            getattr(nodes, name.removeprefix("eval_")): getattr(self, name)
+            for name in dir(self)
+            if name.startswith("eval_")
+        }
+
+    def evaluate(self, node: nodes.Expr, scope: Scope) -> Any:
+        """The value of an expression. Raises RecipeError, or Poisoned when the fault is already reported."""
+        return self.handlers[type(node)](node, scope)
+
+    def at(self, node: nodes.Node, scope: Scope) -> Location:
+        return Location(scope.source, node.span)
+
+    def site(self, node: nodes.Node, scope: Scope) -> CallSite:
+        """A construct of the language as the place of a call."""
+        return CallSite(self, self.at(node, scope), {}, "loop", scope.is_library)
+
+    def collect(self, thunks: Iterable[Callable[[], Any]]) -> list[Any]:
+        """The results of independent evaluations; all their faults are reported before any unwinds."""
+        results, failed = [], False
+        for thunk in thunks:
+            value = self.guarded(thunk)
+            failed |= value is POISON
+            results.append(value)
+        if failed:
+            raise Poisoned
+        return results
+
+    def guarded(self, thunk: Callable[[], Any]) -> Any:
+        """The result of an evaluation, or POISON once its fault is reported."""
+        try:
+            return thunk()
+        except RecipeError as error:
+            self.session.diagnostics.add(self._blamed(error.diagnostic))
+        except Poisoned:
+            pass
+        return POISON
+
+    def _blamed(self, diagnostic: Diagnostic) -> Diagnostic:
+        """A fault inside the library is shown where the recipe called it."""
+        if not is_library(diagnostic.location) or not self.session.call_sites:
+            return diagnostic
+        return relocate(diagnostic, self.session.call_sites[-1], "in this call")
+
+    # --- literals and names ---
+
+    def eval_Number(self, node: nodes.Number, scope: Scope) -> Any:
+        return node.value
+
+    def eval_Quantity(self, node: nodes.Quantity, scope: Scope) -> Any:
+        return units.literal(node)
+
+    def eval_String(self, node: nodes.String, scope: Scope) -> str:
+        return node.value
+
+    def eval_Boolean(self, node: nodes.Boolean, scope: Scope) -> bool:
+        return node.value
+
+    def eval_Name(self, node: nodes.Name, scope: Scope) -> Any:
+        value = scope.find(node.name)
+        if value is MISSING:
+            raise faults.unknown_name(node.name, self.at(node, scope), scope.visible())
+        if isinstance(value, Lazy):
+            value = value.force()
+        if isinstance(value, Poison):
+            raise Poisoned
+        if callable(getattr(value, "resolve", None)):
+            return value.resolve(self, self.at(node, scope))
+        return value
+
+    # --- structures ---
+
+    def eval_ListExpr(self, node: nodes.ListExpr, scope: Scope) -> list[Any]:
+        return self.collect(lambda i=i: self._spread_free(i, scope) for i in node.items)  # type: ignore[misc]
+
+    def _spread_free(self, node: nodes.Expr, scope: Scope) -> Any:
+        return self.evaluate(node, scope)
+
+    def eval_RecordExpr(self, node: nodes.RecordExpr, scope: Scope) -> Record:
+        fields: dict[str, Any] = {}
+
+        def add(field: nodes.Field | nodes.Spread) -> None:
+            if isinstance(field, nodes.Spread):
+                value = self.evaluate(field.value, scope)
+                if not isinstance(value, Record):
+                    raise faults.wrong_kind("'...'", "a record", describe(value), self.at(field, scope))
+                fields.update(value)
+                return
+            with self.session.named(None if self.session.frame else field.name):
+                fields[field.name] = self.evaluate(field.value, scope)
+            self._name_part(fields[field.name], field.name)
+
+        self.collect(lambda f=f: add(f) for f in node.fields)  # type: ignore[misc]
+        return Record(fields)
+
+    def _name_part(self, value: Any, name: str) -> None:
+        if isinstance(value, Tensor) and self.session.frame is not None:
+            name_value(self.session.frame, value, name)
+
+    def eval_Lambda(self, node: nodes.Lambda, scope: Scope) -> Closure:
+        return Closure("lambda", node.parameters, node.body, scope, node)
+
+    # --- operators ---
+
+    def eval_Conditional(self, node: nodes.Conditional, scope: Scope) -> Any:
+        return self.evaluate(node.then if self.static_bool(node.condition, scope) else node.otherwise, scope)
+
+    def static_bool(self, node: nodes.Expr, scope: Scope) -> bool:
+        """A condition that must be decided now."""
+        value = self.evaluate(node, scope)
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, Deferred):
+            raise faults.after_the_run("this condition", self.at(node, scope))
+        if isinstance(value, Tensor):
+            text = "a condition in a traced function must be decided before the run, but this is a tensor"
+            raise faults.wrong_value(text, self.at(node, scope), "use where(condition, a, b)")
+        raise faults.wrong_kind("a condition", "a bool", describe(value), self.at(node, scope))
+
+    def eval_Binary(self, node: nodes.Binary, scope: Scope) -> Any:
+        if node.operator in {"and", "or"}:
+            return self._logic(node, scope)
+        left, right = self.collect([lambda: self.evaluate(node.left, scope), lambda: self.evaluate(node.right, scope)])
+        location = self.at(node, scope)
+        if node.operator == "..":
+            return Range(left, right)
+        if node.operator == ">>":
+            return self._compose(left, right, location)
+        return binary(self.session, node.operator, left, right, location)
+
+    def _compose(self, left: Any, right: Any, location: Location) -> Chain:
+        for side in (left, right):
+            if not isinstance(side, Model | Closure | Builtin | OperationValue):
+                raise faults.wrong_kind("'>>'", "models or functions of one tensor", describe(side), location)
+        return chain(self.session, [left, right], location)
+
+    def _logic(self, node: nodes.Binary, scope: Scope) -> Any:
+        left = self.evaluate(node.left, scope)
+        if isinstance(left, bool):
+            if left == (node.operator == "or"):
+                return left
+            right = self.evaluate(node.right, scope)
+            if isinstance(right, bool | Deferred | Tensor):
+                return right
+            raise faults.wrong_kind(f"'{node.operator}'", "a bool", describe(right), self.at(node.right, scope))
+        right = self.evaluate(node.right, scope)
+        if isinstance(left, Tensor) or isinstance(right, Tensor):
+            return binary(self.session, node.operator, left, right, self.at(node, scope))
+        if isinstance(left, Deferred) or isinstance(right, Deferred):
+            return deferred(node.operator, left, right, self.at(node, scope))
+        raise faults.wrong_kind(f"'{node.operator}'", "a bool", describe(left), self.at(node.left, scope))
+
+    def eval_Unary(self, node: nodes.Unary, scope: Scope) -> Any:
+        value = self.evaluate(node.operand, scope)
+        location = self.at(node, scope)
+        if node.operator == "-":
+            return negate(self.session, value, location)
+        if isinstance(value, Tensor):
+            return apply_operation(self.session, "not", [value], {}, location)
+        if isinstance(value, Deferred):
+            return Deferred(["not", value.expression], "bool")
+        if isinstance(value, bool):
+            return not value
+        raise faults.wrong_kind("'not'", "a bool", describe(value), location)
+
+    def eval_Pipe(self, node: nodes.Pipe, scope: Scope) -> Any:
+        piped = nodes.Argument(span=node.value.span, value=node.value)
+        call = replace(node.call, arguments=(piped, *node.call.arguments), span=node.span)
+        return self.eval_Call(call, scope)
+
+    def eval_Index(self, node: nodes.Index, scope: Scope) -> Any:
+        value = self.evaluate(node.value, scope)
+        return index_value(self, value, node, scope)
+
+    def eval_Attribute(self, node: nodes.Attribute, scope: Scope) -> Any:
+        value = self.evaluate(node.value, scope)
+        return self.attribute(value, node.name, Location(scope.source, node.name_span))
+
+    def attribute(self, value: Any, name: str, location: Location) -> Any:
+        """`value.name`."""
+        if isinstance(value, Record):
+            if name in value:
+                return self._field(value[name])
+            raise faults.unknown_field(name, location, list(value), describe(value))
+        if isinstance(value, Tensor) and name == "shape":
+            return list(value.type.shape)
+        if isinstance(value, Model):
+            return self._model_attribute(value, name, location)
+        if isinstance(value, list):
+            return [self.attribute(item, name, location) for item in value]
+        if isinstance(value, Deferred) and value.kind == "record":
+            return Deferred(["field", value.expression, name])
+        known = {Tensor: ["shape"], Model: ["history"]}.get(type(value), [])
+        raise faults.unknown_field(name, location, known, describe(value))
+
+    def _field(self, value: Any) -> Any:
+        if isinstance(value, Poison):
+            raise Poisoned
+        return value
+
+    def _model_attribute(self, model: Model, name: str, location: Location) -> Any:
+        if name == "history":
+            training = training_of(model)
+            if training is None or training.history is None:
+                raise faults.wrong_value("this model has no history of one training", location)
+            return Output("history", training.history, model.name or training.stage)
+        for part in model.parts if isinstance(model, Chain) else ():
+            if isinstance(part, Model) and part.name == name:
+                return part
+        raise faults.unknown_field(name, location, ["history"], "a model")
+
+    # --- calls ---
+
+    def eval_Call(self, node: nodes.Call, scope: Scope) -> Any:
+        callee = self.evaluate(node.callee, scope)
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        places: dict[str | int, Location] = {}
+        before: dict[int, tuple[str, ...]] = {}
+        name = call_name(node.callee)
+
+        def add(argument: nodes.Argument) -> None:
+            value = self.evaluate(argument.value, scope)
+            place = self.at(argument.value, scope)
+            if argument.is_spread:
+                if not isinstance(value, Record):
+                    raise faults.wrong_kind("'...'", "a record", describe(value), place)
+                for key, item in value.items():
+                    named[key], places[key] = item, place
+            elif argument.name is None:
+                before[len(positional)] = tuple(named)
+                places[len(positional)] = place
+                positional.append(value)
+            else:
+                where = Location(scope.source, argument.name_span or argument.span)
+                if argument.name in named:
+                    raise faults.repeated_argument(name, argument.name, where)
+                named[argument.name], places[argument.name] = value, place
+                places["name of " + argument.name] = where
+
+        self.collect(lambda a=a: add(a) for a in (*node.arguments, *(node.block or ())))  # type: ignore[misc]
+        location = self.at(node, scope)
+        site = CallSite(self, location, places, name, scope.is_library, before)
+        return self.dispatch(callee, positional, named, site)
+
+    def call(self, callee: Any, positional: Sequence[Any], named: Mapping[str, Any], location: Location) -> Any:
+        """Call a value from the inside of the compiler."""
+        name = getattr(callee, "name", "function") or "function"
+        return self.dispatch(callee, list(positional), dict(named), CallSite(self, location, {}, name, True))
+
+    def dispatch(self, callee: Any, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
+        if isinstance(callee, OperationValue):
+            return self._operation(callee.name, positional, named, site)
+        if isinstance(callee, Builtin):
+            return bind_builtin(callee, positional, named, site)
+        if isinstance(callee, Closure):
+            return self.call_closure(callee, positional, named, site)
+        if isinstance(callee, ModelClass):
+            configuration, seed = bind_model(self, callee, positional, named, site)
+            return construct(self.session, callee, configuration, seed, site.location)
+        if isinstance(callee, Model):
+            if named:
+                raise faults.unknown_argument(site.name, next(iter(named)), site.name_of(next(iter(named))), [])
+            return call_model(self.session, callee, positional, site.location, self)
+        raise faults.not_callable(describe(callee), site.location)
+
+    def _operation(self, name: str, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
+        from etude.compiler.builtins.scalars import static_operation
+
+        if self.session.frame is None or not any(
+            isinstance(v, Tensor) for v in _flatten([*positional, *named.values()])
+        ):
+            result = static_operation(name, positional, named, site)
+            if result is not None:
+                return result
+        if self.session.frame is None and name in MAKING:
+            return Made(name, tuple(positional), named)
+        return call_operation(self.session, name, positional, named, site.location)
+
+    def call_closure(self, closure: Closure, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
+        if not closure.is_lambda and closure in self.active:
+            raise faults.recursion(closure.name, site.location)
+        if self.depth > MAX_DEPTH:
+            raise faults.recursion(closure.name, site.location)
+        if closure.is_lambda:
+            scope = bind_patterns(closure, positional, named, site)
+        else:
+            scope = bind_parameters(self, closure, positional, named, site)
+        self.depth += 1
+        self.active.append(closure)
+        if not site.in_library:
+            self.session.call_sites.append(site.location)
+        try:
+            in_claim = self.session.names == ["expect"] and not closure.is_lambda and not closure.scope.is_library
+            with self.session.named(closure.name if in_claim else None):
+                if isinstance(closure.body, nodes.Body):
+                    return self.body(closure.body, scope)
+                return self.evaluate(closure.body, scope)
+        finally:
+            self.depth -= 1
+            self.active.pop()
+            if not site.in_library:
+                self.session.call_sites.pop()
+
+    def body(self, body: nodes.Body, scope: Scope) -> Any:
+        """Evaluate the statements of a body in a scope of its own; the right side of `x = f(x)` means the outer x."""
+        inner = scope.child()
+        for statement in body.statements:
+            if isinstance(statement, nodes.Fn):
+                inner.names[statement.name] = closure_of(statement, inner)
+                continue
+            inner_name = statement.name
+            if inner_name in inner.names:
+                raise faults.bound_twice(inner_name, Location(scope.source, statement.name_span), self.at(body, scope))
+            inner.names[inner_name] = self.guarded(partial(self.binding, statement, inner))
+        return self.evaluate(body.result, inner)
+
+    def binding(self, node: nodes.Binding, scope: Scope) -> Any:
+        """The value of `name = e`, named."""
+        with self.session.named(None if self.session.frame else node.name, inner=scope.is_library):
+            value = self.evaluate(node.value, scope)
+        return self.name_value(value, node.name, keep=scope.is_library)
+
+    def name_value(self, value: Any, name: str, *, keep: bool) -> Any:
+        """Give a model, or each of a list of models, the name that it is bound to."""
+        if isinstance(value, Model):
+            return value.named(name) if keep else replace(value, name=name)
+        if isinstance(value, list) and value and all(isinstance(item, Model) for item in value):
+            return [self.name_value(item, f"{name}.{i}", keep=keep) for i, item in enumerate(value)]
+        if isinstance(value, Tensor) and self.session.frame is not None:
+            name_value(self.session.frame, value, name)
+        return value
+
+    def model_body(self, model: Instance, inputs: Sequence[Tensor]) -> Any:
+        """Evaluate a model's body on its inputs, in the frame that the caller has set up."""
+        definition = model.definition
+        named = {p.name: value for p, value in zip(definition.node.inputs, inputs, strict=True)}
+        scope = definition.scope.child(**model.configuration, **named)
+        try:
+            return self.body(definition.node.body, scope)
+        except RecipeError as error:
+            if is_library(error.diagnostic.location) and not is_library(model.location):
+                label = f"in this use of '{definition.name}'"
+                raise RecipeError(relocate(error.diagnostic, model.location, label)) from None
+            raise
+
+
+def is_library(location: Location) -> bool:
+    """Whether a place is in the standard library rather than in a recipe."""
+    return location.source.name.startswith("std.")
+
+
+def relocate(diagnostic: Diagnostic, place: Location, label: str) -> Diagnostic:
+    """The diagnostic at a place of the recipe, with the library's own place beside it."""
+    inside = Related(diagnostic.location, diagnostic.label or "raised here, in the library")
+    return replace(diagnostic, location=place, label=label, related=(*diagnostic.related, inside), fixes=())
+
+
+def closure_of(node: nodes.Fn, scope: Scope) -> Closure:
+    return Closure(node.name, node.parameters, node.body, scope, node)
+
+
+def training_of(model: Model) -> Any:
+    """The latest training that made a model, or None."""
+    from etude.compiler.values import Trained
+
+    if isinstance(model, Trained):
+        return model.training
+    if isinstance(model, Chain):
+        found = [training_of(part) for part in model.parts if isinstance(part, Model)]
+        known = [training for training in found if training is not None]
+        return max(known, key=lambda t: int(t.stage[1:]), default=None)
+    return None
+
+
+def call_name(node: nodes.Expr) -> str:
+    if isinstance(node, nodes.Name | nodes.Attribute):
+        return node.name
+    return "function"
+
+
+def _flatten(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _flatten(value)
+        else:
+            yield value
+
+
+__all__ = ["Dataset", "Evaluator", "Size", "closure_of"]

@@ -1,0 +1,309 @@
+"""One constructor per diagnostic code: the only place where the words of a message are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from etude.compiler.diagnostics import Diagnostic, Edit, Fix, Location, RecipeError, Related
+from etude.compiler.scopes import did_you_mean, nearest
+
+
+class Poisoned(Exception):
+    """Unwinds an evaluation whose fault has been reported already."""
+
+
+def _fault(
+    code: str,
+    message: str,
+    location: Location,
+    label: str = "",
+    *,
+    related: Sequence[Related] = (),
+    help: str | None = None,
+    fixes: Sequence[Fix] = (),
+) -> RecipeError:
+    return RecipeError(Diagnostic(code, message, location, label, tuple(related), help, tuple(fixes)))
+
+
+def _rename(location: Location, name: str, candidates: Iterable[str]) -> tuple[str | None, tuple[Fix, ...]]:
+    close = nearest(name, candidates)
+    if close is None:
+        return None, ()
+    return f"did you mean '{close}'?", (Fix(f"replace '{name}' by '{close}'", (Edit(location, close),)),)
+
+
+# --- E2: names, arguments, imports, cycles -------------------------------------------------------
+
+
+def unknown_name(name: str, location: Location, visible: Iterable[str]) -> RecipeError:
+    help, fixes = _rename(location, name, visible)
+    return _fault("E201", f"unknown name '{name}'", location, "not defined here", help=help, fixes=fixes)
+
+
+def unknown_argument(function: str, name: str, location: Location, known: Sequence[str]) -> RecipeError:
+    help, fixes = _rename(location, name, known)
+    takes = f"'{function}' takes {', '.join(known)}" if known else f"'{function}' takes no named arguments"
+    return _fault(
+        "E202", f"'{function}' has no argument '{name}'", location, "unknown argument", help=help or takes, fixes=fixes
+    )
+
+
+def unknown_field(name: str, location: Location, known: Sequence[str], what: str) -> RecipeError:
+    help, fixes = _rename(location, name, known)
+    has = f"it has {', '.join(known)}" if known else "it has no fields"
+    return _fault("E203", f"{what} has no field '{name}'", location, "unknown field", help=help or has, fixes=fixes)
+
+
+def missing_argument(function: str, name: str, location: Location, related: Sequence[Related] = ()) -> RecipeError:
+    return _fault(
+        "E204",
+        f"'{function}' needs the argument '{name}'",
+        location,
+        f"'{name}' is not given",
+        related=related,
+        help=f"add {name} = ...",
+    )
+
+
+def too_many_arguments(function: str, expected: int, got: int, location: Location) -> RecipeError:
+    text = f"'{function}' takes {expected} argument{'s' * (expected != 1)} without a name, got {got}"
+    return _fault("E205", text, location, "too many arguments")
+
+
+def repeated_argument(function: str, name: str, location: Location) -> RecipeError:
+    return _fault("E206", f"'{function}' gets the argument '{name}' twice", location, "given a second time")
+
+
+def bound_twice(name: str, location: Location, first: Location) -> RecipeError:
+    return _fault(
+        "E207",
+        f"'{name}' is bound twice",
+        location,
+        "bound again",
+        related=(Related(first, "first bound here"),),
+        help="a name binds once; give the second value another name",
+    )
+
+
+def cycle(names: Sequence[str], location: Location) -> RecipeError:
+    return _fault(
+        "E208",
+        f"'{names[0]}' is defined by itself",
+        location,
+        "the cycle closes here",
+        help="the path is " + " -> ".join([*names, names[0]]),
+    )
+
+
+def unknown_module(path: str, location: Location, known: Sequence[str]) -> RecipeError:
+    help, fixes = did_you_mean(path, known), ()
+    return _fault(
+        "E209", f"there is no module '{path}'", location, "not found", help=help or f"known: {', '.join(known)}",
+        fixes=fixes,
+    )  # fmt: skip
+
+
+def ambiguous_name(name: str, modules: Sequence[str], location: Location) -> RecipeError:
+    return _fault(
+        "E210",
+        f"'{name}' is defined by {' and '.join(modules)}",
+        location,
+        "which one is meant?",
+        help=f"open one of them under a name: use {modules[-1]} as other",
+    )
+
+
+def unreadable_module(path: str, location: Location, reason: str) -> RecipeError:
+    return _fault("E212", f"cannot use '{path}': {reason}", location, "not read")
+
+
+def recursion(name: str, location: Location) -> RecipeError:
+    return _fault("E211", f"'{name}' calls itself", location, "a recursive call", help="use loop, or a comprehension")
+
+
+# --- E3: types, shapes, units, columns -----------------------------------------------------------
+
+
+def wrong_kind(what: str, expected: str, got: str, location: Location, help: str | None = None) -> RecipeError:
+    return _fault("E301", f"{what}: expected {expected}, got {got}", location, f"this is {got}", help=help)
+
+
+def wrong_shape(
+    operation: str, reason: str, location: Location, related: Sequence[Related], help: str | None
+) -> RecipeError:
+    return _fault("E302", f"'{operation}': {reason}", location, "the shapes do not fit", related=related, help=help)
+
+
+def wrong_unit(operation: str, left: str, right: str, location: Location) -> RecipeError:
+    return _fault(
+        "E303",
+        f"'{operation}' cannot combine {left} and {right}",
+        location,
+        "the units differ",
+        help="both sides need the same unit",
+    )
+
+
+def missing_column(name: str, location: Location, columns: Sequence[str], origin: str) -> RecipeError:
+    help, fixes = _rename(location, name, columns)
+    return _fault(
+        "E304",
+        f"{origin} has no column '{name}'",
+        location,
+        "no such column",
+        help=help or f"its columns are {', '.join(columns)}",
+        fixes=fixes,
+    )
+
+
+def class_count(logits: int, classes: int, location: Location, related: Sequence[Related]) -> RecipeError:
+    return _fault(
+        "E305",
+        f"the label has {classes} classes, but the logits have {logits}",
+        location,
+        "the counts differ",
+        related=related,
+        help=f"let the last layer give {classes} outputs",
+    )
+
+
+def unbound_columns(model: str, inputs: Sequence[str], columns: Sequence[str], location: Location) -> RecipeError:
+    return _fault(
+        "E306",
+        f"cannot tell which columns are the inputs ({', '.join(inputs)}) of {model}",
+        location,
+        f"the columns are {', '.join(columns)}",
+        help="take the columns by name in a pattern: ({image, label}) => ...",
+    )
+
+
+def param_value(name: str, text: str, location: Location) -> RecipeError:
+    return _fault("E307", f"param '{name}': {text}", location, "the value does not fit")
+
+
+def after_the_run(what: str, location: Location) -> RecipeError:
+    return _fault(
+        "E308",
+        f"{what} is known only after the run",
+        location,
+        "decided before the run",
+        help="use best, while, where or choose to decide by a measured value",
+    )
+
+
+def not_callable(what: str, location: Location) -> RecipeError:
+    return _fault("E309", f"{what} cannot be called", location, "called here")
+
+
+def not_a_scalar(name: str, type: str, location: Location) -> RecipeError:
+    return _fault(
+        "E310",
+        f"{name} must be one number, got {type}",
+        location,
+        "not a scalar",
+        help="reduce it with mean(...) or sum(...)",
+    )
+
+
+def wrong_pattern(text: str, location: Location, help: str | None = None) -> RecipeError:
+    return _fault("E311", text, location, "the parameters do not fit", help=help)
+
+
+def weight_conflict(path: str, first: str, second: str, location: Location, related: Sequence[Related]) -> RecipeError:
+    return _fault(
+        "E312",
+        f"two uses of one model give the weight '{path}' the shapes {first} and {second}",
+        location,
+        "one of the uses",
+        related=related,
+        help="weights take their shapes from the inputs: make the inputs alike, or use two models",
+    )
+
+
+def source_fault(message: str, location: Location, help: str | None) -> RecipeError:
+    return _fault("E313", message, location, "cannot be loaded", help=help)
+
+
+def wrong_value(text: str, location: Location, help: str | None = None) -> RecipeError:
+    return _fault("E314", text, location, "not allowed here", help=help)
+
+
+# --- E4: the graph -------------------------------------------------------------------------------
+
+
+def unreached_model(name: str, location: Location) -> RecipeError:
+    return _fault(
+        "E401",
+        f"'{name}' is in update, but the loss never uses it",
+        location,
+        "never reached by the loss",
+        help="call it in the loss, or take it out of update",
+    )
+
+
+def weights_in_loss(name: str, location: Location) -> RecipeError:
+    return _fault(
+        "E402",
+        f"'{name}' is made inside a traced function, so nobody would keep its weights",
+        location,
+        "made anew at every step",
+        help="bind it outside and add it to update",
+    )
+
+
+def too_many_stages(limit: int, location: Location) -> RecipeError:
+    return _fault(
+        "E403",
+        f"the recipe has more than {limit:,} stages",
+        location,
+        "the limit is passed here",
+        help="shorten the sweep, or raise --max-stages",
+    )
+
+
+def unused_variable(name: str, location: Location) -> RecipeError:
+    return _fault(
+        "E404",
+        f"'{name}' is never used: every element would be the same",
+        location,
+        "unused variable",
+        help=f"use '{name}' (as a seed, say), or write _ when equal elements are meant",
+    )
+
+
+def not_in_traced_code(what: str, location: Location) -> RecipeError:
+    return _fault(
+        "E405", f"{what} cannot stand in a traced function", location, "a stage of the workflow",
+        help="compute it outside and use its result here",
+    )  # fmt: skip
+
+
+def only_in_traced_code(what: str, location: Location, where: str) -> RecipeError:
+    return _fault("E406", f"{what} can only stand in {where}", location, "outside of it here")
+
+
+def not_available(what: str, location: Location) -> RecipeError:
+    return _fault("E407", f"{what} is not part of this version of Etude", location, "not available yet")
+
+
+# --- warnings ------------------------------------------------------------------------------------
+
+
+def equal_models(first: str, second: str, location: Location) -> Diagnostic:
+    text = f"'{first}' and '{second}' start from equal weights: equal constructors with equal seeds"
+    return Diagnostic("W401", text, location, "both learn here", help="give one of them seed = ...")
+
+
+def fresh_frozen(name: str, location: Location) -> Diagnostic:
+    text = f"'{name}' is used here without ever being trained"
+    return Diagnostic("W402", text, location, "random weights", help="train it, or reseed it on purpose")
+
+
+def single_seed(location: Location) -> Diagnostic:
+    return Diagnostic(
+        "W403",
+        "this claim rests on a single seed",
+        location,
+        "one run each",
+        help="compare lists of runs: better(runs(1..5, s => ...), ...)",
+    )

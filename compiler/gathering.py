@@ -1,0 +1,73 @@
+"""What a `measure` makes of the values of its rows: means, by weight or by class, and metrics of the whole set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from etude.backends.program.ir import Operand
+from etude.compiler.builtins.measuring_sets import SetMetric
+from etude.compiler.lambdas import TracedFunction
+from etude.compiler.values import Deferred, Record, Row, Tensor
+
+
+@dataclass
+class Gathered:
+    """The outputs of a measured row function. `by` is the label column by which means are taken apart.
+
+    Columns that are collected rather than averaged are called `#0`, `#1`, ... in the program.
+    """
+
+    by: str | None
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    weighted: list[dict[str, str]] = field(default_factory=list)
+    collected: list[tuple[str, Operand]] = field(default_factory=list)
+
+    def outputs(self, result: Any, row: Any) -> list[tuple[str, Any]] | None:
+        """The outputs of the program for what the function returned: (name, tensor or number)."""
+        named = dict(result) if isinstance(result, Record) and not is_weighted(result) else {"": result}
+        outputs: list[tuple[str, Any]] = []
+        for path, value in named.items():
+            if isinstance(value, SetMetric):
+                inputs = [self._collect(tensor) for tensor in value.tensors]
+                self.metrics.append(
+                    {"path": path, "name": value.name, "inputs": inputs, "settings": dict(value.settings)}
+                )
+            elif is_weighted(value):
+                pair = {"value": self._collect(value["value"]), "weight": self._collect(value["weight"])}
+                self.weighted.append({"path": path, **pair})
+            else:
+                outputs.append((path, value))
+        if self.by is not None and isinstance(row, Row):
+            outputs.append(("#by", row[self.by]))
+        return [*outputs, *self.collected]
+
+    def _collect(self, value: Any) -> str:
+        name = f"#{len(self.collected)}"
+        self.collected.append((name, value))
+        return name
+
+    def averaged_only(self, traced: TracedFunction) -> TracedFunction:
+        """The program with the outputs that must be one number."""
+        kept = tuple((name, value) for name, value in traced.sub.outputs if not name.startswith("#"))
+        return replace(traced, sub=replace(traced.sub, outputs=kept))
+
+    def spec(self) -> dict[str, Any]:
+        parts = {"metrics": self.metrics, "weighted": self.weighted, "by": self.by}
+        return {name: part for name, part in parts.items() if part}
+
+    def result(self, returned: Any, value: list[Any], classes: int | None) -> Any:
+        """The measured values as the recipe sees them."""
+        if isinstance(returned, Record) and not is_weighted(returned):
+            return Record({name: self._deferred(["field", value, name], classes) for name in returned})
+        return self._deferred(value, classes)
+
+    def _deferred(self, expression: list[Any], classes: int | None) -> Any:
+        if classes is None:
+            return Deferred(expression)
+        return [Deferred(["at", expression, index]) for index in range(classes)]
+
+
+def is_weighted(value: Any) -> bool:
+    """Whether a value is `{value, weight}`."""
+    return isinstance(value, Record) and set(value) == {"value", "weight"} and isinstance(value["value"], Tensor)

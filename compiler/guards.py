@@ -1,0 +1,107 @@
+"""Stages that run only if a measured value says so, and values that are one thing or another by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from etude.compiler import faults
+from etude.compiler.arithmetic import expression
+from etude.compiler.calls import CallSite
+from etude.compiler.values import (
+    AnyOrigin,
+    Dataset,
+    Deferred,
+    Made,
+    Model,
+    Output,
+    Record,
+    TrainedOrigin,
+    Training,
+    describe,
+)
+from etude.compiler.workflow import Ref
+
+
+def guard_of(site: CallSite, condition: Deferred, outer: Ref | None) -> Ref:
+    """The output that tells whether the stages behind a condition run: it holds, and those around them run."""
+    from etude.compiler.builtins.reporting import compute
+
+    if outer is None:
+        return compute(site, condition)
+    return compute(site, Deferred(["and", ["ref", outer.stage, outer.port], condition.expression], "bool"))
+
+
+def select(site: CallSite, guard: Ref, new: Any, old: Any) -> Any:
+    """`new` where the value at `guard` is true, `old` otherwise (and where it was never reached)."""
+    if new is old:
+        return new
+    if isinstance(new, Model) and isinstance(old, Model):
+        return _select_model(site, guard, new, old)
+    if isinstance(new, Dataset) and isinstance(old, Dataset):
+        return _select_dataset(site, guard, new, old)
+    if isinstance(new, Record) and isinstance(old, Record) and list(new) == list(old):
+        return Record({name: select(site, guard, new[name], old[name]) for name in new})
+    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
+        return [select(site, guard, a, b) for a, b in zip(new, old, strict=True)]
+    if isinstance(new, Deferred | int | float) and isinstance(old, Deferred | int | float):
+        return _select_number(site, guard, new, old)
+    if isinstance(new, Output | Made | str) or type(new) is not type(old) or isinstance(new, list | Record):
+        text = "what a loop with 'while' hands on must keep its form"
+        raise faults.wrong_kind(text, describe(old), describe(new), site.location)
+    return new
+
+
+def _select_number(site: CallSite, guard: Ref, new: Any, old: Any) -> Any:
+    if not isinstance(new, Deferred) and new == old:
+        return new
+    sides = [expression(side, site.location) for side in (new, old)]
+    kind = new.kind if isinstance(new, Deferred) else "bool" if isinstance(new, bool) else "number"
+    return Deferred(["if", ["ref", guard.stage, guard.port], *sides], kind)
+
+
+def _select_dataset(site: CallSite, guard: Ref, new: Dataset, old: Dataset) -> Dataset:
+    from etude.compiler.builtins.data import add_stage
+
+    if dict(new.columns) != dict(old.columns):
+        text = "what a loop with 'while' hands on must keep its columns"
+        raise faults.wrong_kind(text, str(old), str(new), site.location)
+    id = add_stage(site, "select", {"of": "data"}, [guard, new.ref, old.ref], {"data": str(new)})
+    return Dataset(Ref(id, "data"), new.columns, new.rows, new.role, new.roots | old.roots)
+
+
+def _select_model(site: CallSite, guard: Ref, new: Model, old: Model) -> Model:
+    """A stage that hands on the weights of one of two models of one architecture."""
+    from etude.compiler.builtins.data import add_stage
+    from etude.compiler.models import apply_training
+    from etude.compiler.slots import Inputs, SlotTable
+
+    inputs = Inputs([guard])
+    table = SlotTable(inputs, site.session.seed)
+    sides = [_weights(site, side) for side in (new, old)]
+    if [shape for _, _, shape in sides[0]] != [shape for _, _, shape in sides[1]]:
+        text = "what a loop with 'while' hands on must keep its architecture"
+        raise faults.wrong_value(text, site.location, "start the loop with a model of the architecture that it trains")
+    spec = {"of": "weights"}
+    for name, side in zip(("then", "else"), sides, strict=True):
+        spec[name] = [{**slot, "source": table.source(origin)} for origin, slot, _ in side]  # type: ignore[assignment]
+    id = add_stage(site, "select", spec, inputs.refs, {"0": "Model"})
+    updated: dict[AnyOrigin, TrainedOrigin] = {}
+    for position, (origin, _, _) in enumerate(sides[0]):
+        updated[origin] = TrainedOrigin(Ref(id, "0"), position, origin.fresh)
+    return apply_training(new, Training(id, updated, None))
+
+
+def _weights(site: CallSite, model: Model) -> list[tuple[AnyOrigin, dict[str, Any], Any]]:
+    """Each weight of a model: its origin, what a slot says of it, and its shape."""
+    from etude.compiler.models import model_origins
+
+    origins = list(dict.fromkeys(model_origins(site.session, model)))
+    if not origins:
+        text = "a model that a loop with 'while' hands on must have been used before, so that its weights are known"
+        raise faults.wrong_value(text, site.location)
+    result = []
+    for origin in origins:
+        _, _, slot = site.session.memo["weight", origin.fresh]
+        shape = [int(dim) for dim in slot.type.shape]
+        result.append((origin, {"shape": shape, "dtype": slot.type.dtype, "init": dict(slot.init)}, shape))
+    return result

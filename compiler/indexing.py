@@ -1,0 +1,88 @@
+"""`value[...]` on lists, models and tensors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from etude.backends.program.dims import Size
+from etude.compiler import faults
+from etude.compiler.diagnostics import Location
+from etude.compiler.scopes import Scope
+from etude.compiler.tracing import apply_operation
+from etude.compiler.values import Chain, Deferred, Model, Range, Tensor, describe
+from etude.grammar import nodes
+
+if TYPE_CHECKING:
+    from etude.compiler.elaborate import Evaluator
+
+
+def index_value(evaluator: Evaluator, value: Any, node: nodes.Index, scope: Scope) -> Any:
+    location = Location(scope.source, node.span)
+    if isinstance(value, Tensor):
+        return _tensor(evaluator, value, node, scope, location)
+    if isinstance(value, Range):
+        value = list(evaluator.items(value, location))
+    if isinstance(value, Model):
+        return _model(evaluator, value, node, scope, location)
+    if not isinstance(value, list):
+        raise faults.wrong_kind("'[...]'", "a list, a tensor or a model", describe(value), location)
+    if len(node.items) != 1:
+        raise faults.wrong_value("a list takes one index", location)
+    item = node.items[0]
+    if isinstance(item, nodes.Slice):
+        return value[_bound(evaluator, item.start, scope) : _bound(evaluator, item.stop, scope)]
+    return value[_position(evaluator, item, scope, len(value), "the list")]
+
+
+def _position(evaluator: Evaluator, item: Any, scope: Scope, length: int, what: str) -> int:
+    if isinstance(item, nodes.Ellipsis | nodes.Newaxis):
+        raise faults.wrong_value(f"{what} takes an int as index", Location(scope.source, item.span))
+    index, location = evaluator.evaluate(item, scope), Location(scope.source, item.span)
+    if isinstance(index, Deferred):
+        raise faults.after_the_run("this index", location)
+    if not isinstance(index, int) or isinstance(index, bool):
+        raise faults.wrong_kind("an index", "an int", describe(index), location)
+    if not -length <= index < length:
+        raise faults.wrong_value(f"index {index} is out of range: {what} has {length} elements", location)
+    return index
+
+
+def _bound(evaluator: Evaluator, node: Any, scope: Scope) -> Any:
+    if node is None:
+        return None
+    value = evaluator.evaluate(node, scope)
+    if not isinstance(value, int | Size) or isinstance(value, bool):
+        location = Location(scope.source, node.span)
+        raise faults.wrong_kind("the bound of a slice", "an int", describe(value), location)
+    return value
+
+
+def _model(evaluator: Evaluator, model: Model, node: nodes.Index, scope: Scope, location: Location) -> Any:
+    if not isinstance(model, Chain):
+        raise faults.wrong_kind("'[...]'", "a chain of models (a >> b)", "a single model", location)
+    item = node.items[0]
+    if isinstance(item, nodes.Slice):
+        parts = model.parts[_bound(evaluator, item.start, scope) : _bound(evaluator, item.stop, scope)]
+        identity = ("chain", *(p.identity if isinstance(p, Model) else id(p) for p in parts))
+        return replace(model, identity=identity, parts=parts, name=None)
+    return model.parts[_position(evaluator, item, scope, len(model.parts), "the chain")]
+
+
+def _tensor(evaluator: Evaluator, value: Tensor, node: nodes.Index, scope: Scope, location: Location) -> Any:
+    items: list[Any] = []
+    for item in node.items:
+        if isinstance(item, nodes.Ellipsis):
+            items.append(("ellipsis",))
+        elif isinstance(item, nodes.Newaxis):
+            items.append(("newaxis",))
+        elif isinstance(item, nodes.Slice):
+            items.append(("slice", _bound(evaluator, item.start, scope), _bound(evaluator, item.stop, scope)))
+        else:
+            index = evaluator.evaluate(item, scope)
+            if isinstance(index, Tensor) and len(node.items) == 1:
+                return apply_operation(evaluator.session, "gather", [value, index], {}, location)
+            if not isinstance(index, int | Size) or isinstance(index, bool):
+                raise faults.wrong_kind("an index", "an int", describe(index), Location(scope.source, item.span))
+            items.append(("index", index))
+    return apply_operation(evaluator.session, "slice", [value], {"items": tuple(items)}, location)

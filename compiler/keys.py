@@ -1,0 +1,160 @@
+"""Keys: a hash of what a stage does and of what goes in. Equal keys mean equal results, whatever things are called."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from etude.backends.ops import find
+from etude.compiler.workflow import Stage
+
+Json = Any
+
+# Raised by hand when what a stage kind does changes, so that old results are not taken for new ones.
+SEMANTICS: Mapping[str, int] = {
+    "load": 1,
+    "split": 1,
+    "sample": 1,
+    "drop": 1,
+    "union": 1,
+    "subtract": 1,
+    "filter": 1,
+    "top": 1,
+    "map": 1,
+    "measure": 1,
+    "train": 1,
+    "generate": 1,
+    "select": 1,
+    "images": 1,
+    "compute": 1,
+    "claim": 1,
+    "table": 1,
+    "plot": 1,
+}
+STRUCTURAL = 1  # the same for `weight` and `call`, which have no row in the table of operations
+
+
+def canonical_json(value: Json) -> bytes:
+    """The one spelling of a JSON value: sorted fields, no spaces, UTF-8.
+
+    >>> canonical_json({"b": [1, 2.0], "a": None})
+    b'{"a":null,"b":[1,2.0]}'
+    """
+    return _spell(value).encode()
+
+
+_spell = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+def stage_key(stage: Stage, input_hashes: Sequence[str | None], backend: str | None, precision: str) -> str:
+    """Hash what the stage does, its inputs by content, and the numerics that were chosen for it.
+
+    `input_hashes` follow `stage.inputs`, None for an output that a condition left unmade; a `load` has one instead: the
+    fingerprint of its source.
+    """
+    return parts_key(key_parts(stage, input_hashes, backend, precision))
+
+
+def parts_key(parts: Mapping[str, Json]) -> str:
+    """The hash of what `key_parts` gives."""
+    return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
+def key_parts(stage: Stage, input_hashes: Sequence[str | None], backend: str | None, precision: str) -> dict[str, Json]:
+    """All that enters a key, by what it is: `program`, `seed`, `input`, `backend`, `semantics`."""
+    does = canonical_spec(stage)
+    seed = does.pop("seed", None)
+    return {
+        "kind": stage.kind,
+        "program": does,
+        "seed": seed,
+        "input": list(input_hashes),
+        "backend": [backend, precision] if uses_backend(stage) else None,
+        "semantics": {"stage": SEMANTICS[stage.kind], "operations": _operations(stage.spec)},
+    }
+
+
+def uses_backend(stage: Stage) -> bool:
+    """Whether the stage runs on the chosen backend: it trains, or its row program has weights."""
+    return stage.kind == "train" or bool(stage.spec.get("slots"))
+
+
+def canonical_spec(stage: Stage) -> dict[str, Json]:
+    """The spec without what is only for people: paths, names of models, labels, texts of claims, places of files."""
+    spec = {name: _canonical(value) for name, value in stage.spec.items()}
+    match stage.kind:
+        case "load":
+            spec["uri"] = _without_place(spec["uri"])
+        case "train":
+            spec.pop("names", None)
+        case "claim":
+            spec["shown"] = [expression for _, expression in spec.get("shown", [])]
+        case "table":
+            spec["expression"] = _ordered(spec["expression"])
+        case "plot":
+            spec["series"] = [{**series, "label": ""} for series in spec["series"]]
+        case "select":
+            spec |= {side: _pathless(spec[side]) for side in ("then", "else") if side in spec}
+    if "slots" in spec:
+        spec["slots"] = _pathless(spec["slots"])
+    return spec
+
+
+def _pathless(slots: Json) -> Json:
+    return [{name: value for name, value in slot.items() if name != "path"} for slot in slots]
+
+
+def canonical_program(program: Mapping[str, Json]) -> Json:
+    """A serialised tensor program as what it does, without names.
+
+    >>> program = {"subs": [{"name": "loss"}], "digest": "5f", "operations": ["add"], "modules": []}
+    >>> canonical_program(program)
+    {'digest': '5f', 'modules': []}
+    """
+    return {"digest": program["digest"], "modules": program["modules"]}
+
+
+def _canonical(value: Json) -> Json:
+    if value is None or isinstance(value, str | int | float):  # most values: asking for a Mapping takes longer
+        return value
+    if isinstance(value, Mapping):
+        if "subs" in value:
+            return canonical_program(value)
+        return {name: _canonical(item) for name, item in value.items()}
+    return [_canonical(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _ordered(expression: Json) -> Json:
+    """An expression whose records are lists: the order of their fields is the order of a table's columns."""
+    if isinstance(expression, Mapping):
+        return [[name, _ordered(item)] for name, item in expression.items()]
+    return [_ordered(item) for item in expression] if isinstance(expression, list) else expression
+
+
+def _without_place(uri: str) -> str:
+    """What kind of source a URI is; a file is known by its content alone."""
+    return uri if re.match(r"[a-z][a-z0-9_+-]+:(?![\\/])", uri) else PurePath(uri).suffix.lower()
+
+
+def _operations(value: Json) -> dict[str, int]:
+    return {name: operation.semantics if (operation := find(name)) else STRUCTURAL for name in sorted(_names(value))}
+
+
+def _names(value: Json) -> set[str]:
+    return {name for program in _programs(value) for name in program["operations"]}
+
+
+def _programs(value: Json) -> Iterator[Json]:
+    if isinstance(value, Mapping):
+        if "subs" in value:
+            yield value
+        else:
+            for item in value.values():
+                yield from _programs(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _programs(item)

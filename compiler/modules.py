@@ -1,0 +1,137 @@
+"""Modules: the standard library's and files of the user's own, each parsed when it is first opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude.compiler import faults
+from etude.compiler.diagnostics import Diagnostic, Location, RecipeError, Related, Source
+from etude.compiler.elaborate import closure_of
+from etude.compiler.scopes import Scope
+from etude.compiler.values import ModelClass, Record
+from etude.grammar import nodes
+from etude.grammar.faults import SyntaxFault, SyntaxWarning_
+from etude.grammar.parser import parse
+
+FOLDER = Path(__file__).parent / "std"
+ALWAYS_OPEN = ("std.train", "std.models", "std.losses", "std.metrics")
+
+
+ReadModule = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Ambiguous:
+    """A name that two opened modules define."""
+
+    name: str
+    modules: tuple[str, ...]
+
+    def resolve(self, evaluator: Any, location: Location) -> Any:
+        raise faults.ambiguous_name(self.name, self.modules, location)
+
+
+def known_modules() -> list[str]:
+    """The names of all modules of the standard library."""
+    return sorted(f"std.{path.stem}" for path in FOLDER.glob("*.etude"))
+
+
+class Library:
+    """Opens modules, each once, below a scope with the builtins."""
+
+    def __init__(self, builtins: Scope, read: ReadModule, bind: Callable[[nodes.Program, Scope], None]) -> None:
+        self.base, self.read, self.bind = builtins, read, bind
+        self.opened: dict[str, Scope] = {}
+        self.givers: dict[tuple[int, str], str] = {}
+
+    def always_open(self) -> Scope:
+        """The scope in which a recipe is written: the builtins and the modules that need no `use`."""
+        scope = Scope(self.base.source, self.base, {}, is_library=True)
+        for path in ALWAYS_OPEN:
+            for name, value in self.module(path).items():
+                scope.names.setdefault(name, value)
+        return scope
+
+    def module(self, path: str) -> dict[str, Any]:
+        """The names that a module defines; its code sees the builtins and all modules that are always open."""
+        if path not in self.opened:
+            file = FOLDER / f"{path.removeprefix('std.')}.etude"
+            self._load(path, Source(path, file.read_text(encoding="utf-8")), is_library=True)
+        return self.opened[path].names
+
+    def _load(self, path: str, source: Source, *, is_library: bool) -> None:
+        scope = Scope(source, LazyParent(self), {}, is_library=is_library)  # type: ignore[arg-type]
+        self.opened[path] = scope
+        program = parse(source.text)
+        define(program, scope)
+        self.bind(program, scope)
+
+    def open(self, node: nodes.Use, into: Scope, where: Location) -> None:
+        """`use std.ssl` or `use "lib/tune.etude" as tune` into the scope of a file."""
+        names = self._file(node.path, where) if node.is_file else self._known(node.path, where)
+        if node.alias is not None:
+            into.names[node.alias] = Record(names)
+            return
+        for name, value in names.items():
+            self._add(into, name, value, node.path)
+
+    def _known(self, path: str, where: Location) -> dict[str, Any]:
+        if path not in known_modules():
+            raise faults.unknown_module(path, where, known_modules())
+        return self.module(path)
+
+    def _file(self, path: str, where: Location) -> dict[str, Any]:
+        if path not in self.opened:
+            try:
+                source = Source(path, self.read(path))
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "it is not a text file"
+                raise faults.unreadable_module(path, where, reason) from None
+            try:
+                self._load(path, source, is_library=False)
+            except SyntaxFault as fault:
+                del self.opened[path]
+                raise RecipeError(syntax_diagnostic(source, fault)) from None
+        return self.opened[path].names
+
+    def _add(self, scope: Scope, name: str, value: Any, module: str) -> None:
+        """Add a module's name; one that another module gave already is ambiguous where it is used."""
+        giver = self.givers.setdefault((id(scope), name), module)
+        if giver != module and name in scope.names:
+            scope.names[name] = Ambiguous(name, (giver, module))
+        else:
+            scope.names[name] = value
+
+
+class LazyParent:
+    """The scope above a module: everything that is always open, looked up when a name is."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.parent: Scope | None = library.base
+
+        self.known: dict[str, Any] = {}
+
+    @property
+    def names(self) -> dict[str, Any]:
+        if not self.known and all(path in self.library.opened for path in ALWAYS_OPEN):
+            self.known = {n: v for path in ALWAYS_OPEN for n, v in self.library.module(path).items()}
+        return self.known or {n: v for path in ALWAYS_OPEN for n, v in self.library.module(path).items()}
+
+
+def syntax_diagnostic(source: Source, fault: SyntaxFault | SyntaxWarning_) -> Diagnostic:
+    """A syntax fault or warning as a diagnostic."""
+    related = tuple(Related(Location(source, span), label) for span, label in fault.related)
+    return Diagnostic(fault.code, fault.message, Location(source, fault.span), fault.label, related, fault.help)
+
+
+def define(program: nodes.Program, scope: Scope) -> None:
+    """Put the functions and models of a file into its scope."""
+    for statement in program.statements:
+        if isinstance(statement, nodes.Fn):
+            scope.names[statement.name] = closure_of(statement, scope)
+        elif isinstance(statement, nodes.ModelDef):
+            scope.names[statement.name] = ModelClass(statement, scope)

@@ -1,0 +1,68 @@
+"""The order of phases, from text to a graph of stages: the only file that knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from etude.compiler.checks.names import check_names
+from etude.compiler.diagnostics import Diagnostic, Diagnostics, RecipeError, Source
+from etude.compiler.modules import syntax_diagnostic
+from etude.compiler.schema import SourceSchema
+from etude.compiler.toplevel import Recipe
+from etude.compiler.workflow import Workflow
+from etude.grammar import nodes
+from etude.grammar.recovery import parse_all
+
+CHECKS = (check_names,)
+DescribeSource = Callable[[str, Mapping[str, Any]], SourceSchema]
+
+
+@dataclass
+class Compilation:
+    """What compiling a recipe gave. `workflow` is None when there are errors."""
+
+    source: Source
+    diagnostics: list[Diagnostic]
+    program: nodes.Program | None = None
+    workflow: Workflow | None = None
+    recipe: Recipe | None = None
+
+    @property
+    def has_errors(self) -> bool:
+        return any(d.severity == "error" for d in self.diagnostics)
+
+
+def compile_recipe(
+    text: str,
+    *,
+    name: str = "recipe.etude",
+    describe_source: DescribeSource,
+    read_module: Callable[[str], str],
+    overrides: Mapping[str, str] | None = None,
+    seed: int = 0,
+    max_stages: int = 100_000,
+) -> Compilation:
+    """Parse, check, evaluate and lower a recipe. Faults of the recipe come back as diagnostics, never as exceptions.
+
+    `describe_source(uri, options)` says what a source holds; it raises LookupError with (message, hint) when it cannot.
+    `read_module(path)` gives the text of a file that a recipe uses; it raises OSError or UnicodeDecodeError.
+    """
+    source = Source(name, text)
+    parsed = parse_all(text)
+    found = Diagnostics([syntax_diagnostic(source, fault) for fault in parsed.faults])
+    found.items += [syntax_diagnostic(source, warning) for warning in parsed.warnings]
+    if parsed.faults:
+        return Compilation(source, list(found.sorted()), parsed.program)
+    program = parsed.program
+    recipe = Recipe(source, program, describe_source, read_module, overrides or {}, seed, max_stages, found)
+    for check in CHECKS:
+        for diagnostic in check(program, recipe.scope):
+            found.add(diagnostic)
+    recipe.evaluate()
+    workflow = None if found.has_errors else recipe.workflow()
+    return Compilation(source, list(found.sorted()), program, workflow, recipe)
+
+
+__all__ = ["Compilation", "RecipeError", "compile_recipe"]

@@ -1,0 +1,210 @@
+"""The losses of a `train`, traced: who plays, what the losses see, whose weights each of them reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from etude.backends.program.builder import Builder
+from etude.backends.program.ir import StageProgram, Sub
+from etude.backends.program.serialize import program_to_json
+from etude.backends.program.types import TensorType
+from etude.compiler import faults
+from etude.compiler.calls import CallSite
+from etude.compiler.diagnostics import Location
+from etude.compiler.lambdas import TracedFunction, scalar_outputs, trace
+from etude.compiler.models import flat_origins, model_name, model_origins
+from etude.compiler.slots import SlotTable
+from etude.compiler.tracing import Frame, made_tensor, tensor
+from etude.compiler.values import AnyOrigin, Dataset, Model, Record, Setting, Slow, SlowOrigin, describe
+
+STATE = "@state."
+
+
+@dataclass(frozen=True)
+class Player:
+    """One step of a `train`: the models it updates by the names of their results, and how."""
+
+    models: Mapping[str, Model]
+    loss: Any
+    optimizer: Mapping[str, Any]
+    every: int
+    loss_place: Location
+    update_place: Location
+
+
+def named_models(site: CallSite, update: Any) -> dict[str, Model]:
+    """`update = net`, `[a, b]` or `{net: memory.net}` as models by name."""
+    if isinstance(update, Model):
+        return {model_name(update): update}
+    if isinstance(update, list) and update and all(isinstance(m, Model) for m in update):
+        named: dict[str, Model] = {}
+        for model in update:
+            name = model_name(model)
+            named[name if name not in named else f"{name}_{len(named) + 1}"] = model
+        return named
+    if isinstance(update, Record) and update and all(isinstance(m, Model) for m in update.values()):
+        return dict(update)
+    expected = "a model, a list of models or a record of models"
+    raise faults.wrong_kind("'update'", expected, describe(update), site.at("update"))
+
+
+def streams_of(site: CallSite, on: Any) -> dict[str, Dataset]:
+    """The data sets of a `train` by name; a single one has the name ""."""
+    if isinstance(on, Dataset):
+        return {"": on}
+    if isinstance(on, Record) and on and all(isinstance(d, Dataset) for d in on.values()):
+        return dict(on)
+    raise faults.wrong_kind(f"'on' of '{site.name}'", "a dataset, or a record of datasets", describe(on), site.at("on"))
+
+
+@dataclass
+class TrainTrace:
+    """All that tracing the losses of a `train` found out."""
+
+    losses: list[TracedFunction]
+    live: frozenset[AnyOrigin]
+    results: dict[str, Model]
+    slow: dict[str, tuple[Slow, float]]
+    state: dict[str, TensorType]
+    initial_state: Sub | None
+    origins: dict[str, list[AnyOrigin]] = field(default_factory=dict)
+
+    def extras(self, players: Sequence[Player]) -> dict[str, Any]:
+        """What the last record pattern of a loss can name."""
+        return {**{n: m for p in players for n, m in p.models.items()}, **{n: s for n, (s, _) in self.slow.items()}}
+
+    def update_of(self, player: Player, slots: SlotTable) -> list[int]:
+        """The slots that a player updates."""
+        mine = {origin for name in player.models for origin in self.origins[name]}
+        return sorted(index for origin, index in slots.origins.items() if origin in mine)
+
+    def ports(self, players: Sequence[Player], slots: SlotTable) -> list[list[int]]:
+        """The slots of each result; a weight shared by two results belongs to the first."""
+        taken: set[int] = set()
+        ports = []
+        for name in self.results:
+            found = [slots.origins[origin] for origin in self.origins[name] if origin in slots.origins]
+            port = [index for index in dict.fromkeys(found) if index not in taken]
+            taken |= set(port)
+            ports.append(port)
+        return ports
+
+    def replaced_by(self, result: str, origin: AnyOrigin) -> AnyOrigin:
+        """The origin, in the model that a result is made from, of the weight that stood in a slot."""
+        return origin.of if isinstance(origin, SlowOrigin) else origin
+
+    def slow_spec(self, slots: SlotTable) -> dict[str, Any]:
+        """The slots of slow copies: [slot, the slot it follows, decay]."""
+        follows = []
+        for origin, index in slots.origins.items():
+            if isinstance(origin, SlowOrigin):
+                follows.append([index, slots.origins[origin.of], self.slow[origin.name][1]])
+        return {"ema": follows} if follows else {}
+
+    def state_spec(self) -> dict[str, Any]:
+        """The tensors that are carried from step to step, and the program of their first values."""
+        if self.initial_state is None:
+            return {}
+        return {"state": {"names": list(self.state), "init": program_to_json(StageProgram(self.initial_state, ()))}}
+
+    def validation_loss(self, site: CallSite, player: Player, streams: Mapping[str, Dataset]) -> TracedFunction:
+        """The loss as validation computes it: nothing is in training mode."""
+        traced = _trace_loss(site, player, streams, self.extras([player]), {}, training=False, live=frozenset())
+        scalar_outputs(traced, "the loss", player.loss_place)
+        return traced
+
+
+def trace_losses(
+    site: CallSite,
+    streams: Mapping[str, Dataset],
+    players: Sequence[Player],
+    copies: Mapping[str, Setting],
+    state: Mapping[str, Any],
+) -> TrainTrace:
+    """Trace each loss once to find what it reaches, and again if that decides which models are in training mode."""
+    results = {name: model for player in players for name, model in player.models.items()}
+    slow = {n: (_slow(n, c.fields["model"]), c.fields["decay"]) for n, c in copies.items()}
+    initial, types = _initial_state(site, state)
+    made = TrainTrace([], frozenset(), {**results, **{n: s.base for n, (s, _) in slow.items()}}, slow, types, initial)
+    extras = made.extras(players)
+
+    def losses(live: frozenset[AnyOrigin] | None) -> list[TracedFunction]:
+        return [_trace_loss(site, p, streams, extras, types, training=True, live=live) for p in players]
+
+    made.losses = losses(None)
+    for player, traced in zip(players, made.losses, strict=True):
+        _check_outputs(traced, types, player)
+    _find_origins(site, made, players)
+    made.live = frozenset(o for p in players for name in p.models for o in made.origins[name])
+    if any(traced.uses_mode for traced in made.losses):
+        made.losses = losses(made.live)
+    return made
+
+
+def _slow(name: str, model: Model) -> Slow:
+    return Slow(("slow", name, model.identity), model, name=name)
+
+
+def _find_origins(site: CallSite, made: TrainTrace, players: Sequence[Player]) -> None:
+    reached = {origin for traced in made.losses for tree in traced.origins for origin in flat_origins(tree)}
+    for player in players:
+        for name, model in player.models.items():
+            made.origins[name] = [o for o in model_origins(site.session, model) if o in reached]
+            if not made.origins[name]:
+                raise faults.unreached_model(name, player.update_place)
+    for name, (copy, _) in made.slow.items():
+        made.origins[name] = [o for o in model_origins(site.session, copy) if o in reached]
+        if not made.origins[name]:
+            raise faults.unreached_model(name, site.at("ema"))
+
+
+def _trace_loss(
+    site: CallSite,
+    player: Player,
+    streams: Mapping[str, Dataset],
+    extras: Mapping[str, Any],
+    state: Mapping[str, TensorType],
+    *,
+    training: bool,
+    live: frozenset[AnyOrigin] | None,
+) -> TracedFunction:
+    def introduce(frame: Frame, place: Location) -> dict[str, Any]:
+        """The names of the last record pattern that are inputs of the program rather than models."""
+        types = {"@step": TensorType("int32"), "@progress": TensorType("float32")}
+        types |= {STATE + name: type for name, type in state.items()}
+        inputs = {n: tensor(frame, frame.builder.input(n, type), place) for n, type in types.items()}
+        return {name.removeprefix(STATE).removeprefix("@"): value for name, value in inputs.items()}
+
+    columns = {name: d.columns for name, d in streams.items()}
+    at = {"training": training, "live": live, "extras": extras, "introduce": introduce}
+    if set(columns) == {""}:
+        return trace(site, "loss", "batch", player.loss, columns[""], **at)  # type: ignore[arg-type]
+    return trace(site, "loss", "batch", player.loss, {}, streams=columns, **at)  # type: ignore[arg-type]
+
+
+def _check_outputs(traced: TracedFunction, state: Mapping[str, TensorType], player: Player) -> None:
+    """A loss gives numbers, and with state, each tensor of it with its type."""
+    given = {n.removeprefix(STATE): v.type for n, v in traced.sub.outputs if n.startswith(STATE)}
+    for name, type in state.items():
+        if name not in given:
+            text = f"the loss must hand on the state '{name}': return {{loss: ..., state: {{{name}: ...}}}}"
+            raise faults.wrong_value(text, player.loss_place)
+        if given[name] != type:
+            raise faults.wrong_kind(f"the state '{name}'", str(type), str(given[name]), player.loss_place)
+    terms = [item for item in traced.sub.outputs if not item[0].startswith(STATE)]
+    for name, value in terms:
+        if value.type.rank:
+            what = f"the loss '{name}'" if name else "the loss"
+            raise faults.not_a_scalar(what, str(value.type), player.loss_place)
+
+
+def _initial_state(site: CallSite, state: Mapping[str, Any]) -> tuple[Sub | None, dict[str, TensorType]]:
+    if not state:
+        return None, {}
+    frame = Frame("batch", Builder("state"), False)
+    with site.session.tracing(frame):
+        values = {name: made_tensor(site.session, value, site.at("state")) for name, value in state.items()}
+    sub = frame.builder.build([(name, value.operand) for name, value in values.items()])
+    return sub, {name: value.type for name, value in values.items()}

@@ -1,0 +1,67 @@
+"""Lexical scopes: what a name means where it stands."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from etude.compiler.diagnostics import Location, Source
+
+
+@dataclass
+class Lazy:
+    """A binding of the top level, evaluated when it is first used, by `force`."""
+
+    name: str
+    location: Location
+    force: Callable[[], Any]
+
+
+@dataclass
+class Scope:
+    """Names of one block; `parent` is the block around it. `source` is the file that the code stands in."""
+
+    source: Source
+    parent: Scope | None = None
+    names: dict[str, Any] = field(default_factory=dict)
+    is_library: bool = False
+
+    def child(self, **names: Any) -> Scope:
+        return Scope(self.source, self, dict(names), self.is_library)
+
+    def find(self, name: str) -> Any:
+        """The raw entry (a value or a `Lazy`), or `MISSING`."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.names:
+                return scope.names[name]
+            scope = scope.parent
+        return MISSING
+
+    def visible(self) -> Iterator[str]:
+        """All names that can be seen from here, nearest first."""
+        scope: Scope | None = self
+        while scope is not None:
+            yield from scope.names
+            scope = scope.parent
+
+
+class Missing:
+    """The answer of `Scope.find` for an unknown name."""
+
+
+MISSING = Missing()
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate most like `name`, if any is close enough to suggest."""
+    found = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str | None:
+    """A hint with the nearest candidate, or None."""
+    close = nearest(name, candidates)
+    return f"did you mean '{close}'?" if close else None

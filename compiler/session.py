@@ -1,0 +1,118 @@
+"""The state of one compilation: what has been reported, the stages made so far, and where the evaluation stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from etude.compiler.diagnostics import Diagnostics, Location
+from etude.compiler.schema import SourceSchema
+from etude.compiler.stages import StageTable
+from etude.compiler.values import AnyOrigin
+from etude.compiler.workflow import Ref
+
+if TYPE_CHECKING:
+    from etude.compiler.tracing import Frame
+
+DescribeSource = Callable[[str, dict[str, Any], Location], SourceSchema]
+
+
+@dataclass
+class Session:
+    """Everything that evaluation reads or adds to beside scopes. `frames` is the stack of traced functions; `live`
+    holds the weights that the `train` being traced updates (None elsewhere, and while they are still being found)."""
+
+    describe_source: DescribeSource
+    evaluator: Any = None
+    seed: int = 0
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    stages: StageTable = field(default_factory=StageTable)
+    frames: list[Frame] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    inner_names: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    call_sites: list[Location] = field(default_factory=list)
+    guard: Ref | None = None
+    memo: dict[Any, Any] = field(default_factory=dict)
+    counter: int = 0
+    live: frozenset[AnyOrigin] | None = None
+
+    @property
+    def frame(self) -> Frame | None:
+        return self.frames[-1] if self.frames else None
+
+    def place(self, location: Location) -> Location:
+        """The place in the recipe from which a place in the library was reached."""
+        in_library = location.source.name.startswith("std.")
+        return self.call_sites[-1] if in_library and self.call_sites else location
+
+    def next_id(self) -> int:
+        self.counter += 1
+        return self.counter
+
+    @contextmanager
+    def named(self, name: str | None, *, group: bool = False, inner: bool = False) -> Iterator[None]:
+        """Inside, stages are named below `name`, and with `group` drawn together; `inner` names are the library's."""
+        if name is None:
+            yield
+            return
+        if inner:
+            self.inner_names.append(name)
+            try:
+                yield
+            finally:
+                self.inner_names.pop()
+            return
+        self.names.append(name)
+        if group:
+            self.groups.append(".".join(self.names))
+        try:
+            yield
+        finally:
+            self.names.pop()
+            if group:
+                self.groups.pop()
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Inside, `seed` is the default of every stage."""
+        outer, self.seed = self.seed, seed
+        try:
+            yield
+        finally:
+            self.seed = outer
+
+    @contextmanager
+    def guarded(self, guard: Ref | None) -> Iterator[None]:
+        """Inside, stages run only if the value at `guard` is true."""
+        outer, self.guard = self.guard, guard
+        try:
+            yield
+        finally:
+            self.guard = outer
+
+    @contextmanager
+    def from_top(self, seed: int) -> Iterator[None]:
+        """Evaluate a binding of the top level: nothing of the place that asked for it shows."""
+        kept = self.seed, self.frames, self.names, self.inner_names, self.groups, self.live, self.guard
+        self.seed, self.live, self.guard = seed, None, None
+        self.frames, self.names, self.inner_names, self.groups = [], [], [], []
+        try:
+            yield
+        finally:
+            self.seed, self.frames, self.names, self.inner_names, self.groups, self.live, self.guard = kept
+
+    def stage_name(self, kind: str) -> str:
+        """What people call a stage made now: the bindings around it; helpers of the library add their own names."""
+        names = [*self.names, *(self.inner_names if kind != "train" or not self.names else ())] or [kind]
+        return "".join(name if name.startswith("[") or i == 0 else f".{name}" for i, name in enumerate(names))
+
+    @contextmanager
+    def tracing(self, frame: Frame) -> Iterator[None]:
+        self.frames.append(frame)
+        try:
+            yield
+        finally:
+            self.frames.pop()

@@ -1,0 +1,80 @@
+"""The table of stages while a recipe is compiled: equal stages are one, names are unique."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from etude.compiler.keys import canonical_json, canonical_spec
+from etude.compiler.workflow import Ref, Stage
+
+
+@dataclass
+class StageTable:
+    """Stages in the order they were made, which is topological. `limit` bounds their number."""
+
+    limit: int = 100_000
+    stages: dict[str, Stage] = field(default_factory=dict)
+    _known: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    _names: set[str] = field(default_factory=set)
+    _counts: dict[str, int] = field(default_factory=dict)
+
+    def add(
+        self,
+        kind: str,
+        spec: Mapping[str, Any],
+        inputs: Sequence[Ref],
+        outputs: Mapping[str, str],
+        *,
+        name: str,
+        group: tuple[str, ...] = (),
+        label: str = "",
+        line: int = 0,
+        guards: tuple[Ref, ...] = (),
+    ) -> str:
+        """The id of the stage that does this; the one there is when an equal one was made before.
+
+        Raises OverflowError beyond the limit.
+        """
+        id = f"s{len(self.stages) + 1}"
+        stage = Stage(id, name, kind, spec, tuple(inputs), outputs, group, label, line, guards)
+        key = (kind, canonical_json(spec if kind == "load" else canonical_spec(stage)), stage.inputs)
+        if key in self._known:
+            self._widen(self._known[key], guards)
+            return self._known[key]
+        if len(self.stages) >= self.limit:
+            raise OverflowError(self.limit)
+        self._known[key] = id
+        self.stages[id] = replace(stage, name=self._unique(name, kind))
+        return id
+
+    def _widen(self, id: str, guards: tuple[Ref, ...]) -> None:
+        """A stage that is wanted in two places runs when either place is reached."""
+        stage = self.stages[id]
+        more = [guard for guard in guards if not self._follows(guard.stage, id)]
+        both = tuple(dict.fromkeys((*stage.guards, *more))) if stage.guards and guards else ()
+        if both != stage.guards:
+            self.stages[id] = replace(stage, guards=both)
+
+    def _follows(self, id: str, earlier: str) -> bool:
+        """Whether a stage can only be reached when `earlier` has run: it takes of it, or is guarded behind it."""
+        seen, stack = {id}, [id]
+        while stack:
+            stage = self.stages[stack.pop()]
+            before = {ref.stage for ref in (*stage.inputs, *stage.guards)} - seen
+            if earlier in before:
+                return True
+            seen |= before
+            stack.extend(before)
+        return False
+
+    def _unique(self, name: str, kind: str) -> str:
+        """`name`; if another stage has it, with the kind added, and then a number."""
+        candidates = [name, f"{name}.{kind}"]
+        if all(candidate in self._names for candidate in candidates):
+            self._counts[name] = self._counts.get(name, 1) + 1
+            candidates = [f"{name}.{kind}#{self._counts[name]}"]
+        chosen = next(candidate for candidate in candidates if candidate not in self._names)
+        self._names.add(chosen)
+        return chosen

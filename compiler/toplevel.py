@@ -1,0 +1,321 @@
+"""The top level of a recipe: order-free bindings, parameters, claims and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from etude.compiler import faults
+from etude.compiler.arithmetic import is_number
+from etude.compiler.builtins import library_names
+from etude.compiler.builtins.data import add_stage
+from etude.compiler.builtins.reporting import compute, with_inputs
+from etude.compiler.calls import CallSite
+from etude.compiler.claims import claim_parts
+from etude.compiler.diagnostics import Diagnostics, Location, RecipeError, Source
+from etude.compiler.elaborate import Evaluator
+from etude.compiler.models import model_origins
+from etude.compiler.modules import Library, define
+from etude.compiler.schema import SourceSchema
+from etude.compiler.scopes import Lazy, Scope
+from etude.compiler.session import Session
+from etude.compiler.slots import Inputs, SlotTable
+from etude.compiler.typing import expected_text, matches
+from etude.compiler.values import (
+    POISON,
+    Chain,
+    Deferred,
+    Model,
+    Output,
+    Quantity,
+    Range,
+    Trained,
+    describe,
+)
+from etude.compiler.workflow import Claim, ModelBinding, Ref, Workflow
+from etude.grammar import nodes
+
+__all__ = ["Recipe"]
+
+
+@dataclass
+class Recipe:
+    """One file being evaluated."""
+
+    source: Source
+    program: nodes.Program
+    describe_source: Callable[[str, Mapping[str, Any]], SourceSchema]
+    read_module: Callable[[str], str]
+    overrides: Mapping[str, str]
+    seed: int
+    max_stages: int
+    diagnostics: Diagnostics
+    claims: list[Claim] = field(default_factory=list)
+    report: list[tuple[str, Ref]] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.session = Session(self._describe, seed=self.seed, diagnostics=self.diagnostics)
+        self.session.stages.limit = self.max_stages
+        self.evaluator = self.session.evaluator = Evaluator(self.session)
+        builtins = Scope(Source("builtins", ""), None, library_names(), is_library=True)
+        self.library = Library(builtins, self.read_module, self._bind_module)
+        opened = Scope(self.source, self.library.always_open())
+        self._guard(lambda: self._open_modules(opened))
+        self.scope = Scope(self.source, opened)
+        define(self.program, self.scope)
+        self._define_bindings()
+
+    def _guard(self, thunk: Callable[[], Any]) -> Any:
+        return self.evaluator.guarded(thunk)
+
+    def _describe(self, uri: str, options: dict[str, Any], location: Location) -> SourceSchema:
+        try:
+            return self.describe_source(uri, options)
+        except LookupError as error:
+            message, hint = error.args if len(error.args) == 2 else (str(error), None)
+            raise faults.source_fault(message, location, hint) from None
+
+    def _open_modules(self, into: Scope) -> None:
+        for statement in self.program.statements:
+            if isinstance(statement, nodes.Use):
+                where = Location(self.source, statement.span)
+                self._guard(partial(self.library.open, statement, into, where))
+
+    def _bind_module(self, program: nodes.Program, scope: Scope) -> None:
+        """The bindings of a module, evaluated when they are first used."""
+        for statement in program.statements:
+            if isinstance(statement, nodes.Binding):
+                where = Location(scope.source, statement.name_span)
+                value = partial(self.evaluator.binding, statement, scope)
+                scope.names[statement.name] = self._lazy(statement.name, where, value)
+
+    # --- bindings ---
+
+    def _define_bindings(self) -> None:
+        seen: dict[str, Location] = {}
+        for statement in self.program.statements:
+            if not isinstance(statement, nodes.Binding | nodes.Param | nodes.Fn | nodes.ModelDef):
+                continue
+            where = Location(self.source, statement.name_span)
+            if statement.name in seen:
+                self.diagnostics.add(faults.bound_twice(statement.name, where, seen[statement.name]).diagnostic)
+                continue
+            seen[statement.name] = where
+            if isinstance(statement, nodes.Binding):
+                self.scope.names[statement.name] = self._lazy(statement.name, where, self._binding_value(statement))
+            elif isinstance(statement, nodes.Param):
+                self.scope.names[statement.name] = self._lazy(statement.name, where, self._param_value(statement))
+        known = {s.name for s in self.program.statements if isinstance(s, nodes.Param)}
+        for name in self.overrides:
+            if name not in known:
+                start = self.program.statements[0].span if self.program.statements else nodes.Span(0, 0)
+                self.diagnostics.add(
+                    faults.param_value(
+                        name, "there is no such param" + _known(known), Location(self.source, start)
+                    ).diagnostic
+                )
+
+    def _binding_value(self, statement: nodes.Binding) -> Callable[[], Any]:
+        return lambda: self.evaluator.binding(statement, self.scope)
+
+    def _param_value(self, statement: nodes.Param) -> Callable[[], Any]:
+        return lambda: self._param(statement)
+
+    def _lazy(self, name: str, location: Location, compute_value: Callable[[], Any]) -> Lazy:
+        state: dict[str, Any] = {"value": None, "at": "new"}
+
+        def force() -> Any:
+            if state["at"] == "running":
+                active = self._active[self._active.index(name) :]
+                raise faults.cycle(active, location)
+            if state["at"] == "new":
+                state["at"] = "running"
+                self._active.append(name)
+                with self.session.from_top(self.seed):
+                    state["value"] = self._guard(compute_value)
+                self._active.pop()
+                state["at"] = "done"
+                self.values[name] = state["value"]
+            return state["value"]
+
+        return Lazy(name, location, force)
+
+    @property
+    def _active(self) -> list[str]:
+        active: list[str] = self.session.memo.setdefault("active bindings", [])
+        return active
+
+    def _param(self, node: nodes.Param) -> Any:
+        where = Location(self.source, node.name_span)
+        if node.name in self.overrides:
+            value = self._parse_override(node.name, self.overrides[node.name], where)
+        elif node.default is None:
+            raise faults.param_value(node.name, f"it has no default; give it with --set {node.name}=...", where)
+        else:
+            value = self.evaluator.evaluate(node.default, self.scope)
+            where = Location(self.source, node.default.span)
+        if not matches(value, node.type):
+            raise faults.param_value(node.name, f"expected {expected_text(node.type)}, got {describe(value)}", where)
+        if node.range is not None:
+            self._check_range(node, value, where)
+        self.params[node.name] = str(value) if isinstance(value, Quantity) else value
+        return value
+
+    def _check_range(self, node: nodes.Param, value: Any, where: Location) -> None:
+        assert node.range is not None
+        allowed = self.evaluator.evaluate(node.range, self.scope)
+        if not isinstance(allowed, Range):
+            raise faults.wrong_kind("'in'", "a range a..b", describe(allowed), Location(self.source, node.range.span))
+        low, high, got = (v.value if isinstance(v, Quantity) else v for v in (allowed.start, allowed.stop, value))
+        if not (is_number(low) and is_number(high) and is_number(got)):
+            raise faults.wrong_unit("in", describe(value), describe(allowed.start), where)
+        if not low <= got <= high:
+            raise faults.param_value(node.name, f"{value} is not in {allowed.start}..{allowed.stop}", where)
+
+    def _parse_override(self, name: str, text: str, where: Location) -> Any:
+        from etude.grammar.faults import SyntaxFault
+        from etude.grammar.parser import parse
+
+        try:
+            (statement,) = parse(f"{name} = {text}").statements
+            assert isinstance(statement, nodes.Binding)
+        except (SyntaxFault, ValueError, AssertionError):
+            raise faults.param_value(name, f"cannot read the value '{text}'", where) from None
+        scope = Scope(Source(f"--set {name}={text}", f"{name} = {text}"), self.scope)
+        try:
+            return self.evaluator.evaluate(statement.value, scope)
+        except RecipeError as error:
+            if isinstance(statement.value, nodes.Name):
+                return text
+            raise faults.param_value(name, error.diagnostic.message, where) from None
+
+    # --- the whole ---
+
+    def evaluate(self) -> None:
+        """Evaluate everything, in the order it is written; faults are collected."""
+        for statement in self.program.statements:
+            if isinstance(statement, nodes.Binding | nodes.Param):
+                value = self.scope.names.get(statement.name)
+                if isinstance(value, Lazy):
+                    self._guard(value.force)
+            elif isinstance(statement, nodes.Expect):
+                self._guard(partial(self._expect, statement))
+            elif isinstance(statement, nodes.Report):
+                self._guard(partial(self._report, statement))
+            elif isinstance(statement, nodes.Assume):
+                where = Location(self.source, statement.span)
+                self.diagnostics.add(faults.not_available("'assume'", where).diagnostic)
+
+    def _site(self, node: nodes.Node, name: str) -> CallSite:
+        return CallSite(self.evaluator, Location(self.source, node.span), {}, name, False)
+
+    def _expect(self, node: nodes.Expect) -> None:
+        site = self._site(node, "expect")
+        text = self.source.text[node.claim.span.start : node.claim.span.end]
+        with self.session.from_top(self.seed), self.session.named("expect"):
+            value = self.evaluator.evaluate(node.claim, self.scope)
+            if isinstance(value, bool):
+                value = Deferred(["number", value], "bool")
+            if not isinstance(value, Deferred) or value.kind != "bool":
+                raise faults.wrong_kind(
+                    "'expect'", "a comparison", describe(value), Location(self.source, node.claim.span)
+                )
+            inputs = Inputs()
+            parts = claim_parts(self.evaluator, node.claim, self.scope)
+            spec = {
+                "expression": with_inputs(value.expression, inputs),
+                "shown": [[part, with_inputs(shown, inputs)] for part, shown in parts],
+            }
+            line = self.source.position(node.span.start)[0]
+            id = add_stage(site, "claim", spec, inputs.refs, {"verdict": "Claim"}, " ".join(text.split()))
+        self.claims.append(Claim(id, line, " ".join(text.split()), node.because))
+        if not _compares_runs(value.expression) and self._depends_on_training(inputs.refs):
+            self.diagnostics.add(faults.single_seed(Location(self.source, node.claim.span)))
+
+    def _depends_on_training(self, refs: list[Ref]) -> bool:
+        seen: set[str] = set()
+        stack = [ref.stage for ref in refs]
+        while stack:
+            stage = self.session.stages.stages[stack.pop()]
+            if stage.kind == "train":
+                return True
+            if stage.id not in seen:
+                seen.add(stage.id)
+                stack.extend(ref.stage for ref in stage.inputs)
+        return False
+
+    def _report(self, node: nodes.Report) -> None:
+        for entry in node.entries:
+            self._guard(partial(self._report_entry, entry))
+
+    def _report_entry(self, entry: nodes.Argument) -> None:
+        site = self._site(entry, "report")
+        if entry.name is None:
+            raise faults.not_available("'...' in a report", site.location)
+        with self.session.from_top(self.seed), self.session.named("report"), self.session.named(entry.name):
+            value = self.evaluator.evaluate(entry.value, self.scope)
+            if isinstance(value, Deferred):
+                ref = compute(site, value)
+            elif isinstance(value, Output) and value.kind in {"table", "figure"}:
+                ref = value.ref
+            else:
+                expected = "a table, a plot or a measured value"
+                where = Location(self.source, entry.value.span)
+                raise faults.wrong_kind(f"'{entry.name}' in 'report'", expected, describe(value), where)
+        self.report.append((entry.name, ref))
+
+    # --- the graph ---
+
+    def workflow(self) -> Workflow:
+        """The graph of a recipe without errors."""
+        metrics = {}
+        for statement in self.program.statements:
+            value = self.values.get(getattr(statement, "name", ""), POISON)
+            if isinstance(statement, nodes.Binding) and isinstance(value, Deferred) and value.kind == "number":
+                with self.session.from_top(self.seed), self.session.named(statement.name):
+                    metrics[statement.name] = compute(self._site(statement, "metric"), value)
+        models = [
+            binding
+            for name, value in self.values.items()
+            if isinstance(value, Model) and (binding := self._model_binding(name, value))
+        ]
+        stages = dict(self.session.stages.stages)
+        return Workflow(self.source.name, stages, self.claims, self.report, metrics, models, self.params, self.seed)
+
+    def _model_binding(self, name: str, model: Model) -> ModelBinding | None:
+        """A trained model bound at the top level, with its weights by path. None for one that never was trained."""
+        if not is_trained(model):
+            return None
+        table = SlotTable(Inputs(), self.seed)
+        weights = []
+        for origin in model_origins(self.session, model):
+            path, _, slot = self.session.memo["weight", origin.fresh]
+            source = table.source(origin)
+            if "input" in source:
+                ref = table.inputs.refs[source["input"]]
+                source = {"input": [ref.stage, ref.port, source["index"]]}
+            weights.append((path, tuple(int(d) for d in slot.type.shape), source))
+        return ModelBinding(name, tuple(weights)) if weights else None
+
+
+def is_trained(model: Model) -> bool:
+    if isinstance(model, Chain):
+        return any(is_trained(part) for part in model.parts if isinstance(part, Model))
+    return isinstance(model, Trained)
+
+
+def _compares_runs(expression: Any) -> bool:
+    """Whether a claim rests on several runs: `better`, or a list of measured values."""
+    if not isinstance(expression, list):
+        return False
+    if expression[:1] == ["better"] or (expression[:1] == ["list"] and len(expression[1]) > 1):
+        return True
+    return any(_compares_runs(item) for item in expression)
+
+
+def _known(names: set[str]) -> str:
+    return f"; the recipe has {', '.join(sorted(names))}" if names else "; the recipe has none"

@@ -1,0 +1,290 @@
+"""Trace lambdas and model bodies into tensor programs: every operation of the evaluator on a tensor lands here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any, Literal
+
+from etude.backends.ops import OperandError, Operation, Parameter, find
+from etude.backends.program.builder import Builder
+from etude.backends.program.dims import Size
+from etude.backends.program.ir import Literal as Constant
+from etude.backends.program.ir import Operand, Value
+from etude.compiler import faults
+from etude.compiler.diagnostics import Location, Related
+from etude.compiler.session import Session
+from etude.compiler.values import AnyOrigin, Identity, Made, Quantity, Tensor, describe
+
+FrameKind = Literal["model", "batch", "row"]
+
+
+@dataclass(frozen=True)
+class Origins:
+    """The origins of a sub-program's slots, shaped like a `Module`, with the shapes that the slots have."""
+
+    slots: tuple[AnyOrigin, ...] = ()
+    children: tuple[Origins, ...] = ()
+
+    @cached_property
+    def flat(self) -> tuple[AnyOrigin, ...]:
+        """All origins at and below: own ones first, then child by child."""
+        return (*self.slots, *(origin for child in self.children for origin in child.flat))
+
+
+@dataclass
+class Frame:
+    """One function being traced.
+
+    In a `model` frame the inputs are batches and weights may be made; a `batch` frame is a loss, which sees the batch;
+    a `row` frame sees one row. `identity`, `structure` and `seed` are those of the model instance in a model frame.
+    """
+
+    kind: FrameKind
+    builder: Builder
+    training: bool
+    identity: Identity = ()
+    structure: str = ""
+    seed: int | None = None
+    made: int = 0
+    children: dict[Any, int] = field(default_factory=dict)
+    child_origins: list[Origins] = field(default_factory=list)
+    slot_origins: list[AnyOrigin] = field(default_factory=list)
+    uses_mode: bool = False
+
+    def origins(self) -> Origins:
+        return Origins(tuple(self.slot_origins), tuple(self.child_origins))
+
+
+def tensor(frame: Frame, operand: Operand, location: Location, classes: int | None = None) -> Tensor:
+    return Tensor(operand, frame.builder, location, classes)
+
+
+def operand_of(frame: Frame, value: Any, location: Location, what: str) -> Operand:
+    """A tensor of this frame, or a number, as an operand."""
+    if isinstance(value, Tensor):
+        if value.builder is not frame.builder:
+            raise faults.wrong_value(
+                f"{what} is a tensor of another function", location, "hand it over as an input of the model"
+            )
+        return value.operand
+    if isinstance(value, bool | int | float):
+        return Constant(value)
+    if isinstance(value, Quantity) and value.unit == "px":
+        return Constant(value.value)
+    raise faults.wrong_kind(what, "a tensor or a number", describe(value), location)
+
+
+def apply_operation(
+    session: Session, name: str, values: Sequence[Any], attributes: Mapping[str, Any], location: Location
+) -> Any:
+    """Append an operation of the table to the function being traced; its result is a tensor, or a list of tensors."""
+    frame = session.frame
+    operation = find(name)
+    assert operation is not None, f"no operation is called {name}"
+    if frame is None:
+        raise faults.only_in_traced_code(f"'{name}'", location, "a model, or a function given to a stage")
+    values = [made_tensor(session, v, location) if isinstance(v, Made) else v for v in values]
+    operands = [operand_of(frame, value, location, f"'{name}'") for value in values]
+    _check_classes(name, values, location)
+    try:
+        results = frame.builder.apply(name, operands, {**_defaults(name), **attributes})
+    except OperandError as error:
+        raise faults.wrong_shape(name, error.message, location, _operand_places(values), error.hint) from None
+    made = [tensor(frame, result, location) for result in results]
+    return made[0] if len(made) == 1 else made
+
+
+def made_tensor(session: Session, value: Any, location: Location) -> Tensor:
+    """A tensor made of plain numbers, in the function being traced."""
+    frame = session.frame
+    assert frame is not None
+    if isinstance(value, Made):
+        result = call_operation(session, value.operation, value.positional, value.named, location)
+        assert isinstance(result, Tensor)
+        return result
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, bool | int | float):
+        dtype: Any = {bool: "bool", int: "int32", float: "float32"}[type(value)]
+        made = call_operation(session, "full", [[], value], {}, location)
+        return cast(session, made, dtype, location)
+    raise faults.wrong_kind(
+        "a tensor made of plain numbers", "zeros(...), ones(...) or a number", describe(value), location
+    )
+
+
+def _operand_places(values: Sequence[Any]) -> list[Related]:
+    return [Related(v.location, f"this is {v.type}") for v in values if isinstance(v, Tensor)]
+
+
+def _check_classes(name: str, values: Sequence[Any], location: Location) -> None:
+    if name != "cross_entropy" or len(values) < 2 or not all(isinstance(v, Tensor) for v in values[:2]):
+        return
+    logits, labels = values[0], values[1]
+    if labels.classes is not None and logits.type.rank and logits.type.shape[-1] != labels.classes:
+        count = logits.type.shape[-1]
+        raise faults.class_count(count, labels.classes, location, _operand_places(values[:2]))
+
+
+@cache
+def _defaults(name: str) -> Mapping[str, Any]:
+    operation = find(name)
+    assert operation is not None
+    return {p.name: parse_default(p) for p in operation.attribute_parameters if p.default is not None}
+
+
+def parse_default(parameter: Parameter) -> Any:
+    """The default of an attribute as its row writes it."""
+    text = parameter.default or "none"
+    if text in {"none", "true", "false", "()"}:
+        return {"none": None, "true": True, "false": False, "()": ()}[text]
+    if parameter.kind in {"text", "dtype"} or text.startswith('"'):
+        return text.strip('"')
+    return float(text) if parameter.kind == "real" else int(text)
+
+
+def cast(session: Session, value: Tensor, dtype: Any, location: Location) -> Tensor:
+    frame = session.frame
+    assert frame is not None
+    return tensor(frame, frame.builder.cast(operand_of(frame, value, location, "cast"), dtype), location)
+
+
+# --- operations as the recipe calls them ---------------------------------------------------------
+
+
+def call_operation(
+    session: Session, name: str, positional: Sequence[Any], named: Mapping[str, Any], location: Location
+) -> Any:
+    """`softmax(x, axis = -1)`: bind the arguments by the row's signature, then apply."""
+    operation = find(name)
+    assert operation is not None
+    if operation.is_random and "like" in named:
+        named = {**{k: v for k, v in named.items() if k != "like"}, "shape": _shape_of(named["like"], location)}
+    if operation.is_random:
+        named = _scalar_by_default(operation, positional, named)
+    given = _bind(operation, positional, named, location)
+    values, attributes = [], {}
+    optional = [p for p in operation.operand_parameters if p.default == "none"]
+    for parameter in operation.parameters:
+        if parameter.kind == "numbers":
+            values.extend(_items(given[parameter.name], name, location))
+        elif parameter.is_operand:
+            if given.get(parameter.name) is not None:
+                values.append(_stacked(session, given[parameter.name], location))
+        elif parameter.name in given:
+            attributes[parameter.name] = attribute(parameter, given[parameter.name], name, location)
+    if optional:
+        attributes["has"] = tuple(p.name for p in operation.operand_parameters if given.get(p.name) is not None)
+    return apply_operation(session, name, values, attributes, location)
+
+
+def _scalar_by_default(operation: Operation, positional: Sequence[Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A draw without a shape is one number."""
+    names = [p.name for p in operation.parameters]
+    if "shape" not in names or "shape" in named or len(positional) > names.index("shape"):
+        return named
+    return {**named, "shape": []}
+
+
+def _stacked(session: Session, value: Any, location: Location) -> Any:
+    """A list of tensors where one tensor is expected: they are stacked along a new first axis."""
+    if isinstance(value, list) and value and all(isinstance(item, Tensor | int | float) for item in value):
+        return apply_operation(session, "stack", value, {"axis": 0}, location)
+    return value
+
+
+def _shape_of(value: Any, location: Location) -> list[Any]:
+    if not isinstance(value, Tensor):
+        raise faults.wrong_kind("'like'", "a tensor", describe(value), location)
+    return list(value.type.shape)
+
+
+def _bind(
+    operation: Operation, positional: Sequence[Any], named: Mapping[str, Any], location: Location
+) -> dict[str, Any]:
+    names = [p.name for p in operation.parameters]
+    if len(positional) > len(names):
+        raise faults.too_many_arguments(operation.name, len(names), len(positional), location)
+    given = dict(zip(names, positional, strict=False))
+    sizes = next((p.name for p in operation.parameters if p.kind == "sizes"), None)
+    if sizes is not None:
+        given[sizes] = tuple((name, value) for name, value in named.items() if name not in names)
+        named = {name: value for name, value in named.items() if name in names}
+    for name, value in named.items():
+        if name not in names:
+            raise faults.unknown_argument(operation.name, name, location, names)
+        if name in given:
+            raise faults.repeated_argument(operation.name, name, location)
+        given[name] = value
+    for parameter in operation.parameters:
+        if parameter.name not in given and parameter.default is None:
+            raise faults.missing_argument(operation.name, parameter.name, location)
+        if parameter.name not in given and parameter.is_operand and parameter.default != "none":
+            given[parameter.name] = float(parameter.default or 0)
+    return given
+
+
+def _items(value: Any, name: str, location: Location) -> list[Any]:
+    if not isinstance(value, list) or not value:
+        raise faults.wrong_kind(f"'{name}'", "a list of tensors", describe(value), location)
+    return value
+
+
+def attribute(parameter: Parameter, value: Any, function: str, location: Location) -> Any:
+    """A static argument of an operation, checked for its kind."""
+    what = f"'{parameter.name}' of '{function}'"
+    if isinstance(value, Quantity) and value.unit == "px":
+        value = value.value
+    if value is None and parameter.default == "none":
+        return None
+    check, expected = ATTRIBUTE_KINDS[parameter.kind]
+    value = _frozen(value)
+    if not check(value):
+        raise faults.wrong_kind(what, expected, describe(value), location)
+    return float(value) if parameter.kind == "real" else value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _is_dim(value: Any) -> bool:
+    return isinstance(value, int | Size) and not isinstance(value, bool)
+
+
+def _is_dims(value: Any) -> bool:
+    return isinstance(value, tuple) and all(_is_dim(item) for item in value)
+
+
+ATTRIBUTE_KINDS: dict[str, tuple[Any, str]] = {
+    "axis": (lambda v: isinstance(v, int) and not isinstance(v, bool), "an axis number"),
+    "axes": (lambda v: _is_dim(v) or _is_dims(v), "an axis or a list of axes"),
+    "shape": (_is_dims, "a list of dimensions"),
+    "integer": (_is_dim, "an int"),
+    "integers": (lambda v: _is_dim(v) or _is_dims(v) or isinstance(v, tuple), "an int or a list of ints"),
+    "dim": (_is_dim, "a dimension"),
+    "padding": (lambda v: isinstance(v, str) or _is_dim(v) or _is_dims(v), '"same", "valid", an int or a list of ints'),
+    "widths": (lambda v: _is_dim(v) or isinstance(v, tuple), "an int, or a list of [before, after] pairs"),
+    "sizes": (lambda v: all(_is_dim(size) for _, size in v), "ints by name"),
+    "items": (lambda v: isinstance(v, tuple), "an index"),
+    "real": (lambda v: isinstance(v, int | float) and not isinstance(v, bool), "a number known before the run"),
+    "flag": (lambda v: isinstance(v, bool), "true or false"),
+    "text": (lambda v: isinstance(v, str), "a string"),
+    "dtype": (lambda v: v in {"bool", "int32", "float32"}, "a dtype"),
+}
+
+
+def is_weight(frame: Frame, value: Tensor) -> int | None:
+    """The slot that `value` is the weight of, if it is one."""
+    for op in frame.builder.ops:
+        if op.name == "weight" and op.results[0] == value.operand:
+            return int(op.attrs["slot"])
+    return None
+
+
+def name_value(frame: Frame, value: Tensor, name: str) -> None:
+    """Remember the recipe's name of a traced value, for the source that is emitted."""
+    if value.builder is frame.builder and isinstance(value.operand, Value):
+        frame.builder.names.setdefault(value.operand.id, name)

@@ -1,0 +1,116 @@
+"""Comprehensions and loops: unrolled, each element or round a part of the graph of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from etude.compiler import faults
+from etude.compiler.arithmetic import is_number
+from etude.compiler.calls import CallSite
+from etude.compiler.checks.names import names_in
+from etude.compiler.diagnostics import Location
+from etude.compiler.guards import guard_of, select
+from etude.compiler.scopes import Scope
+from etude.compiler.values import Deferred, Quantity, Range, describe
+from etude.compiler.workflow import Ref
+from etude.grammar import nodes
+
+if TYPE_CHECKING:
+    from etude.compiler.session import Session
+
+
+class Unrolling:
+    """The part of the evaluator that repeats."""
+
+    if TYPE_CHECKING:
+        session: Session
+
+        def at(self, node: nodes.Node, scope: Scope) -> Location: ...
+        def evaluate(self, node: nodes.Expr, scope: Scope) -> Any: ...
+        def static_bool(self, node: nodes.Expr, scope: Scope) -> bool: ...
+        def body(self, body: nodes.Body, scope: Scope) -> Any: ...
+        def site(self, node: nodes.Node, scope: Scope) -> CallSite: ...
+
+    def eval_Comprehension(self, node: nodes.Comprehension, scope: Scope) -> list[Any]:
+        results: list[Any] = []
+        for clause in node.clauses:
+            if clause.name != "_" and not mentions(node, clause):
+                raise faults.unused_variable(clause.name, self.at(clause, scope))
+        self._clauses(node, 0, scope, results, ())
+        return results
+
+    def _clauses(
+        self, node: nodes.Comprehension, depth: int, scope: Scope, results: list[Any], at: tuple[str, ...]
+    ) -> None:
+        if depth == len(node.clauses):
+            if node.condition is not None and not self.static_bool(node.condition, scope):
+                return
+            with self.session.named(f"[{', '.join(at)}]" if at and not self.session.frame else None, group=True):
+                results.append(self.evaluate(node.element, scope))
+            return
+        clause = node.clauses[depth]
+        items = self.items(self.evaluate(clause.iterable, scope), self.at(clause.iterable, scope))
+        for index, item in enumerate(items):
+            inner = scope.child(**{clause.name: item})
+            self._clauses(node, depth + 1, inner, results, (*at, distinguish(clause.name, item, index)))
+
+    def items(self, value: Any, location: Location) -> Sequence[Any]:
+        """The elements of a list or a range."""
+        if isinstance(value, list):
+            return value
+        if isinstance(value, Range) and isinstance(value.start, int) and isinstance(value.stop, int):
+            if value.stop - value.start > self.session.stages.limit:
+                raise faults.too_many_stages(self.session.stages.limit, location)
+            return value.items()
+        if isinstance(value, Deferred):
+            raise faults.after_the_run("the length of this list", location)
+        raise faults.wrong_kind("'in'", "a list or a range of ints", describe(value), location)
+
+    def eval_Loop(self, node: nodes.Loop, scope: Scope) -> Any:
+        """Unroll a loop. A `while` on a measured value becomes guards: a round runs only if the ones before did."""
+        if node.iterable is None:
+            help = "say how many rounds there can be: round in 1..10"
+            raise faults.wrong_value(
+                "a loop needs 'in', so that the number of its stages is known", self.at(node, scope), help
+            )
+        carry = self.evaluate(node.start, scope)
+        items = self.items(self.evaluate(node.iterable, scope), self.at(node.iterable, scope))
+        outer = guard = self.session.guard
+        for index, item in enumerate(items):
+            inner = scope.child(**{node.carry: carry, **({node.variable: item} if node.variable else {})})
+            name = f"[{distinguish(node.variable or 'round', item, index)}]"
+            with self.session.named(None if self.session.frame else name, group=True):
+                with self.session.guarded(guard):
+                    goes_on = self._condition(node.condition, inner, guard)
+                if goes_on is False:
+                    break
+                guard = goes_on if isinstance(goes_on, Ref) else guard
+                with self.session.guarded(guard):
+                    result = self.body(node.body, inner)
+                with self.session.guarded(outer):
+                    carry = result if guard in (None, outer) else select(self.site(node, scope), guard, result, carry)
+        return carry
+
+    def _condition(self, node: nodes.Expr | None, scope: Scope, guard: Ref | None) -> bool | Ref:
+        """Whether a round takes place: known now, or the output that will tell."""
+        value = True if node is None else self.evaluate(node, scope)
+        if isinstance(value, bool):
+            return value
+        assert node is not None
+        if not isinstance(value, Deferred) or value.kind != "bool":
+            raise faults.wrong_kind("'while'", "a bool", describe(value), self.at(node, scope))
+        return guard_of(self.site(node, scope), value, guard)
+
+
+def distinguish(name: str, value: Any, index: int) -> str:
+    """What tells one element of a sweep from the others: `lr=0.001`, or its position."""
+    if isinstance(value, bool | int | float | str | Quantity) or is_number(value):
+        return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+    return str(index) if name == "_" else f"{name}={index}"
+
+
+def mentions(node: nodes.Comprehension, clause: nodes.Clause) -> bool:
+    """Whether the variable of `clause` is used in the comprehension."""
+    after = node.clauses[node.clauses.index(clause) + 1 :]
+    return clause.name in names_in((node.element, node.condition, tuple(c.iterable for c in after)))

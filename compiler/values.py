@@ -1,0 +1,343 @@
+"""What an expression of a recipe evaluates to while it is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from etude.backends.program.ir import Operand
+from etude.backends.program.types import TensorType
+from etude.compiler.diagnostics import Location
+from etude.compiler.schema import ColumnSchema
+from etude.compiler.workflow import Ref
+from etude.grammar import nodes
+
+if TYPE_CHECKING:
+    from etude.compiler.scopes import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with a unit of `units.UNITS`: `Quantity(3, "epochs")`."""
+
+    value: int | float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.value:g}{self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """`a..b`, both ends included."""
+
+    start: Any
+    stop: Any
+
+    def items(self) -> range:
+        return range(self.start, self.stop + 1)
+
+
+class Record(Mapping[str, Any]):
+    """An immutable record; equality is structural."""
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self.fields = dict(fields)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+
+class Row(Record):
+    """The columns that a traced function sees; `schema` says which of them are targets."""
+
+    def __init__(self, fields: Mapping[str, Any], schema: Mapping[str, ColumnSchema]) -> None:
+        super().__init__(fields)
+        self.schema = schema
+
+    @property
+    def targets(self) -> list[str]:
+        return [name for name in self.fields if self.schema[name].kind == "label" or self.schema[name].is_target]
+
+    @property
+    def non_targets(self) -> list[str]:
+        return [name for name in self.fields if name not in self.targets]
+
+
+@dataclass(frozen=True, eq=False)
+class TextColumn:
+    """A column of text in a traced function: it is no tensor, but can be handed through."""
+
+    name: str
+
+
+class Poison:
+    """The value of an expression that was refused: whatever uses it is silent."""
+
+
+POISON = Poison()
+
+
+@dataclass(frozen=True, eq=False)
+class Closure:
+    """A `fn` or a lambda with the scope it was made in. `library` is true for code of the standard library."""
+
+    name: str
+    parameters: tuple[nodes.Pattern | nodes.Parameter, ...]
+    body: nodes.Body | nodes.Expr
+    scope: Scope
+    node: nodes.Fn | nodes.Lambda
+
+    @property
+    def is_lambda(self) -> bool:
+        return isinstance(self.node, nodes.Lambda)
+
+
+@dataclass(frozen=True, eq=False)
+class Builtin:
+    """A function written in Python. `parameters` are (name, has default); `extra` when further named ones are taken."""
+
+    name: str
+    function: Callable[..., Any]
+    parameters: tuple[tuple[str, bool], ...]
+    takes_extra: bool = False
+    is_variadic: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class OperationValue:
+    """A tensor operation of the table, as a function."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class ModelClass:
+    """A `model` definition with its scope."""
+
+    node: nodes.ModelDef
+    scope: Scope
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """A description that a stage reads: an optimizer, a schedule, an initialiser, an activation-free choice."""
+
+    kind: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset of the graph. `rows` is an estimate (None: unknown); `parts` is its role and the roots it came from."""
+
+    ref: Ref
+    columns: Mapping[str, ColumnSchema]
+    rows: float | None
+    role: str = "train"
+    roots: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return "Dataset[{" + ", ".join(f"{name}: {column}" for name, column in self.columns.items()) + "}]"
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A value known after the run: an expression as nested lists, with ["ref", stage, port] for outputs of stages."""
+
+    expression: Any
+    kind: str = "number"
+
+    def refs(self) -> list[Ref]:
+        return list(dict.fromkeys(_refs(self.expression)))
+
+
+def _refs(expression: Any) -> Iterator[Ref]:
+    if isinstance(expression, dict):
+        for item in expression.values():
+            yield from _refs(item)
+    elif isinstance(expression, list):
+        if len(expression) == 3 and expression[0] == "ref":
+            yield Ref(expression[1], expression[2])
+        else:
+            for item in expression:
+                yield from _refs(item)
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of a stage that is neither dataset, model nor number: a history, a table, a figure."""
+
+    kind: str
+    ref: Ref
+    label: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A tensor that an operation makes from plain numbers (`zeros([64])`), outside of a traced function."""
+
+    operation: str
+    positional: tuple[Any, ...]
+    named: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A value of the tensor program being traced. `builder` tells in which sub-program it lives."""
+
+    operand: Operand
+    builder: Any
+    location: Location
+    classes: int | None = None
+
+    @property
+    def type(self) -> TensorType:
+        return self.operand.type
+
+
+# --- models --------------------------------------------------------------------------------------
+
+Identity = tuple[Any, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """An architecture with an origin for each weight. `identity` tells two models apart; `name` is for people."""
+
+    identity: Identity
+    name: str | None = field(default=None, kw_only=True)
+
+    def named(self, name: str) -> Model:
+        return self if self.name else replace(self, name=name)
+
+
+@dataclass(frozen=True, eq=False)
+class Instance(Model):
+    """One evaluation of a constructor. Its weights are drawn from (seed, structure, ordinal)."""
+
+    definition: ModelClass
+    configuration: Mapping[str, Any]
+    seed: int | None
+    structure: str
+    location: Location
+
+
+@dataclass(frozen=True, eq=False)
+class Chain(Model):
+    """`a >> b`: parts are models or functions of one tensor. `is_list` when made by `chain(models)`."""
+
+    parts: Sequence[Any]
+    location: Location
+    is_list: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Trained(Model):
+    """`base` with every weight that the stage updated replaced by its result."""
+
+    base: Model
+    training: Training
+
+
+@dataclass(frozen=True, eq=False)
+class Slow(Model):
+    """A slow copy of `base` inside a `train`."""
+
+    base: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a weight's number comes from before any training: the constructor, its ordinal in it, and its seed."""
+
+    instance: Identity
+    ordinal: int
+    structure: str
+    seed: int | None
+
+    @property
+    def fresh(self) -> Origin:
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedOrigin:
+    """A weight after a stage: the `index`-th of the weights file at `ref`."""
+
+    ref: Ref
+    index: int
+    fresh: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class SlowOrigin:
+    """A weight of the slow copy `name` of a `train`: it starts as `of` and follows it."""
+
+    name: str
+    of: Origin | TrainedOrigin
+
+    @property
+    def fresh(self) -> Origin:
+        return self.of.fresh
+
+
+AnyOrigin = Origin | TrainedOrigin | SlowOrigin
+
+
+@dataclass(eq=False)
+class Training:
+    """A stage as the models that come out of it see it: which origins it replaced, by what."""
+
+    stage: str
+    updated: dict[AnyOrigin, TrainedOrigin]
+    history: Ref | None
+
+
+def describe(value: Any) -> str:
+    """What a value is, in the words of the language.
+
+    >>> describe(3)
+    'an int'
+    """
+    if isinstance(value, Tensor):
+        return f"a tensor {value.type}"
+    for kinds, text in _DESCRIPTIONS:
+        if isinstance(value, kinds):
+            return text
+    if isinstance(value, Quantity):
+        return f"a quantity in {value.unit}"
+    if isinstance(value, Setting):
+        return f"a {value.kind}"
+    if isinstance(value, Output):
+        return f"a {value.kind}"
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+_DESCRIPTIONS: tuple[tuple[Any, str], ...] = (
+    (bool, "a bool"),
+    (int, "an int"),
+    (float, "a float"),
+    (str, "a string"),
+    (list, "a list"),
+    (Record, "a record"),
+    (Dataset, "a dataset"),
+    (Model, "a model"),
+    ((Closure, Builtin, OperationValue), "a function"),
+    (ModelClass, "a model constructor"),
+    (Deferred, "a value known after the run"),
+    (Range, "a range"),
+    (Made, "a tensor"),
+    (TextColumn, "a text column"),
+)

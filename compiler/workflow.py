@@ -1,0 +1,87 @@
+"""The graph of stages: what the compiler makes of a recipe and the runtime executes. Plain data, JSON both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One output of a stage."""
+
+    stage: str
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One node. `id` is the hash-consed identity within the workflow ("s12"), `name` what people call it.
+
+    `spec` is JSON: what the stage does, with tensor programs under keys whose value has "subs". Inputs stand in
+    `inputs` and are meant by their index. `outputs` maps each port to the text of its type. `group` is the path of
+    functions, loops and sweeps it was made in (for drawing); `label` a short text of its settings; `line` its place.
+    With `guards` it runs only if one of these computed values is true: a round of a loop with `while`.
+    """
+
+    id: str
+    name: str
+    kind: str
+    spec: Mapping[str, Json]
+    inputs: tuple[Ref, ...]
+    outputs: Mapping[str, str]
+    group: tuple[str, ...] = ()
+    label: str = ""
+    line: int = 0
+    guards: tuple[Ref, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An `expect`: the stage (kind "claim") that judges it, and the text that people read."""
+
+    stage: str
+    line: int
+    text: str
+    because: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBinding:
+    """A model bound at the top level: its weights in path order, each from a port of a stage, or still fresh.
+
+    `weights` holds (path, shape, source): source is {"input": [stage, port, index]} or {"fresh": {...}, "init": {...}}.
+    """
+
+    name: str
+    weights: tuple[tuple[str, tuple[int, ...], Json], ...]
+
+
+@dataclass
+class Workflow:
+    """A compiled recipe. `stages` is in topological order; `report` lists (name, output) in the order written."""
+
+    recipe: str
+    stages: dict[str, Stage] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
+    report: list[tuple[str, Ref]] = field(default_factory=list)
+    metrics: dict[str, Ref] = field(default_factory=dict)
+    models: list[ModelBinding] = field(default_factory=list)
+    params: dict[str, Json] = field(default_factory=dict)
+    seed: int = 0
+
+    def edges(self) -> Iterator[tuple[Ref, str]]:
+        """(output, consuming stage) for every use of an output."""
+        for stage in self.stages.values():
+            for ref in (*stage.inputs, *stage.guards):
+                yield ref, stage.id
+
+    def consumers(self) -> dict[str, list[str]]:
+        """The stages that use an output of each stage."""
+        result: dict[str, list[str]] = {name: [] for name in self.stages}
+        for ref, consumer in self.edges():
+            result[ref.stage].append(consumer)
+        return result
