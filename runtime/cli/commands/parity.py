@@ -1,0 +1,87 @@
+"""Compare the backends: run every stage that uses one on both, from the same inputs.
+
+The recipe is run on the first backend; then the first steps of each stage are run on both, from the same input
+artifacts, and their losses and weights compared. The exit code is 3 when they differ by more than rounding explains.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etude.compiler.render.ansi import Paint
+from etude.runtime.cli import faults
+from etude.runtime.cli.options import Adjustments, argument, flag, option
+from etude.runtime.cli.recipes import workflow_of
+from etude.runtime.cli.terminal import is_live, paint_for, print_json
+
+if TYPE_CHECKING:
+    from etude.runtime.parity import ParityResult, StageParity
+
+from etude.runtime.cli.execution import DEFAULT_STORE
+
+EXAMPLES = (
+    ("etude parity recipe.etude", "Compare PyTorch and JAX on every stage."),
+    ("etude parity recipe.etude --steps 50 --only teacher", "Compare 50 steps of one stage."),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Adjustments):
+    file: Path = argument("the recipe", metavar="FILE", parse=Path)
+    steps: int = option("how many steps of each training are compared", metavar="N", default=10, parse=int)
+    only: tuple[str, ...] = option("compare only these stages, by name or glob", metavar="STAGE", many=True)
+    jobs: int | None = option("how many stages run side by side (default: one per core)", metavar="N", parse=int)
+    store: Path = option("where results are kept", metavar="DIR", default=DEFAULT_STORE, parse=Path)
+    json: bool = flag("print one JSON object")
+
+
+def run(options: Options) -> int:
+    from etude.runtime.cli.selection import select_stages
+    from etude.runtime.parity import check_parity
+    from etude.runtime.progress import show_progress
+    from etude.runtime.store import Store
+    from etude.runtime.targets import BACKENDS, installed_backends
+
+    missing = [name for name in BACKENDS if name not in installed_backends()]
+    if missing:
+        raise faults.UsageError(f"{missing[0]} is not installed", hint=f'pip install "etude-lang[{missing[0]}]"')
+    workflow = workflow_of(options.file, options)
+    wanted = [stage.id for pattern in options.only for stage in select_stages(workflow, pattern)] or None
+    store = Store(options.store)
+    with show_progress(workflow, store.read_json, live=is_live(sys.stderr) and not options.json) as listener:
+        result = check_parity(
+            workflow,
+            store=store,
+            base=options.file.parent,
+            steps=options.steps,
+            jobs=options.jobs,
+            only=wanted,
+            on_event=listener,
+        )
+    if options.json:
+        print_json(result.to_json())
+    else:
+        print("\n".join(_lines(result, paint_for(sys.stdout))))
+    if result.run.failed:
+        return faults.STAGE_FAILED
+    return faults.OK if result.agrees else faults.CLAIM_FAILED
+
+
+def _lines(result: ParityResult, paint: Paint) -> Iterator[str]:
+    width = max((len(stage.name) for stage in result.stages), default=0)
+    for stage in result.stages:
+        mark = paint("✓ agrees ", "green") if stage.agrees else paint("✗ differs", "bold red")
+        yield f"{mark}  {stage.name:<{width}}  {_detail(stage)}"
+    verdict = "agree" if result.agrees else "differ"
+    yield paint(f"{' and '.join(result.backends)} {verdict} over {result.steps} steps of each stage", "bold")
+
+
+def _detail(stage: StageParity) -> str:
+    if stage.failure:
+        return stage.failure
+    found = {key: value for key, value in stage.detail.items() if key.endswith("difference") and value is not None}
+    return ", ".join(f"{key.replace('_', ' ')} {value:.2g}" for key, value in found.items())

@@ -1,0 +1,42 @@
+"""Say what a run would do: which stages the store knows already, what the others would cost, whether they fit.
+
+Nothing is run. The times are rough estimates, except where the store knows them.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from etude.runtime.cli import faults
+from etude.runtime.cli.execution import Execution, chosen_target, settings_for, store_to_read
+from etude.runtime.cli.options import argument, flag
+from etude.runtime.cli.recipes import workflow_of
+from etude.runtime.cli.terminal import paint_for, print_json
+
+EXAMPLES = (
+    ("etude plan recipe.etude", "Show what would run."),
+    ("etude plan recipe.etude --set budget=5epochs --json", "The same of a shorter run, as one JSON object."),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Execution):
+    file: Path = argument("the recipe", metavar="FILE", parse=Path)
+    json: bool = flag("print one JSON object")
+
+
+def run(options: Options) -> int:
+    from etude.runtime.cli.plans import make_plan, plan_to_json, plan_to_text
+
+    workflow = workflow_of(options.file, options)
+    target = chosen_target(options, options.file)
+    with store_to_read(options.store) as store:
+        plan = make_plan(workflow, target, settings_for(target), store, options.file.parent)
+    if options.json:
+        print_json(plan_to_json(plan))
+    else:
+        print(plan_to_text(plan, paint_for(sys.stdout)), end="")
+    fits = all(plan.estimates[id].fits for id in plan.runs)
+    return faults.OK if fits else faults.DOES_NOT_FIT

@@ -1,0 +1,140 @@
+"""Run a recipe: execute what is not in the store yet, judge its claims, write its report.
+
+The exit code is 3 when a claim fails and 4 when a stage fails; stages that do not depend on a failed one are run, and
+the next run picks up there. An interrupted run keeps everything that was finished.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etude.runtime.cli import faults
+from etude.runtime.cli.execution import Execution, chosen_target, settings_for
+from etude.runtime.cli.options import argument, flag, option
+from etude.runtime.cli.recipes import compiled
+from etude.runtime.cli.terminal import is_live, paint_for, print_json
+
+if TYPE_CHECKING:
+    from etude.compiler.pipeline import Compilation
+    from etude.compiler.workflow import Workflow
+    from etude.runtime.results import RunResult
+    from etude.runtime.store import Store
+    from etude.runtime.targets import Target
+
+EXAMPLES = (
+    ("etude run recipe.etude", "Run a recipe."),
+    ("etude run recipe.etude --backend jax --set budget=5epochs", "Run it on JAX, with another value of a param."),
+    ("etude run recipe.etude --only teacher", "Run one stage and all that it needs."),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Execution):
+    file: Path = argument("the recipe", metavar="FILE", parse=Path)
+    jobs: int | None = option("how many stages run side by side (default: one per core)", metavar="N", parse=int)
+    only: tuple[str, ...] = option(
+        "run only these stages, by name or glob, and what they need", metavar="STAGE", many=True
+    )
+    strict: bool = flag("use no rewrite that is not exact to the bit, and no result made with one")
+    no_pass: tuple[str, ...] = option("leave out a pass of the compiler", metavar="NAME", many=True)
+    json: bool = flag("print one JSON object")
+
+
+def run(options: Options) -> int:
+    from etude.runtime.report import write_report
+    from etude.runtime.smoke import as_asked
+    from etude.runtime.store import Store
+
+    if options.jobs is not None and options.jobs < 1:
+        raise faults.UsageError("--jobs must be at least 1")
+    _refuse_unknown_passes(options.no_pass)
+    compilation, workflow = compiled(options.file, options)
+    workflow = as_asked(workflow)
+    _tell_warnings(compilation)
+    target = chosen_target(options, options.file)
+    store = Store(options.store)
+    _refuse_what_does_not_fit(options, workflow, target, store)
+    result = _execute(options, workflow, target, store, compilation.source.text)
+    result.target = target.name
+    result.report = str(write_report(result, compilation.source.text))
+    if options.json:
+        print_json(result.to_json())
+    else:
+        from etude.runtime.cli.outcome import outcome_text
+
+        print(outcome_text(result, paint_for(sys.stdout)), end="")
+    return exit_code(result)
+
+
+def exit_code(result: RunResult) -> int:
+    """4 when a stage failed, 3 when a claim fails, else 0."""
+    if result.failed:
+        return faults.STAGE_FAILED
+    return faults.CLAIM_FAILED if any(claim.verdict == "fails" for claim in result.claims) else faults.OK
+
+
+def _execute(options: Options, workflow: Workflow, target: Target, store: Store, text: str) -> RunResult:
+    from etude.runtime.cli.selection import select_stages
+    from etude.runtime.progress import show_progress
+    from etude.runtime.runner import run as run_workflow
+
+    settings = settings_for(target)
+    wanted = [stage.id for pattern in options.only for stage in select_stages(workflow, pattern)] or None
+    rewrites = {"strict": options.strict, "without_passes": list(options.no_pass)}
+    with show_progress(workflow, store.read_json, live=is_live(sys.stderr) and not options.json) as listener:
+        return run_workflow(
+            workflow,
+            store=store,
+            backend=settings.backend,
+            base=options.file.parent,
+            device=settings.device,
+            precision=settings.precision,
+            jobs=options.jobs,
+            only=wanted,
+            recipe_text=text,
+            about={"target": target.name, "report": "report/index.html", **rewrites},
+            on_event=listener,
+        )
+
+
+def _tell_warnings(compilation: Compilation) -> None:
+    if compilation.diagnostics:
+        from etude.compiler.render.text import render_text
+
+        print(render_text(compilation.diagnostics, paint_for(sys.stderr)), file=sys.stderr)
+
+
+def _refuse_unknown_passes(names: tuple[str, ...]) -> None:
+    if not names:
+        return
+    import pkgutil
+
+    import etude.compiler.passes as package
+
+    known = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    for name in names:
+        if name not in known:
+            hint = (
+                f"there are {', '.join(known)}" if known else "this version has none: every stage runs as it is written"
+            )
+            raise faults.UsageError(f"there is no pass '{name}'", hint=hint)
+
+
+def _refuse_what_does_not_fit(options: Options, workflow: Workflow, target: Target, store: Store) -> None:
+    """Raises DoesNotFitError for the first stage that would need more memory than there is."""
+    from etude.compiler.keys import uses_backend
+    from etude.runtime.planning import plan_stages
+
+    planned = plan_stages(workflow, store, settings_for(target), options.file.parent)
+    heavy = [id for id, each in planned.items() if each.action == "run" and uses_backend(each.stage)]
+    if not heavy or target.device not in ("cpu", "auto"):
+        return
+    from etude.runtime.estimates import estimate_stages, memory_bytes
+
+    estimates = estimate_stages(workflow, options.file.parent)
+    for id in heavy:
+        if not estimates[id].fits:
+            raise faults.DoesNotFitError(planned[id].stage.name, estimates[id].device_bytes, memory_bytes())

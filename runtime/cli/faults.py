@@ -1,0 +1,67 @@
+"""How a command ends: exit codes, and what is raised to end it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from etude.compiler.diagnostics import Diagnostic
+
+OK, WRONG_RECIPE, WRONG_USE, CLAIM_FAILED, STAGE_FAILED, DOES_NOT_FIT, OUR_FAULT, INTERRUPTED = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    70,
+    130,
+)
+
+
+class UsageError(Exception):
+    """The command was used in a wrong way: exit code 2."""
+
+    def __init__(self, message: str, *, command: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.command, self.hint = message, command, hint
+
+
+class RecipeFaultError(Exception):
+    """The recipe is wrong: its diagnostics are printed, exit code 1."""
+
+    def __init__(self, files: Sequence[str], diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__(f"{len(diagnostics)} problems")
+        self.files, self.diagnostics = list(files), list(diagnostics)
+
+
+class DoesNotFitError(Exception):
+    """A stage needs more memory than the target has: exit code 5."""
+
+    def __init__(self, stage: str, needed: int, available: int) -> None:
+        super().__init__(
+            f"stage `{stage}` does not fit: it needs about {needed / 1e9:.1f} GB, there are {available / 1e9:.1f} GB\n"
+            "hint: make its batch or its model smaller, or run it on another target; `etude plan` shows every stage"
+        )
+        self.stage, self.needed, self.available = stage, needed, available
+
+
+WORLD = {
+    "etude.compiler.draw.engine.DotMissingError": WRONG_USE,
+    "etude.compiler.draw.step.NoProgramError": WRONG_USE,
+    "etude.runtime.cli.faults.DoesNotFitError": DOES_NOT_FIT,
+    "etude.runtime.runs.RunError": WRONG_USE,
+    "etude.runtime.sources.SourceError": STAGE_FAILED,
+    "etude.runtime.store.errors.StoreError": STAGE_FAILED,
+    "etude.runtime.targets.TargetError": WRONG_USE,
+}
+
+
+def world_fault(error: BaseException) -> int | None:
+    """The exit code of an error that is the world's and not ours; classes go by name, so that none is imported."""
+    for kind in type(error).__mro__:
+        code = WORLD.get(f"{kind.__module__}.{kind.__qualname__}")
+        if code is not None:
+            return code
+    return STAGE_FAILED if isinstance(error, OSError) else None

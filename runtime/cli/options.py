@@ -1,0 +1,120 @@
+"""Options of commands: frozen dataclasses whose fields carry their help, read by argparse."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from etude.runtime.cli.faults import UsageError
+
+_KEY = "etude.cli"
+
+
+def argument(
+    help: str,
+    *,
+    metavar: str,
+    many: bool = False,
+    default: Any = dataclasses.MISSING,
+    parse: Callable[[str], Any] = str,
+) -> Any:
+    """Declare a positional argument. With `many`, one or more, as a tuple; with a default it may be left out."""
+    optional = default is not dataclasses.MISSING
+    nargs = ("*" if optional else "+") if many else ("?" if optional else None)
+    return _field(default, {"help": help, "metavar": metavar, "nargs": nargs, "type": parse}, flags=())
+
+
+def option(
+    help: str,
+    *,
+    default: Any = None,
+    metavar: str | None = None,
+    short: str | None = None,
+    name: str | None = None,
+    choices: Sequence[str] | None = None,
+    many: bool = False,
+    parse: Callable[[str], Any] = str,
+) -> Any:
+    """Declare `--name VALUE`. With `many` it may be given again and again, and gives a tuple."""
+    settings = {"help": help, "metavar": metavar, "choices": choices, "type": parse}
+    settings["action"] = "append" if many else "store"
+    return _field(() if many else default, settings, flags=(short, name))
+
+
+def flag(help: str, *, short: str | None = None, name: str | None = None) -> Any:
+    """Declare `--name`, false unless given."""
+    return _field(False, {"help": help, "action": "store_true"}, flags=(short, name))
+
+
+def _field(default: Any, settings: dict[str, Any], flags: tuple[str | None, ...]) -> Any:
+    kept = {key: value for key, value in settings.items() if value is not None}
+    return dataclasses.field(default=default, metadata={_KEY: (kept, flags)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adjustments:
+    """What every command that compiles a recipe takes."""
+
+    set: tuple[str, ...] = option("give a param of the recipe another value", metavar="NAME=VALUE", many=True)
+    seed: int = option("the seed that all others are made from", metavar="N", default=0, parse=int)
+    max_stages: int = option("refuse a recipe with more stages", metavar="N", default=100_000, parse=int)
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises `UsageError` where argparse would exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, command=self.prog, hint=_nearest_option(self, message))
+
+
+def _nearest_option(parser: argparse.ArgumentParser, message: str) -> str | None:
+    """A did-you-mean for an unknown option."""
+    import difflib
+
+    _, found, unknown = message.partition("unrecognized arguments: ")
+    if not found or not unknown.startswith("-"):
+        return None
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    close = difflib.get_close_matches(unknown.split()[0].split("=")[0], known, 1)
+    return f"did you mean '{close[0]}'?" if close else None
+
+
+def parser_for(command: str, options: type, description: str, examples: Sequence[tuple[str, str]]) -> Parser:
+    """The parser of one command."""
+    parser = Parser(
+        prog=f"etude {command}",
+        description=description,
+        epilog="examples:\n" + "".join(f"  {line}\n      {meaning}\n" for line, meaning in examples),
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30),
+        allow_abbrev=False,
+    )
+    parser._positionals.title = "arguments"
+    for field in dataclasses.fields(options):
+        settings, flags = field.metadata[_KEY]
+        settings = dict(settings)
+        if not flags:
+            parser.add_argument(field.name, **settings, **_default(field))
+            continue
+        short, name = flags
+        names = [text for text in (short, name or f"--{field.name.replace('_', '-')}") if text]
+        parser.add_argument(*names, dest=field.name, **settings, **_default(field))
+    return parser
+
+
+def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """Lists are collected from None, so that no default is shared."""
+    missing = field.default is dataclasses.MISSING
+    return {} if missing else {"default": None if field.default == () else field.default}
+
+
+def read_options(parser: Parser, options: type, arguments: Sequence[str]) -> Any:
+    """Parse the arguments of a command into its options. Raises UsageError."""
+    found = vars(parser.parse_intermixed_args(list(arguments)))
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    for field in dataclasses.fields(options):
+        if field.default == () and values[field.name] is None:
+            values[field.name] = ()
+    return options(**values)

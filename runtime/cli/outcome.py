@@ -1,0 +1,107 @@
+"""What a run came to, as the terminal shows it: claims with their values, results, what failed, where the report is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from etude.compiler.render.ansi import Paint
+from etude.runtime.progress.durations import duration_text
+from etude.runtime.report.numbers import column_texts, number_text, value_text
+
+if TYPE_CHECKING:
+    from etude.runtime.results import RunResult
+
+Json = Any
+MARKS = {"holds": ("✓", "bold green"), "fails": ("✗", "bold red"), "cannot tell": ("?", "bold yellow")}
+MOST_ROWS = 12
+
+
+def outcome_text(result: RunResult, paint: Paint) -> str:
+    """Everything that people want to know at the end of a run."""
+    lines = [*_tables(result, paint), *manifest_lines(result.to_json(), paint)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def manifest_lines(run: Mapping[str, Json], paint: Paint) -> Iterator[str]:
+    """What the JSON of a run says: failures, claims, metrics, counts."""
+    for stage in run["stages"]:
+        if stage["action"] == "failed":
+            yield from _failure(stage, paint)
+    skipped = [stage["name"] for stage in run["stages"] if stage["action"] == "skipped" and "failure" in stage]
+    if skipped:
+        yield paint(f"not run, for want of what failed: {', '.join(skipped)}", "red")
+    for name, value in run["metrics"].items():
+        yield f"{paint(name, 'bold')} = {number_text(value) if not isinstance(value, Mapping) else value_text(value)}"
+    for claim in run["claims"]:
+        yield from _claim(claim, paint)
+    yield _summary(run, paint)
+    if run.get("report"):
+        yield f"report: {run['report']}"
+
+
+def _failure(stage: Mapping[str, Json], paint: Paint) -> Iterator[str]:
+    failure = stage["failure"]
+    first, *rest = str(failure["message"]).splitlines() or [""]
+    yield paint("error", "bold red") + paint(f": stage {stage['name']} failed: {first}", "bold")
+    yield from (f"  {line}" for line in rest)
+    if failure.get("checkpoint"):
+        yield f"  last good checkpoint: {failure['checkpoint']}"
+    if failure.get("details"):
+        yield f"  details: {failure['details']}"
+
+
+def _claim(claim: Mapping[str, Json], paint: Paint) -> Iterator[str]:
+    mark, style = MARKS[claim["verdict"]]
+    yield paint(f"{mark} {claim['verdict']}", style) + f"  {claim['text']}"
+    if claim["because"]:
+        yield paint(f"    because {claim['because']}", "grey")
+    for text, value in claim["values"].items():
+        yield f"    {text} = {value_text(value)}"
+    for found in claim["detail"].get("better", ()):
+        yield f"    {_comparison(found)}"
+    if "message" in claim["detail"]:
+        yield f"    {claim['detail']['message']}"
+
+
+def _comparison(found: Mapping[str, Json]) -> str:
+    if found["low"] is None:
+        return str(found["reason"])
+    bounds = f"{number_text(found['low'])} to {number_text(found['high'])}"
+    return (
+        f"difference {number_text(found['mean_difference'])}, {bounds} with {found['confidence']:.0%} confidence a "
+        f"side, better in {found['wins']} of {found['runs']} runs"
+    )
+
+
+def _summary(run: Mapping[str, Json], paint: Paint) -> str:
+    counts = [f"{run['executed']} stages run", f"{run['cached']} cached"]
+    counts += [f"{run[name]} {name}" for name in ("failed", "skipped") if run.get(name)]
+    where = f"{run['backend']} on {run['target']}"
+    return paint(f"{', '.join(counts)} in {duration_text(run['seconds'])} ({where}), run {run['run']}", "bold")
+
+
+def _tables(result: RunResult, paint: Paint) -> Iterator[str]:
+    """The tables and numbers of the recipe's report."""
+    for name, ref in result.workflow.report:
+        kind, value = result.workflow.stages[ref.stage].kind, result.value(ref)
+        if value is None or kind in ("plot", "images"):
+            continue
+        if kind == "table":
+            yield paint(name, "bold")
+            yield from _table(value, paint)
+        else:
+            yield f"{paint(name, 'bold')} = {value_text(value)}"
+
+
+def _table(table: Json, paint: Paint) -> Iterator[str]:
+    columns = [column_texts(column) for column in zip(*table["rows"], strict=True)]
+    rows = list(zip(*columns, strict=True))
+    widths = [max([len(name), *(len(row[i]) for row in rows)]) for i, name in enumerate(table["columns"])]
+    yield "  " + "  ".join(
+        paint(f"{name:>{width}}", "grey") for name, width in zip(table["columns"], widths, strict=True)
+    )
+    for row in rows[:MOST_ROWS]:
+        yield "  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+    if len(rows) > MOST_ROWS:
+        yield paint(f"  … {len(rows) - MOST_ROWS} more rows in the report", "grey")

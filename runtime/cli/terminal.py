@@ -1,0 +1,38 @@
+"""What the terminal can show."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from etude.compiler.render.ansi import Paint
+
+
+def is_live(stream: TextIO) -> bool:
+    """Whether lines may be redrawn: a terminal that is not dumb."""
+    return stream.isatty() and os.environ.get("TERM", "") != "dumb"
+
+
+def paint_for(stream: TextIO) -> Paint:
+    """Colours where the stream shows them; NO_COLOR and FORCE_COLOR are respected."""
+    if os.environ.get("NO_COLOR"):
+        return Paint(False)
+    return Paint(bool(os.environ.get("FORCE_COLOR")) or is_live(stream))
+
+
+def say_error(message: str, hint: str | None = None) -> None:
+    """One error that has no place in a recipe, to standard error."""
+    paint = paint_for(sys.stderr)
+    first, *rest = message.splitlines() or [""]
+    print(paint("error", "bold red") + paint(f": {first}", "bold"), file=sys.stderr)
+    for line in [*rest, *([f"hint: {hint}"] if hint else [])]:
+        shown = paint("hint:", "bold cyan") + line[5:] if line.startswith("hint:") else line
+        print(shown, file=sys.stderr)
+
+
+def print_json(value: object) -> None:
+    """One JSON object on standard output."""
+    import json
+
+    print(json.dumps(value, indent=1, ensure_ascii=False))

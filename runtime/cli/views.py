@@ -1,0 +1,214 @@
+"""What `etude check --show` prints: the result of each phase of the compiler."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etude.compiler.render.ansi import Paint
+from etude.runtime.cli.faults import UsageError
+from etude.runtime.cli.selection import select_stages
+
+if TYPE_CHECKING:
+    from etude.backends.program.ir import StageProgram
+    from etude.compiler.pipeline import Compilation
+    from etude.compiler.workflow import Stage, Workflow
+
+Json = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What to show, of which stages, for which backend, in which colours."""
+
+    compilation: Compilation
+    pattern: str
+    backend: str
+    paint: Paint
+
+    @property
+    def workflow(self) -> Workflow:
+        assert self.compilation.workflow is not None, "only recipes without errors are shown"
+        return self.compilation.workflow
+
+    def stages(self) -> list[Stage]:
+        return select_stages(self.workflow, self.pattern)
+
+
+def show(name: str, compilation: Compilation, pattern: str, backend: str, paint: Paint) -> str:
+    """The text of one view."""
+    return VIEWS[name](View(compilation, pattern, backend, paint))
+
+
+def show_tree(view: View) -> str:
+    """The syntax tree, a line for each node."""
+    return "".join(f"{line}\n" for line in _tree_lines(view.compilation.program, "", ""))
+
+
+def _tree_lines(node: Any, label: str, indent: str) -> Iterator[str]:
+    lead = f"{indent}{label}: " if label else indent
+    if isinstance(node, tuple) and node:
+        yield f"{lead}".rstrip()
+        for item in node:
+            yield from _tree_lines(item, "", indent + "  ")
+    elif dataclasses.is_dataclass(node):
+        fields = [f for f in dataclasses.fields(node) if "span" not in f.name]
+        plain = [f for f in fields if _is_plain(getattr(node, f.name))]
+        shown = ", ".join(
+            f"{f.name}={getattr(node, f.name)!r}" for f in plain if getattr(node, f.name) not in (None, ())
+        )
+        yield f"{lead}{type(node).__name__}({shown})"
+        for field in fields:
+            if field not in plain:
+                yield from _tree_lines(getattr(node, field.name), field.name, indent + "  ")
+    else:
+        yield f"{lead}{node!r}"
+
+
+def _is_plain(value: Any) -> bool:
+    return not dataclasses.is_dataclass(value) and not (isinstance(value, tuple) and value)
+
+
+def show_types(view: View) -> str:
+    """What each name at the top level is."""
+    assert view.compilation.recipe is not None
+    values = view.compilation.recipe.values
+    width = max(map(len, values), default=0)
+    return "".join(f"{view.paint(f'{name:<{width}}', 'bold')}  {_type_text(value)}\n" for name, value in values.items())
+
+
+def _type_text(value: Any) -> str:
+    from etude.compiler.values import Dataset, Record, describe
+
+    if isinstance(value, Dataset):
+        return str(value)
+    if isinstance(value, Record):
+        return "{" + ", ".join(f"{name}: {_type_text(item)}" for name, item in value.fields.items()) + "}"
+    if isinstance(value, list) and value:
+        kinds = dict.fromkeys(map(_type_text, value))
+        return f"list of {len(value)}: {next(iter(kinds)) if len(kinds) == 1 else 'of different types'}"
+    return describe(value)
+
+
+def show_weights(view: View) -> str:
+    """Who learns and who is frozen in each training, at which value; repeated trainings once."""
+    from etude.compiler.draw.repeats import repeat_classes
+
+    classes = repeat_classes(view.workflow)
+    counts: dict[str, int] = {}
+    for stage in view.stages():
+        counts[classes[stage.id]] = counts.get(classes[stage.id], 0) + 1
+    lines: list[str] = []
+    for id, count in counts.items():
+        stage = view.workflow.stages[id]
+        for position, step in enumerate(stage.spec.get("steps", ())):
+            several = f", step {position + 1}" if len(stage.spec["steps"]) > 1 else ""
+            repeated = f" and {count - 1} more like it" if count > 1 else ""
+            lines += [view.paint(stage.name, "bold") + several + repeated, *_weight_lines(view, stage, step)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _weight_lines(view: View, stage: Stage, step: Json) -> Iterator[str]:
+    """A line for each run of weights of one model that have one state and one origin."""
+    update = set(step["update"])
+    slots = enumerate(stage.spec["slots"])
+    facts = [(s["path"].split(".")[0], i in update, _origin_text(view, stage, s["source"]), s) for i, s in slots]
+    width = max((len(model) for model, *_ in facts), default=0)
+    for (model, learns, origin), run in itertools.groupby(facts, key=lambda fact: fact[:3]):
+        shapes = [slot["shape"] for *_, slot in run]
+        size = f"{len(shapes)} tensors, {sum(map(math.prod, shapes)):,} numbers"
+        verb = view.paint("learns", "yellow") if learns else view.paint("frozen", "blue")
+        yield f"  {verb}  {model:<{width}}  {size:<32}  {origin}"
+
+
+def _origin_text(view: View, stage: Stage, source: Json) -> str:
+    if "fresh" in source:
+        return f"fresh, seed {source['fresh']['seed']}"
+    ref = stage.inputs[source["input"]]
+    return f"as trained by {view.workflow.stages[ref.stage].name}"
+
+
+def show_graph(view: View) -> str:
+    """The stages as a tree."""
+    from etude.compiler.draw.tree import picture_to_tree
+    from etude.compiler.draw.workflow import workflow_picture
+
+    return picture_to_tree(workflow_picture(view.workflow), view.paint)
+
+
+def show_program(view: View) -> str:
+    """The tensor programs of the stages."""
+    from etude.compiler.draw.listing import list_program
+
+    parts = []
+    for stage, name, program in _programs(view):
+        heading = view.paint(f"# {stage.name}: {name}", "green")
+        parts.append(f"{heading}\n{list_program(program, view.paint)}")
+    return "\n".join(parts)
+
+
+def _programs(view: View) -> Iterator[tuple[Stage, str, StageProgram]]:
+    """Every distinct program of the stages that are meant, once."""
+    from etude.backends.program.serialize import program_from_json
+
+    seen: set[str] = set()
+    for stage in view.stages():
+        for name, data in _programs_of(stage):
+            if data["digest"] not in seen:
+                seen.add(data["digest"])
+                yield stage, name, program_from_json(data)
+
+
+def _programs_of(stage: Stage) -> Iterator[tuple[str, Json]]:
+    for position, step in enumerate(stage.spec.get("steps", ())):
+        yield f"loss {position + 1}" if len(stage.spec["steps"]) > 1 else "loss", step["loss"]
+    valid = stage.spec.get("valid") or {}
+    for name in ("loss", "scores"):
+        if valid.get(name):
+            yield f"validation {name}", valid[name]
+    if "program" in stage.spec:
+        yield "each row", stage.spec["program"]
+
+
+def show_source(view: View) -> str:
+    """The Python source that the stages become, each distinct one once."""
+    import importlib
+
+    emit = importlib.import_module(f"etude.backends.{view.backend}.emit")
+    texts: dict[str, str] = {}
+    for stage in view.stages():
+        if "steps" in stage.spec:
+            texts.setdefault(emit.emit_train(stage.spec).source, stage.name)
+        elif "program" in stage.spec:
+            texts.setdefault(emit.emit_rows(stage.spec).source, stage.name)
+    if not texts:
+        raise UsageError(f"no stage called '{view.pattern}' has a tensor program")
+    return "\n\n".join(view.paint(f"# --- {name} ---", "green") + f"\n{text}" for text, name in texts.items())
+
+
+def show_plan(view: View) -> str:
+    """The plan, as `etude plan` prints it."""
+    from etude.runtime.cli.execution import DEFAULT_STORE, settings_for, store_to_read
+    from etude.runtime.cli.plans import make_plan, plan_to_text
+    from etude.runtime.targets import Target
+
+    target = Target(name="cpu", backend=view.backend)
+    with store_to_read(DEFAULT_STORE) as store:
+        base = Path(view.compilation.source.name).parent
+        plan = make_plan(view.workflow, target, settings_for(target), store, base)
+    return plan_to_text(plan, view.paint)
+
+
+VIEWS: dict[str, Callable[[View], str]] = {
+    "tree": show_tree,
+    "types": show_types,
+    "weights": show_weights,
+    "graph": show_graph,
+    "program": show_program,
+    "plan": show_plan,
+    "source": show_source,
+}

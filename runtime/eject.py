@@ -1,0 +1,99 @@
+"""Take a training out of Etude: its script, the inputs that it starts from, and how to run it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from etude.backends.batches import NoRowsError
+from etude.backends.eject import Ejected
+from etude.backends.inputs import TrainInputs
+from etude.runtime.stages import Job, LazyColumns, Settings, StageError
+
+if TYPE_CHECKING:
+    from etude.backends.base import Array
+    from etude.compiler.workflow import Stage
+    from etude.runtime.results import RunResult
+
+Json = Any
+SCRIPT, INPUTS, COMMAND = "train.py", "inputs.npz", "run.sh"
+NEEDS = {"torch": ("numpy", "torch"), "jax": ("numpy", "jax", "flax", "optax")}
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of an ejected training."""
+
+    script: Path
+    inputs: Path
+    command: Path
+
+
+def write_ejected(folder: Path, ejected: Ejected, stage: Stage, made: RunResult) -> Written:
+    """Write script, inputs and command; `made` holds what the stage depends on. Raises `StageError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = Written(folder / SCRIPT, folder / INPUTS, folder / COMMAND)
+    np.savez(written.inputs, **input_arrays(stage, made, ejected.slots))  # type: ignore[arg-type]  # none is a bool
+    written.script.write_text(ejected.source, encoding="utf-8")
+    written.command.write_text(_command(folder, stage, made.settings), encoding="utf-8")
+    written.command.chmod(0o755)
+    return written
+
+
+def _command(folder: Path, stage: Stage, settings: Settings) -> str:
+    needs = " ".join(NEEDS[settings.backend])
+    return (
+        "#!/bin/sh\n"
+        f"# Trains {stage.name}; history.csv and weights.npz appear beside this file. Needs: {needs}\n"
+        f'exec "${{PYTHON:-python3}}" "$(dirname "$0")/{shlex.quote(SCRIPT)}" "$@"\n'
+    )
+
+
+def input_arrays(stage: Stage, made: RunResult, slots: Sequence[tuple[int, str]]) -> dict[str, Array]:
+    """What a script reads, by the names that `etude.backends.eject` tells. Raises `StageError` for want of rows."""
+    job = Job(
+        store=made.store,
+        kind=stage.kind,
+        spec=stage.spec,
+        inputs=[made.output(ref) for ref in stage.inputs],
+        settings=made.settings,
+        base=made.folder,
+        folder=made.folder,
+    )
+    if None in job.inputs:
+        raise StageError(f"stage {stage.name} does not run: something that it takes is not made")
+    inputs = stage.spec["inputs"]
+    data = job.dataset(inputs["on"])
+    held_out = None if inputs.get("valid") is None else job.dataset(inputs["valid"])
+    valid = None if held_out is None else (LazyColumns(held_out), held_out.ids)
+    try:
+        if not data.rows:
+            raise NoRowsError("train on")
+        start = TrainInputs.of(stage.spec, LazyColumns(data), valid, _weights(job))
+    except NoRowsError as error:
+        raise StageError(f"stage {stage.name}: {error}") from error
+    arrays: dict[str, Array] = {"ids": data.ids, **_grouped("data", start.data), **_weights_at(start, slots)}
+    if held_out is not None and start.valid is not None:
+        arrays |= {"valid_ids": held_out.ids, **_grouped("valid", start.valid[0])}
+    return arrays
+
+
+def _weights(job: Job) -> dict[int, list[Array]]:
+    used = {slot["source"]["input"] for slot in job.spec["slots"] if "input" in slot["source"]}
+    return {index: job.weights(index) for index in sorted(used)}
+
+
+def _weights_at(start: TrainInputs, slots: Sequence[tuple[int, str]]) -> dict[str, Array]:
+    """The first weights by their paths, of tied ones the first."""
+    groups = dict.fromkeys(start.changing_slots(), "learned") | dict.fromkeys(start.following_slots(), "slow")
+    paths = dict(reversed(slots))
+    return {f"{groups.get(slot, 'fixed')}/{path}": start.weights[slot] for slot, path in sorted(paths.items())}
+
+
+def _grouped(group: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {f"{group}/{name}": array for name, array in arrays.items()}

@@ -1,0 +1,168 @@
+"""What each stage of a workflow will cost on a machine: rows, steps, seconds, memory. Rough, but before it is run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etude.backends.program.serialize import program_from_json
+from etude.compiler.costs import Cost, program_cost, weight_bytes
+from etude.compiler.keys import canonical_json
+from etude.compiler.workflow import Ref, Stage, Workflow
+
+Json = Any
+ROW_BATCH = 256  # rows at once in stages that run over rows
+FLOPS_PER_SECOND, BYTES_PER_SECOND, SECONDS_PER_OPERATION = 2e10, 5e9, 1.2e-5  # a core or two of a usual processor
+OPTIMIZER_STATES = {"adam": 2, "adamw": 2, "sgd": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The cost of a whole stage. `rows` is None where only the data would tell; then the cost is a lower bound."""
+
+    flops: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    parameters: int = 0
+    device_bytes: int = 0
+    rows: int | None = None
+
+    @property
+    def fits(self) -> bool:
+        return self.device_bytes <= memory_bytes()
+
+
+def memory_bytes() -> int:
+    """The memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def estimate_stages(workflow: Workflow, base: Path) -> dict[str, Estimate]:
+    """Estimate every stage. The sizes of sources come from their descriptions."""
+    rows: dict[Ref, int | None] = {}
+    found: dict[str, Estimate] = {}
+    costs: dict[bytes, Estimate] = {}
+    for stage in workflow.stages.values():
+        inputs = [rows.get(ref) for ref in stage.inputs]
+        counts = _rows(stage, inputs, base)
+        rows |= {Ref(stage.id, port): counts.get(port) for port in stage.outputs}
+        found[stage.id] = _estimate(stage, inputs, costs)
+    return found
+
+
+def _rows(stage: Stage, inputs: list[int | None], base: Path) -> dict[str, int | None]:
+    """How many rows each output that is a dataset has, as far as it is known."""
+    spec, given = stage.spec, inputs[0] if inputs else None
+    match stage.kind:
+        case "load":
+            from etude.runtime.sources import SourceError, describe
+
+            try:
+                return dict.fromkeys(stage.outputs, describe(spec["uri"], spec.get("options") or {}, base).rows)
+            except SourceError:
+                return {}
+        case "split":
+            parts = spec["parts"]
+            if isinstance(parts, int):
+                return dict.fromkeys(stage.outputs, None if given is None else given // parts)
+            return {name: None if given is None else round(given * share) for name, share in parts}
+        case "sample" | "top":
+            if "count" in spec:
+                return {"data": spec["count"] if given is None else min(spec["count"], given)}
+            return {"data": None if given is None else round(given * spec["share"])}
+        case "union":
+            return {"data": None if None in inputs else sum(count or 0 for count in inputs)}
+        case "map" | "drop" | "filter" | "subtract":
+            return {"data": given}
+    return {}
+
+
+def _estimate(stage: Stage, inputs: list[int | None], known: dict[bytes, Estimate]) -> Estimate:
+    """Members of a sweep differ in numbers only: what their programs cost is counted once."""
+    estimate = _training if "steps" in stage.spec else _over_rows if "program" in stage.spec else None
+    if estimate is None:
+        return Estimate(rows=inputs[0] if inputs else None)
+    place = _place(stage, inputs)
+    if place not in known:
+        known[place] = estimate(stage, inputs)
+    return known[place]
+
+
+def _place(stage: Stage, inputs: list[int | None]) -> bytes:
+    """All that the cost of a stage depends on."""
+    spec, valid = stage.spec, stage.spec.get("valid") or {}
+    programs = [step["loss"] for step in spec.get("steps", ())] + [spec.get("program"), valid.get("loss")]
+    digests = [program and program["digest"] for program in [*programs, valid.get("scores")]]
+    updates = [[step["update"], step["optimizer"]["name"]] for step in spec.get("steps", ())]
+    return canonical_json([inputs, digests, updates, spec.get("batch"), spec.get("budget"), valid.get("every")])
+
+
+def _training(stage: Stage, inputs: list[int | None]) -> Estimate:
+    from etude.backends.batches import batch_rows, steps_in
+
+    spec = stage.spec
+    rows = inputs[_first(spec["inputs"]["on"])]
+    batch = batch_rows(spec["batch"], rows) if rows else spec["batch"]
+    steps = steps_in(spec["budget"], rows or batch, spec["batch"])
+    total, memory, parameters = Cost(), 0, 0
+    for player in spec["steps"]:
+        program = program_from_json(player["loss"])
+        cost = program_cost(program, batch, player["update"])
+        total += cost.times(-(-steps // player.get("every", 1)))
+        learned = weight_bytes(program, player["update"])
+        states = OPTIMIZER_STATES.get(player["optimizer"]["name"], 2)
+        memory = max(memory, weight_bytes(program) + learned * (1 + states) + cost.kept)
+        parameters += learned // 4
+    total += _validation_cost(stage, inputs, steps, rows or batch, batch)
+    return Estimate(total.flops, total.bytes, _seconds(total), parameters, memory, rows)
+
+
+def _first(on: int | Mapping[str, int]) -> int:
+    """The input whose rows make an epoch: of several data sets the first."""
+    return on if isinstance(on, int) else next(iter(on.values()))
+
+
+def _validation_cost(stage: Stage, inputs: list[int | None], steps: int, rows: int, batch: int) -> Cost:
+    from etude.backends.batches import steps_in
+
+    valid, index = stage.spec.get("valid"), stage.spec["inputs"].get("valid")
+    held_out = None if index is None else inputs[_first(index)]
+    if not valid or not held_out:
+        return Cost()
+    times = max(1, steps // steps_in(valid.get("every") or {"epochs": 1}, rows, batch))
+    loss = program_cost(program_from_json(valid["loss"]), held_out)
+    scores = program_cost(program_from_json(valid["scores"]), 1).times(held_out) if valid.get("scores") else Cost()
+    return (loss + scores).times(times)
+
+
+def _over_rows(stage: Stage, inputs: list[int | None]) -> Estimate:
+    program = program_from_json(stage.spec["program"])
+    rows = inputs[0]
+    one = program_cost(program, 1)
+    batches = -(-(rows or 1) // ROW_BATCH)
+    total = Cost(one.flops * (rows or 1), one.bytes * (rows or 1), one.kept, one.operations * batches)
+    weights = weight_bytes(program)
+    memory = weights + one.kept * min(rows or ROW_BATCH, ROW_BATCH)
+    return Estimate(total.flops, total.bytes, _seconds(total), weights // 4, memory, rows)
+
+
+def _seconds(cost: Cost) -> float:
+    """The slower of computing and moving, and what starting each operation costs."""
+    moving = max(cost.flops / FLOPS_PER_SECOND, cost.bytes / BYTES_PER_SECOND)
+    return round(moving + cost.operations * SECONDS_PER_OPERATION, 3)
+
+
+def to_json(estimate: Estimate) -> Mapping[str, Json]:
+    """The fields `cost` and `memory` of a stage in `etude plan --json`."""
+    return {
+        "cost": {
+            "flops": estimate.flops,
+            "bytes": estimate.bytes,
+            "seconds": estimate.seconds,
+            "parameters": estimate.parameters,
+        },
+        "memory": {"device_bytes": estimate.device_bytes, "fits": estimate.fits},
+    }

@@ -1,0 +1,71 @@
+"""What happens during a run: one event each, kept as JSON lines in the run's folder and shown live."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+Json = Any
+Kind: TypeAlias = Literal[
+    "run-started",  # data: run, stages (how many), folder
+    "stage-cached",  # data: outputs
+    "stage-waiting",  # another run computes the same key
+    "stage-started",
+    "stage-progress",  # data: step, steps, epoch, loss, rows_per_second
+    "stage-warning",  # data: message
+    "stage-finished",  # data: seconds, outputs, made
+    "stage-failed",  # data: message, hint, seconds, details (a file), checkpoint (a file or none)
+    "stage-skipped",  # data: because (a sentence: what failed, or the condition that does not hold)
+    "run-finished",  # data: executed, cached, failed, skipped, seconds
+    "run-interrupted",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened; `stage` and `name` are the id and the name of the stage that it concerns."""
+
+    kind: Kind
+    time: float
+    stage: str | None = None
+    name: str | None = None
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Json]:
+        place = {"stage": self.stage, "name": self.name} if self.stage else {}
+        return {"kind": self.kind, "time": round(self.time, 3), **place, **self.data}
+
+
+Listener: TypeAlias = Callable[[Event], None]
+
+
+class EventLog:
+    """Writes events to a file as they come and passes them on."""
+
+    def __init__(self, path: Path, listener: Listener | None = None) -> None:
+        self._file = path.open("a", encoding="utf-8")
+        self._listener = listener
+
+    def add(self, kind: Kind, stage: str | None = None, name: str | None = None, **data: Json) -> None:
+        """Note an event now."""
+        event = Event(kind, time.time(), stage, name, data)
+        self._file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
+        self._file.flush()
+        if self._listener is not None:
+            self._listener(event)
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def read_events(path: Path) -> list[dict[str, Json]]:
+    """The events of a run's file; a last line that a kill cut short is left out."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]

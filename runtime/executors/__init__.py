@@ -1,0 +1,38 @@
+"""Where stages run. One module per way, found by its name, with `make(...) -> Executor`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Json = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a worker says about a task: `progress` and `warning` while it runs, then `done` or `failed`."""
+
+    task: int
+    kind: str
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+
+class Executor(Protocol):
+    """Runs tasks elsewhere, several at a time."""
+
+    def has_room(self) -> bool:
+        """Whether a task submitted now would start now."""
+        ...
+
+    def submit(self, task: int, request: Mapping[str, Json]) -> None:
+        """Start a task."""
+        ...
+
+    def poll(self, seconds: float) -> list[Message]:
+        """Wait for messages, at most so long."""
+        ...
+
+    def close(self) -> None:
+        """End all workers; what they were doing is lost."""
+        ...

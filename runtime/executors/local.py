@@ -1,0 +1,180 @@
+"""Worker processes on this machine, started when there is work, each with its share of the processor's threads."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from etude.runtime.executors import Message
+from etude.runtime.stages import Settings
+
+Json = Any
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process and what it is doing."""
+
+    process: subprocess.Popen[bytes]
+    task: int | None = None
+    is_warming: bool = False
+    buffer: bytearray = field(default_factory=bytearray)
+
+    @property
+    def output(self) -> int:
+        assert self.process.stdout is not None
+        return self.process.stdout.fileno()
+
+    def send(self, message: Json) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def lines(self) -> list[bytes] | None:
+        """Whole lines that have come; None when the process has ended."""
+        data = os.read(self.output, 1 << 16)
+        if not data:
+            return None
+        self.buffer += data
+        *lines, rest = self.buffer.split(b"\n")
+        self.buffer = bytearray(rest)
+        return [bytes(line) for line in lines]
+
+
+class LocalExecutor:
+    """A pool of at most `jobs` worker processes. `log` receives what they print."""
+
+    def __init__(self, settings: Settings, jobs: int, log: Path, *, warm: bool = False) -> None:
+        self.settings, self.jobs = settings, jobs
+        self._log: IO[bytes] = log.open("ab")
+        self._workers: list[Worker] = []
+        self._selector = selectors.DefaultSelector()
+        self._warm = warm
+
+    def has_room(self) -> bool:
+        return len(self._workers) < self.jobs or any(worker.task is None for worker in self._workers)
+
+    def submit(self, task: int, request: Mapping[str, Json]) -> None:
+        """Give a task to an idle worker, rather one that is not busy importing, or to a new one."""
+        idle = sorted((w for w in self._workers if w.task is None), key=lambda worker: worker.is_warming)
+        worker = idle[0] if idle and (not idle[0].is_warming or len(self._workers) >= self.jobs) else self._start()
+        worker.task = task
+        self._tell(worker, {**request, "task": task})
+        if self._warm and len(self._workers) < self.jobs:
+            self._prepare(self._start())
+
+    def poll(self, seconds: float) -> list[Message]:
+        messages: list[Message] = []
+        for key, _ in self._selector.select(seconds):
+            messages += self._received(key.data)
+        return messages
+
+    def close(self) -> None:
+        for worker in list(self._workers):
+            worker.process.kill()
+            self._forget(worker)
+        self._selector.close()
+        self._log.close()
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> Worker:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "etude.runtime.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=worker_environment(self.settings),
+            start_new_session=True,  # Ctrl-C is for the scheduler, which then ends its workers
+        )
+        worker = Worker(process)
+        self._workers.append(worker)
+        self._selector.register(worker.output, selectors.EVENT_READ, worker)
+        return worker
+
+    def _prepare(self, worker: Worker) -> None:
+        worker.is_warming = True
+        self._tell(worker, {"warm": asdict(self.settings)})
+
+    def _tell(self, worker: Worker, message: Json) -> None:
+        try:
+            worker.send(message)
+        except BrokenPipeError:
+            return  # it has died; the end of its output says so, too, and is dealt with there
+
+    def _received(self, worker: Worker) -> list[Message]:
+        lines = worker.lines()
+        if lines is None:
+            return self._ended(worker)
+        return [message for line in lines if (message := self._understood(worker, json.loads(line)))]
+
+    def _understood(self, worker: Worker, data: dict[str, Json]) -> Message | None:
+        kind = data.pop("kind")
+        if kind == "warm":
+            worker.is_warming = False
+            return None
+        if kind in {"done", "failed"}:
+            worker.task = None
+        return Message(data.pop("task"), kind, data)
+
+    def _ended(self, worker: Worker) -> list[Message]:
+        """A worker that ends by itself takes its task with it."""
+        code = self._forget(worker)
+        if worker.task is None:
+            self._warm = False  # importing the framework failed: the stage that needs it will say why
+            return []
+        message = f"the worker process ended: {exit_reason(code)}"
+        details = {"message": message, "error": "WorkerEnded", "traceback": message, "seconds": 0.0, "checkpoint": None}
+        return [Message(worker.task, "failed", details)]
+
+    def _forget(self, worker: Worker) -> int:
+        self._selector.unregister(worker.output)
+        self._workers.remove(worker)
+        assert worker.process.stdin is not None and worker.process.stdout is not None
+        worker.process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            worker.process.stdin.close()
+        return worker.process.wait()
+
+
+def worker_environment(settings: Settings) -> dict[str, str]:
+    """The environment of a worker: capped threads, and no accelerator that the run did not ask for."""
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(settings.threads))}
+    if settings.device == "cpu":
+        environment["JAX_PLATFORMS"] = "cpu"
+    else:
+        environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the device is shared by all workers
+    return environment
+
+
+def exit_reason(code: int) -> str:
+    """What an exit code says to people.
+
+    >>> exit_reason(-9)
+    'killed by signal 9 (SIGKILL), often for want of memory'
+    """
+    import signal
+
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"killed by signal {-code} ({name})" + (", often for want of memory" if name == "SIGKILL" else "")
+    return f"exit code {code}, see workers.log"

@@ -1,0 +1,149 @@
+"""How far a run is: the status of every stage, by its events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from etude.compiler.draw.repeats import repeat_classes
+from etude.compiler.workflow import Stage, Workflow
+from etude.runtime.events import Event
+
+Json = Any
+ReadValue: TypeAlias = Callable[[str], Json]
+Status: TypeAlias = Literal["waiting", "running", "cached", "done", "failed", "skipped"]
+FINISHED: Mapping[str, Status] = {
+    "stage-finished": "done",
+    "stage-cached": "cached",
+    "stage-failed": "failed",
+    "stage-skipped": "skipped",
+}
+SHOWN = ("loss", "valid.loss", "valid.accuracy")
+
+
+@dataclass
+class StageState:
+    """One stage. `progress` is the last report of a training, `result` a few words on what came out."""
+
+    stage: Stage
+    status: Status = "waiting"
+    started: float = 0.0
+    seconds: float = 0.0
+    progress: Mapping[str, Json] = field(default_factory=dict)
+    result: str = ""
+
+    @property
+    def share(self) -> float | None:
+        """How much of it is done, from 0 to 1; None where it does not say."""
+        steps = self.progress.get("steps")
+        return self.progress.get("step", 0) / steps if steps else None
+
+    def seconds_left(self, now: float) -> float | None:
+        """The time that it needs still, at the speed so far."""
+        share = self.share
+        return None if not share else (now - self.started) * (1 - share) / share
+
+
+@dataclass
+class RunState:
+    """All stages of a run. `workers` is how many have been seen to run side by side."""
+
+    workflow: Workflow
+    read: ReadValue
+    stages: dict[str, StageState] = field(default_factory=dict)
+    total: int = 0
+    workers: int = 1
+    started: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.stages = {id: StageState(stage) for id, stage in self.workflow.stages.items()}
+        self.total = len(self.stages)
+        self.classes = repeat_classes(self.workflow)
+
+    def handle(self, event: Event) -> StageState | None:
+        """Take note of an event; the stage that it concerns."""
+        if event.kind == "run-started":
+            self.started, self.total = event.time, event.data["stages"]
+        if event.stage is None or event.stage not in self.stages:
+            return None
+        state = self.stages[event.stage]
+        if event.kind == "stage-started":
+            state.status, state.started = "running", event.time
+            self.workers = max(self.workers, self.count("running"))
+        elif event.kind == "stage-progress":
+            state.progress = event.data
+        elif event.kind in FINISHED:
+            state.status = FINISHED[event.kind]
+            state.seconds = event.data.get("seconds", 0.0)
+            state.result = self._result(state, event)
+        return state
+
+    def count(self, *statuses: Status) -> int:
+        """How many stages have one of these statuses."""
+        return sum(state.status in statuses for state in self.stages.values())
+
+    @property
+    def finished(self) -> int:
+        """How many stages have come to an end, whatever end."""
+        return len(self.stages) - self.count("waiting", "running")
+
+    def running(self) -> list[StageState]:
+        return [state for state in self.stages.values() if state.status == "running"]
+
+    def seconds_left(self, now: float) -> float | None:
+        """A guess from the members of each sweep that are done; None until one of each kind of training is."""
+        known: dict[str, list[float]] = {}
+        for id, state in self.stages.items():
+            if state.status == "done":
+                known.setdefault(self.classes[id], []).append(state.seconds)
+        left = 0.0
+        for id, state in self.stages.items():
+            if state.status not in ("waiting", "running"):
+                continue
+            own, times = state.seconds_left(now), known.get(self.classes[id])
+            if own is None and times is None and state.stage.kind in ("train", "map"):
+                return None
+            usual = sum(times) / len(times) if times else 0.0
+            left += own if own is not None else usual
+        return left / self.workers
+
+    def _result(self, state: StageState, event: Event) -> str:
+        """What came out, in a few words, for the kinds of stages where a few words say it."""
+        if event.kind == "stage-failed":
+            return str(event.data["message"]).splitlines()[0]
+        if event.kind == "stage-skipped":
+            return str(event.data["because"])
+        if "outputs" not in event.data:  # a comparison of backends keeps nothing
+            return ""
+        outputs = event.data["outputs"]
+        match state.stage.kind:
+            case "train":
+                history = self.read(outputs["history"])
+                return metrics_text(history[-1]) if history else ""
+            case "measure" | "compute":
+                return value_text(self.read(outputs["value"]))
+            case "claim":
+                return str(self.read(outputs["verdict"])["verdict"])
+        return ""
+
+
+def metrics_text(row: Mapping[str, Json]) -> str:
+    """The figures of a row of a history that people look for.
+
+    >>> metrics_text({"epoch": 5, "loss": 0.25, "valid.accuracy": 0.9})
+    'loss 0.25, valid.accuracy 0.9'
+    """
+    return ", ".join(f"{name} {row[name]:.4g}" for name in SHOWN if isinstance(row.get(name), int | float))
+
+
+def value_text(value: Json) -> str:
+    """A measured number, or the first ones of a record."""
+    if isinstance(value, bool) or value is None:
+        return "no value" if value is None else str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        parts = [f"{name} {value_text(item)}" for name, item in value.items() if isinstance(item, int | float)]
+        return ", ".join(parts[:3])
+    return ""

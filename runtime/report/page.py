@@ -1,0 +1,222 @@
+"""Put the report together: `index.html`, `graph.svg`, and each table and figure as files."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path, PurePath
+from typing import Any
+
+from etude.compiler.draw.dot import picture_to_dot
+from etude.compiler.draw.engine import has_dot
+from etude.compiler.draw.html import dark_style, inline_svg, legend
+from etude.compiler.draw.picture import TIMES, Picture
+from etude.compiler.draw.repeats import repeat_classes, stem
+from etude.compiler.draw.workflow import workflow_picture
+from etude.compiler.workflow import Ref
+from etude.runtime.progress.durations import duration_text
+from etude.runtime.report import markup
+from etude.runtime.report.cache import drawn_once
+from etude.runtime.report.curves import curves_png
+from etude.runtime.report.numbers import number_text
+from etude.runtime.report.provenance import Provenance, environment
+from etude.runtime.report.spreadsheets import figure_csv, table_csv
+from etude.runtime.results import RunResult, StageResult
+from etude.runtime.runs import file_names
+
+Json = Any
+STYLE = Path(__file__).with_name("style.css")
+
+
+def write_page(result: RunResult, recipe_text: str) -> Path:
+    """Write everything below `report/` in the run's folder; the path of the page."""
+    folder = result.folder / "report"
+    folder.mkdir(exist_ok=True)
+    page = folder / "index.html"
+    page.write_text(Page(result, recipe_text, folder).html(), encoding="utf-8")
+    return page
+
+
+@dataclass(frozen=True)
+class Page:
+    """The parts of the page, in order."""
+
+    result: RunResult
+    recipe_text: str
+    folder: Path
+
+    @cached_property
+    def classes(self) -> Mapping[str, str]:
+        return repeat_classes(self.result.workflow)
+
+    @cached_property
+    def picture(self) -> Picture:
+        return workflow_picture(self.result.workflow, states=self._states())
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        return Provenance(self.result.workflow, self.picture, self.classes)
+
+    @cached_property
+    def file_names(self) -> Mapping[str, str]:
+        return file_names(stage.name for stage in self.result.stages.values())
+
+    def html(self) -> str:
+        title = PurePath(self.result.workflow.recipe).stem
+        parts = [self._head(title), *self._claims(), *self._results(), *self._graph(), *self._stages()]
+        parts += [*self._recipe(), *self._environment()]
+        return (
+            f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
+            f"<style>\n{STYLE.read_text(encoding='utf-8')}\n{dark_style(self.picture)}\n</style>\n"
+            f"<main>\n{''.join(parts)}</main>\n</html>\n"
+        )
+
+    def _states(self) -> dict[str, str]:
+        """How claims fell and what failed."""
+        workflow = self.result.workflow
+        found = {
+            claim.stage: verdict.verdict for claim, verdict in zip(workflow.claims, self.result.claims, strict=True)
+        }
+        return found | {stage.id: "failed" for stage in self.result.failed}
+
+    def _head(self, title: str) -> str:
+        result, counts = self.result, self.result.counts()
+        started = datetime.datetime.fromtimestamp(result.started).astimezone()
+        facts = [
+            f"run {result.id}",
+            f"{started:%d %B %Y, %H:%M %Z}",
+            f"{result.settings.backend} on {result.target}",
+            f"{counts['executed']} stages run, {counts['cached']} found in the store",
+            duration_text(result.seconds),
+        ]
+        lead = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
+        verdicts = [claim.verdict for claim in result.claims]
+        pills = [
+            markup.verdict_pill(verdict, f"{verdicts.count(verdict)} {_verb(verdict, verdicts.count(verdict))}")
+            for verdict in ("holds", "fails", "cannot tell")
+            if verdict in verdicts
+        ]
+        if result.failed:
+            pills.append(f'<span class="pill fails">{len(result.failed)} stages failed</span>')
+        return f'<h1>{escape(title)}</h1><p class="lead">{lead}</p><div class="verdicts">{"".join(pills)}</div>\n'
+
+    def _claims(self) -> Iterator[str]:
+        if self.result.claims:
+            yield "<h2>Claims</h2>\n"
+        for claim, judged in zip(self.result.workflow.claims, self.result.claims, strict=True):
+            yield markup.claim_card(judged, self._made(claim.stage))
+
+    def _made(self, stage: str) -> str:
+        lines = self.provenance.behind(stage)
+        items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+        return (
+            f"<details><summary>how it was made: {len(lines)} steps</summary><ol>{items}</ol></details>"
+            if lines
+            else ""
+        )
+
+    def _results(self) -> Iterator[str]:
+        report = self.result.workflow.report
+        if report:
+            yield "<h2>Results</h2>\n"
+        files = file_names(name for name, _ in report)
+        for name, ref in report:
+            yield f"<h3>{escape(name)}</h3>\n{self._entry(files[name], ref)}{self._made(ref.stage)}\n"
+
+    def _entry(self, file: str, ref: Ref) -> str:
+        value = self.result.value(ref)
+        if value is None:
+            failure = self.result.stages[ref.stage].failure if ref.stage in self.result.stages else None
+            return f'<p class="failed-text">{escape((failure or {"message": "no value"})["message"])}</p>'
+        match self.result.workflow.stages[ref.stage].kind:
+            case "table":
+                return markup.data_table(value) + self._files({f"{file}.csv": table_csv(value)})
+            case "plot":
+                return self._figure(file, value)
+            case "images":
+                return self._pictures(file, value)
+        return f'<p class="metric">{escape(number_text(value))}</p>'
+
+    def _figure(self, file: str, figure: Json) -> str:
+        files: dict[str, str | bytes] = {f"{file}.csv": figure_csv(figure)}
+        pngs = curves_png(self.result.store, figure)
+        if pngs is None:
+            return '<p class="faint">curves need matplotlib; the points are in the file</p>' + self._files(files)
+        files[f"{file}.png"] = pngs["light"]
+        names = ", ".join(series["label"] for series in figure["series"])
+        return f"<figure>{markup.picture(pngs, names)}</figure>{self._files(files)}"
+
+    def _pictures(self, file: str, figure: Json) -> str:
+        if figure["picture"] is None:
+            return '<p class="faint">no rows, no pictures</p>'
+        png = self.result.store.objects.read(figure["picture"])
+        alt = f"{figure['count']} pictures of {figure['column']}"
+        return f'<figure class="pictures">{markup.image(png, alt)}</figure>{self._files({f"{file}.png": png})}'
+
+    def _files(self, files: Mapping[str, str | bytes]) -> str:
+        """Write files beside the page, and link to them."""
+        links = []
+        for name, data in files.items():
+            path = self.folder / name
+            path.write_bytes(data if isinstance(data, bytes) else data.encode())
+            links.append(f'<a href="{escape(name)}">{escape(name)}</a>')
+        return f'<p class="files">{" · ".join(links)}</p>'
+
+    def _graph(self) -> Iterator[str]:
+        subject = ["graph", picture_to_dot(self.picture), has_dot()]
+        svg = drawn_once(self.result.store, subject, lambda: {"svg": inline_svg(self.picture).encode()})["svg"]
+        links = self._files({"graph.svg": svg})
+        yield "<h2>Workflow</h2>\n"
+        yield f'<div class="graph"><div class="legend">{legend(self.picture)}</div>{svg.decode()}</div>{links}\n'
+
+    def _stages(self) -> Iterator[str]:
+        yield "<h2>Stages</h2>\n"
+        groups: dict[tuple[str, str], list[StageResult]] = {}
+        for stage in self.result.stages.values():
+            groups.setdefault((self.classes[stage.id], stage.action), []).append(stage)
+        rows = [self._stage_row(members) for members in groups.values()]
+        yield markup.plain_table(("stage", "kind", "what happened", "time", "size", "program"), rows)
+
+    def _stage_row(self, members: list[StageResult]) -> list[str]:
+        first = members[0]
+        name = escape(first.name) if len(members) == 1 else f"{escape(stem(first.name))} {TIMES}{len(members)}"
+        total = sum(stage.seconds for stage in members)
+        action = {"run": "run", "cached": "found in the store"}.get(first.action, first.action)
+        if first.reason:
+            action = f"{escape(first.action)}: {escape(first.reason)}"
+        elif first.failure:
+            action = f'<span class="failed-text">{escape(first.action)}: {escape(str(first.failure["message"]))}</span>'
+        size = [f"{first.made[key]:,} {key}" for key in ("rows", "steps") if isinstance(first.made.get(key), int)]
+        return [f"<code>{name}</code>", first.kind, action, duration_text(total), ", ".join(size), self._source(first)]
+
+    def _source(self, stage: StageResult) -> str:
+        """A link to the generated Python, where there is some."""
+        path = self.result.folder / "source" / f"{self.file_names[stage.name]}.py"
+        return f'<a href="../source/{escape(path.name)}">source</a>' if path.exists() else ""
+
+    def _recipe(self) -> Iterator[str]:
+        yield "<h2>Recipe</h2>\n"
+        params = {name: str(value) for name, value in self.result.workflow.params.items()}
+        if params:
+            yield markup.definitions(params) + "<br>"
+        yield markup.highlighted(self.recipe_text) + "\n"
+
+    def _environment(self) -> Iterator[str]:
+        yield "<h2>Made with</h2>\n"
+        yield markup.definitions(environment(self.result))
+        if self.result.models:
+            yield "<h3>Models</h3>\n"
+            yield markup.definitions(
+                {name: f"{m['path']} ({m['hash'][:12]})" for name, m in self.result.models.items()}
+            )
+
+
+def _verb(verdict: str, count: int) -> str:
+    one, many = {"holds": ("claim holds", "claims hold"), "fails": ("claim fails", "claims fail")}.get(
+        verdict, ("claim undecided", "claims undecided")
+    )
+    return one if count == 1 else many

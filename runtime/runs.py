@@ -1,0 +1,110 @@
+"""The folders of runs: what each was, what came of it, and how to find one again."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from etude.runtime.store import Store
+from etude.runtime.store.files import replace_file
+from etude.runtime.store.leases import holder_is_gone, this_process
+
+Json = Any
+Status: TypeAlias = Literal["finished", "failed", "interrupted", "running"]
+
+
+class RunError(Exception):
+    """No run is called so."""
+
+    def __init__(self, wanted: str, known: Iterable[str]) -> None:
+        super().__init__(f'no run is called "{wanted}"')
+        self.wanted, self.known = wanted, tuple(known)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's folder. `manifest` is what `run.json` says, None for a run that never came to its end."""
+
+    id: str
+    folder: Path
+    status: Status
+    manifest: Mapping[str, Json] | None
+
+
+def create_folder(store: Store) -> Path:
+    """A new folder, named by the time and a few random letters, that says who is at work in it."""
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder = store.runs / f"{now}-{secrets.token_hex(2)}"
+    folder.mkdir()
+    (folder / "running.json").write_text(json.dumps(this_process()))
+    return folder
+
+
+def finish(store: Store, folder: Path, manifest: Mapping[str, Json]) -> None:
+    """Write `run.json`, whole or not at all: the run has come to its end."""
+    replace_file(folder / "run.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode(), store.scratch)
+    abandon(folder)
+
+
+def abandon(folder: Path) -> None:
+    """Say that nobody is at work in a run's folder any more; without `run.json` it counts as interrupted."""
+    (folder / "running.json").unlink(missing_ok=True)
+
+
+def list_runs(store: Store) -> list[Run]:
+    """All runs, the latest first."""
+    return [read_run(folder) for folder in sorted(store.runs.iterdir(), reverse=True) if folder.is_dir()]
+
+
+def find_run(store: Store, wanted: str = "last") -> Run:
+    """The run of an id, of the start of one, or the last. Raises `RunError` when none or several are meant."""
+    names = sorted(os.listdir(store.runs))
+    found = names[-1:] if wanted == "last" else [name for name in names if name.startswith(wanted)]
+    if wanted in found:
+        found = [wanted]
+    if len(found) != 1:
+        raise RunError(wanted, found or names)
+    return read_run(store.runs / found[0])
+
+
+def read_run(folder: Path) -> Run:
+    """A run from its folder."""
+    try:
+        manifest = json.loads((folder / "run.json").read_bytes())
+    except FileNotFoundError:
+        return Run(folder.name, folder, "running" if _is_alive(folder) else "interrupted", None)
+    return Run(folder.name, folder, "failed" if manifest.get("failed") else "finished", manifest)
+
+
+def _is_alive(folder: Path) -> bool:
+    try:
+        holder = json.loads((folder / "running.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    return not holder_is_gone(holder)
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """A file name for each stage name, no two equal.
+
+    >>> file_names(["trials[seed=1].big", "a/b", "a b"])
+    {'trials[seed=1].big': 'trials[seed=1].big', 'a/b': 'a_b', 'a b': 'a_b.2'}
+    """
+    result: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        plain = re.sub(r"[^\w.,=\[\]+-]", "_", name)[:120] or "_"
+        safe, number = plain, 1
+        while safe.lower() in taken or safe.startswith("."):
+            number += 1
+            safe = f"{plain.lstrip('.')}.{number}"
+        taken.add(safe.lower())
+        result[name] = safe
+    return result

@@ -1,0 +1,222 @@
+"""Archives of numpy arrays: each array is a column, its first dimension the rows."""
+
+from __future__ import annotations
+
+import array
+import ast
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from etude.compiler.schema import ColumnSchema, SourceSchema
+from etude.runtime.reading.declarations import check_column, listed
+from etude.runtime.sources import Chunk, DataFile, existing_file, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+OPTIONS: Mapping[str, str] = {
+    "label": 'the name of the label array, "label" when left out',
+    "target": "the names of arrays that are to be predicted",
+    "classes": "the classes of the label: a list of names, or their number",
+}
+MAGIC = b"\x93NUMPY"
+CODES = {("i", 1): "b", ("i", 2): "h", ("i", 4): "i", ("i", 8): "q", ("u", 1): "B", ("u", 2): "H", ("u", 4): "I"}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The head of one array: byte order, kind letter and item size of numpy's type string, and the shape."""
+
+    order: str
+    kind: str
+    size: int
+    shape: tuple[int, ...]
+
+
+def schema(uri: str, options: Mapping[str, Any], base: Path) -> SourceSchema:
+    """Read the heads of all arrays, and the label array when its classes are not declared. Raises `SourceError`."""
+    file = existing_file(uri, base)
+    with _archive(file) as archive:
+        headers = {name: _header(file, archive, name) for name in _names(archive)}
+        if not headers:
+            raise file.error("the archive holds no arrays")
+        label = _label_name(file, headers, options)
+        rows = _row_count(file, headers)
+        targets = listed(options.get("target", []))
+        for name in targets:
+            check_column(file, name, headers)
+        columns = [
+            _label_schema(file, archive, name, header, options) if name == label else _column_schema(file, name, header)
+            for name, header in headers.items()
+        ]
+    return SourceSchema(tuple(replace(each, is_target=each.name in targets) for each in columns), rows)
+
+
+def fingerprint(uri: str, options: Mapping[str, Any], base: Path, hash_file: Callable[[Path], str]) -> str:
+    """The hash of the file's bytes."""
+    return hash_file(existing_file(uri, base).path)
+
+
+def chunks(uri: str, options: Mapping[str, Any], base: Path) -> Iterator[Chunk]:
+    """Read all arrays as the schema says: floats as float32, integers as int32, bytes of an image as 0..1."""
+    import numpy as np
+
+    file = existing_file(uri, base)
+    columns = schema(uri, options, base).columns
+    with _archive(file), np.load(file.path, allow_pickle=False) as arrays:
+        yield {column.name: _values(file, column, arrays[column.name]) for column in columns}
+
+
+@contextmanager
+def _archive(file: DataFile) -> Iterator[zipfile.ZipFile]:
+    """The open archive; whatever shows that it is broken becomes a `SourceError`."""
+    try:
+        with zipfile.ZipFile(file.path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise file.error(
+            f"not a complete archive of arrays ({error})",
+            hint="was it cut off while copying? write it again with numpy.savez",
+        ) from error
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+
+
+def _header(file: DataFile, archive: zipfile.ZipFile, name: str) -> Header:
+    with archive.open(f"{name}.npy") as stream:
+        return _read_header(file, name, stream)
+
+
+def _read_header(file: DataFile, name: str, stream: IO[bytes]) -> Header:
+    """Parse the head of an array, as numpy's format description has it; leaves the stream at the data."""
+    start = stream.read(8)
+    if len(start) < 8 or start[:6] != MAGIC:
+        raise file.error(f'"{name}" is not a numpy array')
+    length = struct.unpack("<H", stream.read(2))[0] if start[6] == 1 else struct.unpack("<I", stream.read(4))[0]
+    head = ast.literal_eval(stream.read(length).decode("utf-8"))
+    descr = head["descr"]
+    if not isinstance(descr, str) or descr[1] not in "fiubU":
+        raise file.error(f'array "{name}"', column=name, expected="numbers, truth values or text", got=str(descr))
+    return Header(descr[0], descr[1], int(descr[2:]), tuple(head["shape"]))
+
+
+def _label_name(file: DataFile, headers: Mapping[str, Header], options: Mapping[str, Any]) -> str | None:
+    if "label" in options and options["label"] not in headers:
+        hint = nearest(options["label"], headers) or f"arrays: {', '.join(headers)}"
+        raise file.error(f'no array is called "{options["label"]}"', hint=hint)
+    if "label" in options:
+        return str(options["label"])
+    header = headers.get("label")
+    return "label" if header and len(header.shape) == 1 and header.kind in "iuU" else None
+
+
+def _row_count(file: DataFile, headers: Mapping[str, Header]) -> int:
+    first, *_ = headers
+    for name, header in headers.items():
+        if not header.shape:
+            raise file.error(f'array "{name}" has no rows', hint="it is a single number")
+        if header.shape[0] != headers[first].shape[0]:
+            raise file.error(
+                f'array "{name}" has another number of rows',
+                column=name,
+                expected=f'{headers[first].shape[0]} as "{first}"',
+                got=str(header.shape[0]),
+            )
+    return headers[first].shape[0]
+
+
+def _column_schema(file: DataFile, name: str, header: Header) -> ColumnSchema:
+    shape = header.shape[1:]
+    if header.kind == "U":
+        if shape:
+            raise file.error(f'array "{name}"', expected="one text a row", got=f"{shape}")
+        return ColumnSchema(name, "text", "text")
+    if name == "image" and len(shape) == 2:
+        shape = (*shape, 1)
+    dtype = {"f": "float32", "b": "bool"}.get(header.kind, "int32")
+    if name == "image" and (header.kind, header.size) == ("u", 1):
+        dtype = "float32"
+    return ColumnSchema(name, "tensor", dtype, shape)
+
+
+def _label_schema(
+    file: DataFile, archive: zipfile.ZipFile, name: str, header: Header, options: Mapping[str, Any]
+) -> ColumnSchema:
+    classes = options.get("classes")
+    if len(header.shape) != 1 or header.kind not in "iuU":
+        got = f"{header.kind}{header.size}{list(header.shape)}"
+        raise file.error(f'label "{name}"', expected="one integer or text a row", got=got)
+    if isinstance(classes, list):
+        return ColumnSchema(name, "label", "int32", (), len(classes), tuple(map(str, classes)))
+    if header.kind == "U":
+        names = tuple(sorted(set(_texts(file, archive, name))))
+        return ColumnSchema(name, "label", "int32", (), len(names), names)
+    count = classes if isinstance(classes, int) else max(_integers(file, archive, name), default=-1) + 1
+    return ColumnSchema(name, "label", "int32", (), count)
+
+
+def _data(file: DataFile, archive: zipfile.ZipFile, name: str) -> tuple[Header, bytes]:
+    with archive.open(f"{name}.npy") as stream:
+        return _read_header(file, name, stream), stream.read()
+
+
+def _integers(file: DataFile, archive: zipfile.ZipFile, name: str) -> array.array[int]:
+    header, data = _data(file, archive, name)
+    values: array.array[int] = array.array(CODES.get((header.kind, header.size), "Q"), data)
+    if header.order == (">" if sys.byteorder == "little" else "<"):
+        values.byteswap()
+    return values
+
+
+def _texts(file: DataFile, archive: zipfile.ZipFile, name: str) -> list[str]:
+    header, data = _data(file, archive, name)
+    encoding = "utf-32-be" if header.order == ">" else "utf-32-le"
+    width = 4 * header.size
+    return [data[i : i + width].decode(encoding).rstrip("\0") for i in range(0, len(data), width or 1)]
+
+
+def _values(file: DataFile, column: ColumnSchema, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An array as its column's type."""
+    import numpy as np
+
+    if column.kind == "text":
+        return values.astype(object)
+    if column.class_names is not None and values.dtype.kind == "U":
+        values = _class_numbers(file, column, values)
+    if column.dtype == "float32":
+        scaled = values / np.float32(255) if values.dtype == np.uint8 else values
+        return np.asarray(scaled, dtype=np.float32).reshape(len(values), *column.shape)
+    low, high = (0, (column.classes or 0) - 1) if column.kind == "label" else (-(2**31), 2**31 - 1)
+    bad = np.flatnonzero((values < low) | (values > high))
+    if len(bad):
+        raise file.error(
+            f'array "{column.name}", row {np.unravel_index(bad[0], values.shape)[0]}',
+            column=column.name,
+            expected=f"{low} to {high}",
+            got=str(values.flat[bad[0]]),
+        )
+    return values.astype(column.dtype)
+
+
+def _class_numbers(file: DataFile, column: ColumnSchema, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    numbers = {name: position for position, name in enumerate(column.class_names or ())}
+    for row, value in enumerate(values):
+        if value not in numbers:
+            raise file.error(
+                f'label "{column.name}", row {row}',
+                column=column.name,
+                expected=f"one of {', '.join(numbers)}",
+                got=f'"{value}"',
+            )
+    return np.array([numbers[value] for value in values], dtype=np.int32)

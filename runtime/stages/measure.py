@@ -1,0 +1,86 @@
+"""`measure`: a row program's outputs over the rows: averaged, or collected for metrics of the whole set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from etude.runtime.arrays import Array
+from etude.runtime.metrics import metric
+from etude.runtime.rows import row_backend, row_source, row_values
+from etude.runtime.stages import Job, Result, StageError
+
+Json = Any
+BY = "#by"
+
+
+def execute(job: Job) -> Result:
+    """Measure all rows, or with `by` those of each class; over no rows there is no value, and none that is not
+    finite."""
+    dataset = job.dataset(0)
+    values = row_values(job, dataset)
+    by = job.spec.get("by")
+    if by is None:
+        found = measured(job, values)
+    else:
+        parts = per_class(values, dataset.schema(by).classes or 0)
+        found = listed([measured(job, part) for part in parts])
+    value = found[""] if list(found) == [""] else found
+    made = {"rows": dataset.rows, "backend": row_backend(job).describe()}
+    return Result({"value": job.store.objects.put_json(value)}, made=made, source=row_source(job))
+
+
+def per_class(values: Mapping[str, Array], classes: int) -> list[dict[str, Array]]:
+    """The values of the rows of each class."""
+    return [{name: column[values[BY] == label] for name, column in values.items()} for label in range(classes)]
+
+
+def listed(parts: list[dict[str, Json]]) -> dict[str, Json]:
+    """Measured values of each class as a list for every name."""
+    return {name: [part[name] for part in parts] for name in parts[0]}
+
+
+def measured(job: Job, values: Mapping[str, Array]) -> dict[str, Json]:
+    """Every measured value of these rows by its name; "" is the only one. Raises `StageError`."""
+    found: dict[str, Json] = {name: average(column) for name, column in values.items() if not name.startswith("#")}
+    for each in job.spec.get("weighted", []):
+        found[each["path"]] = weighted_average(values[each["value"]], values[each["weight"]])
+    rows = len(next(iter(values.values())))
+    for name, value in found.items():
+        if value is None and rows:
+            job.warn(f"the mean of {name or 'the measured value'} is not a finite number: it has no value")
+    for each in job.spec.get("metrics", []):
+        value = metric(each["name"], [values[name] for name in each["inputs"]], each["settings"])
+        if value is None and rows:
+            job.warn(f"{each['name']} is not defined for these {rows} rows: it has no value")
+        found[each["path"]] = value
+    return found
+
+
+def average(values: Array) -> Json:
+    """The mean over the first axis: a number, or nested lists for values that are tensors; None where there is none.
+
+    >>> average(np.array([True, False])), average(np.empty(0))
+    (0.5, None)
+    """
+    if not len(values):
+        return None
+    mean = np.mean(values, axis=0, dtype=np.float64)
+    return mean.tolist() if np.isfinite(mean).all() else None
+
+
+def weighted_average(values: Array, weights: Array) -> float | None:
+    """sum(value * weight) / sum(weight) over rows; None where the weights sum to nothing.
+
+    >>> weighted_average(np.array([1.0, 4.0]), np.array([2, 1]))
+    2.0
+    """
+    if values.ndim > 1 or weights.ndim > 1:
+        raise StageError(f"a weighted mean is of one number a row, got {list(values.shape[1:] or weights.shape[1:])}")
+    total = np.sum(weights, dtype=np.float64)
+    if total == 0 or not np.isfinite(total):
+        return None
+    mean = float(np.sum(values.astype(np.float64) * weights) / total)
+    return mean if np.isfinite(mean) else None

@@ -1,0 +1,75 @@
+"""`train`: weights that a loss has shaped, and the history of how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from etude.runtime.stages import Job, LazyColumns, Result, StageError
+
+if TYPE_CHECKING:
+    from etude.backends.base import Array, Held, Ids, Streams
+
+
+def execute(job: Job) -> Result:
+    """Train on the chosen backend; one weights artifact per updated model. Raises `TrainingError`, `StageError`."""
+    inputs, backend = job.spec["inputs"], job.backend()
+    columns, ids = held_rows(job, inputs["on"], "train on")
+    valid = None if inputs.get("valid") is None else held_rows(job, inputs["valid"], "validate on")
+    weights = {k: job.weights(k) for k in weights_inputs(job.spec)}
+    trained = backend.train(job.spec, columns, ids, valid, weights, job.folder, job.emit, job.stop)
+    objects = job.store.objects
+    outputs = {
+        str(port): put_weights(job, [trained.weights[slot] for slot in slots])
+        for port, slots in enumerate(job.spec["results"])
+    }
+    outputs["history"] = objects.put_json(trained.history)
+    made = {"rows": _rows(ids), "steps": trained.steps, "kept": trained.kept, "backend": backend.describe()}
+    return Result(outputs, made=made, source=objects.put((job.folder / "step.py").read_bytes()))
+
+
+def put_weights(job: Job, weights: list[Array]) -> str:
+    """Store weights under their ordinals; equal weights are equal bytes."""
+    from etude.backends.weights import weights_bytes
+
+    return job.store.objects.put(weights_bytes(weights))
+
+
+def held_rows(job: Job, on: int | Mapping[str, int], purpose: str) -> Held:
+    """The rows of an input; of several, named by stream, with columns called "<stream>.<column>"."""
+    streams = {"": on} if isinstance(on, int) else on
+    data = {name: job.dataset(index) for name, index in streams.items()}
+    for name, dataset in data.items():
+        if not dataset.rows:
+            raise StageError(f"there are no rows to {purpose}{f' in {name}' if name else ''}")
+    if isinstance(on, int):
+        return LazyColumns(data[""]), data[""].ids
+    columns = {f"{name}.": LazyColumns(dataset) for name, dataset in data.items()}
+    return PrefixedColumns(columns), {name: dataset.ids for name, dataset in data.items()}
+
+
+class PrefixedColumns(Mapping[str, "Array"]):
+    """The columns of several datasets under names that begin with their dataset's; each is read when asked for."""
+
+    def __init__(self, columns: Mapping[str, Mapping[str, Array]]) -> None:
+        self._columns = {prefix + name: (found, name) for prefix, found in columns.items() for name in found}
+
+    def __getitem__(self, name: str) -> Array:
+        found, column = self._columns[name]
+        return found[column]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+def weights_inputs(spec: Mapping[str, Any]) -> list[int]:
+    """The inputs that slots start from."""
+    return sorted({slot["source"]["input"] for slot in spec["slots"] if "input" in slot["source"]})
+
+
+def _rows(ids: Ids | Streams) -> int:
+    """The rows of an epoch."""
+    return len(next(iter(ids.values())) if isinstance(ids, Mapping) else ids)

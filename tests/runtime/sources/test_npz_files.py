@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from etude.compiler.schema import ColumnSchema
+from etude.runtime.sources import SourceError, describe, load
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Any:
+    def saved(compressed: bool = False, **arrays: Any) -> Path:
+        path = tmp_path / "data.npz"
+        (np.savez_compressed if compressed else np.savez)(path, **{k: np.asarray(v) for k, v in arrays.items()})
+        return path
+
+    return saved
+
+
+def described(path: Path, **options: Any) -> dict[str, ColumnSchema]:
+    return {column.name: column for column in describe(path.name, options, path.parent).columns}
+
+
+def loaded(path: Path, **options: Any) -> dict[str, np.ndarray[Any, Any]]:
+    return load(path.name, options, path.parent)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_arrays_are_columns_of_the_types_of_the_language(save: Any, compressed: bool) -> None:
+    path = save(compressed, x=np.ones((3, 2)), n=np.arange(3), b=[True, False, True], t=["a", "bb", "é"])
+    assert {name: str(column) for name, column in described(path).items()} == {
+        "x": "float32[2]",
+        "n": "int32[]",
+        "b": "bool[]",
+        "t": "text",
+    }
+    assert describe(path.name, {}, path.parent).rows == 3
+    values = loaded(path)
+    assert [str(value.dtype) for value in values.values()] == ["float32", "int32", "bool", "object"]
+    assert values["t"].tolist() == ["a", "bb", "é"]
+
+
+def test_an_image_of_bytes_becomes_numbers_from_zero_to_one_with_a_channel(save: Any) -> None:
+    path = save(image=np.full((2, 4, 5), 255, np.uint8))
+    assert described(path)["image"] == ColumnSchema("image", "tensor", "float32", (4, 5, 1))
+    image = loaded(path)["image"]
+    assert image.shape == (2, 4, 5, 1) and image.dtype == np.float32 and image.max() == 1.0
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int8", "uint8", "uint64", ">i4", "<i2"])
+def test_the_classes_of_a_label_are_counted_without_numpy(save: Any, dtype: str) -> None:
+    path = save(x=np.zeros(4), label=np.array([0, 4, 1, 2], dtype))
+    assert described(path)["label"] == ColumnSchema("label", "label", "int32", (), 5)
+    assert loaded(path)["label"].tolist() == [0, 4, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", ["<U5", ">U5"])
+def test_a_label_of_texts_gets_numbers_by_its_sorted_names(save: Any, dtype: str) -> None:
+    path = save(label=np.array(["dog", "cat", "dog"], dtype))
+    assert described(path)["label"].class_names == ("cat", "dog")
+    assert loaded(path)["label"].tolist() == [1, 0, 1]
+
+
+def test_classes_and_the_name_of_the_label_can_be_declared(save: Any) -> None:
+    path = save(kind=np.array(["b", "a"]), n=np.array([0, 1]))
+    assert loaded(path, label="kind", classes=["b", "a"])["kind"].tolist() == [0, 1]
+    assert described(path, label="n", classes=7)["n"].classes == 7
+    with pytest.raises(SourceError, match="expected one of b"):
+        loaded(path, label="kind", classes=["b"])
+
+
+def test_a_cut_off_archive_is_refused(save: Any) -> None:
+    path = save(x=np.arange(10_000.0))
+    data = path.read_bytes()
+    for length in (0, 10, len(data) // 2, len(data) - 10):
+        path.write_bytes(data[:length])
+        with pytest.raises(SourceError, match="not a complete archive") as caught:
+            described(path)
+        assert caught.value.file == str(path)
+
+
+def test_an_archive_with_a_changed_byte_is_refused_when_it_is_loaded(save: Any) -> None:
+    path = save(x=np.arange(10_000.0))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(bytes(data))
+    with pytest.raises(SourceError, match="not a complete archive"):
+        loaded(path)
+
+
+def test_arrays_with_different_numbers_of_rows_are_refused(save: Any) -> None:
+    with pytest.raises(SourceError, match='expected 3 as "x", got 4'):
+        described(save(x=np.zeros(3), y=np.zeros(4)))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([{}, {}], dtype=object), "expected numbers, truth values or text"),
+        (np.zeros(2, dtype="complex64"), "got <c8"),
+        (np.float32(1), "has no rows"),
+        (np.array([["a"], ["b"]]), "one text a row"),
+    ],
+)
+def test_arrays_that_are_no_columns_are_refused(save: Any, array: Any, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        described(save(x=array))
+
+
+def test_a_number_that_does_not_fit_is_refused_with_its_row(save: Any) -> None:
+    with pytest.raises(SourceError, match="row 1: expected -2147483648 to 2147483647, got 2147483648"):
+        loaded(save(x=np.array([0, 2**31])))
+
+
+def test_a_label_that_is_a_matrix_or_unknown_is_refused(save: Any) -> None:
+    path = save(label=np.zeros((2, 2)), other=np.zeros(2))
+    assert str(described(path)["label"]) == "float32[2]"
+    with pytest.raises(SourceError, match="expected one integer or text a row"):
+        described(path, label="label")
+    with pytest.raises(SourceError) as caught:
+        described(path, label="lable")
+    assert caught.value.hint == 'did you mean "label"?'
+
+
+def test_an_archive_without_arrays_and_a_member_that_is_none_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    with pytest.raises(SourceError, match="holds no arrays"):
+        described(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", "nothing")
+    with pytest.raises(SourceError, match='"x" is not a numpy array'):
+        described(path)
+
+
+def test_an_array_can_be_declared_the_target(save: Any) -> None:
+    path = save(x=np.zeros((2, 3)), y=np.zeros(2))
+    assert [name for name, column in described(path, target="y").items() if column.is_target] == ["y"]
+    with pytest.raises(SourceError, match='no column is called "z"'):
+        described(path, target="z")

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etude.runtime.stages import Job, Settings, StageError, execute, presented
+from etude.runtime.store import Store
+
+Json = Any
+TEACHER = [{"epoch": 1.0, "loss": 2.0, "lr": 0.1}, {"epoch": 2.0, "loss": 1.0, "lr": 0.1, "valid.accuracy": 0.5}]
+SCRATCH = [{"epoch": 1.0, "loss": 3.0, "lr": 0.1, "valid.accuracy": 0.25}]
+
+
+@pytest.fixture
+def perform(store: Store, tmp_path: Path) -> Callable[..., Json]:
+    """Execute a stage of JSON inputs; what its one output shows."""
+
+    def performed(kind: str, spec: Json, *inputs: Json) -> Json:
+        hashes = [store.objects.put_json(value) for value in inputs]
+        settings = Settings(backend="torch")
+        job = Job(store=store, kind=kind, spec=spec, inputs=hashes, settings=settings, base=tmp_path, folder=tmp_path)
+        (output,) = execute(job).outputs.values()
+        return presented(kind, spec, store.read_json(output))
+
+    return performed
+
+
+def test_a_table_has_a_row_for_each_record(perform: Any) -> None:
+    record = ["record", {"lr": ["number", 0.1], "accuracy": ["input", 0]}]
+    table = perform("table", {"expression": ["list", [record, ["record", {"lr": ["number", 0.2]}]]]}, 0.75)
+    assert table == {"columns": ["lr", "accuracy"], "rows": [[0.1, 0.75], [0.2, None]]}
+
+
+def test_a_table_of_something_else_is_refused(perform: Any) -> None:
+    with pytest.raises(StageError, match="made of records, got 1"):
+        perform("table", {"expression": ["list", [["number", 1]]]})
+
+
+def plot(y: list[str] | None, **settings: Json) -> Json:
+    series = [{"label": "teacher", "input": 0}, {"label": "scratch", "input": 1}]
+    return {"series": series, "y": y, "x": "epoch", **settings}
+
+
+def test_a_plot_takes_the_rows_that_have_the_column_and_the_labels_of_the_recipe(perform: Any) -> None:
+    figure = perform("plot", plot(["valid.accuracy"]), TEACHER, SCRATCH)
+    assert (figure["x"], figure["y"]) == ("epoch", ["valid.accuracy"])
+    assert [(each["label"], each["x"], each["y"]) for each in figure["series"]] == [
+        ("teacher", [2.0], [0.5]),
+        ("scratch", [1.0], [0.25]),
+    ]
+
+
+def test_without_a_choice_the_losses_are_drawn(perform: Any) -> None:
+    figure = perform("plot", plot(None), TEACHER, [{**SCRATCH[0], "valid.loss": 4.0}])
+    assert figure["y"] == ["loss", "valid.loss"]
+    assert [each["label"] for each in figure["series"]] == [
+        "teacher loss",
+        "teacher valid.loss",
+        "scratch loss",
+        "scratch valid.loss",
+    ]
+
+
+def test_a_computed_value_comes_from_its_inputs(perform: Any) -> None:
+    assert perform("compute", {"expression": ["sub", ["input", 0], ["input", 1]]}, 3, 1) == 2

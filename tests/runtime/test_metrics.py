@@ -1,0 +1,104 @@
+"""Metrics of a whole set of rows, by numbers worked out by hand or by another way of computing them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from etude.compiler.builtins.measuring_sets import METRICS as DECLARED
+from etude.runtime.metrics import METRICS, metric
+from etude.runtime.stages import StageError
+
+LABELS = np.array([0, 1, 0, 1], np.int32)
+
+
+def settings(name: str, **given: Any) -> dict[str, Any]:
+    return {**DECLARED[name][1], **given}
+
+
+def value(name: str, *inputs: Any, **given: Any) -> float | None:
+    return metric(name, [np.asarray(each) for each in inputs], settings(name, **given))
+
+
+def test_every_metric_of_the_language_is_computed() -> None:
+    assert set(METRICS) == set(DECLARED)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second", "expected"),
+    [
+        ("auroc", [0.1, 0.4, 0.35, 0.8], LABELS, 1.0),
+        ("auroc", [0.5, 0.4, 0.1, 0.8], LABELS, 0.75),
+        ("auroc", [1.0, 1.0, 1.0, 1.0], LABELS, 0.5),
+        ("average_precision", [0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0], (1 + 2 / 3) / 2),
+        ("f1", [0, 1, 1, 1], LABELS, (2 / 3 + 4 / 5) / 2),
+        ("precision", [0, 1, 1, 1], LABELS, (1 + 2 / 3) / 2),
+        ("recall", [0, 1, 1, 1], LABELS, 3 / 4),
+        ("balanced_accuracy", [0, 1, 1, 1, 0], [0, 1, 0, 1, 2], (1 / 2 + 1 + 0) / 3),
+        ("matthews", [0, 1, 1, 1], LABELS, 1 / np.sqrt(3)),
+        ("r2", [1.0, 2.0, 4.0], [1.0, 2.0, 3.0], 0.5),
+        ("pearson", [1.0, 2.0, 3.0], [2.0, 4.0, 5.0], np.corrcoef([1, 2, 3], [2, 4, 5])[0, 1]),
+        ("spearman", [1.0, 10.0, 100.0], [0.1, 0.2, 0.9], 1.0),
+        ("spearman", [1.0, 1.0, 2.0], [1.0, 2.0, 3.0], np.sqrt(3) / 2),
+        ("ece", [[0.1, 0.9], [0.8, 0.2]], [1, 1], (0.1 + 0.8) / 2),
+        ("ece", [0.9, 0.2], [1, 1], (0.1 + 0.8) / 2),
+        ("silhouette", [[0.0], [0.0], [1.0], [1.0]], [0, 0, 1, 1], 1.0),
+    ],
+)
+def test_a_metric_has_its_known_value(name: str, first: Any, second: Any, expected: float) -> None:
+    assert value(name, np.float32(first) if np.asarray(first).dtype.kind == "f" else first, second) == pytest.approx(
+        expected, rel=1e-6
+    )
+
+
+def test_labels_may_be_truth_values() -> None:
+    assert value("auroc", [0.1, 0.9], [False, True]) == 1
+    assert value("f1", [False, True], [False, True]) == 1
+
+
+def test_several_classes_are_each_held_against_the_rest() -> None:
+    scores = np.float32([[0.5, 0.1, 0], [0.2, 0.7, 0], [0.8, 0.3, 0]])
+    assert value("auroc", scores, [0, 1, 1]) == pytest.approx((0.5 + 1) / 2), "no row is of class 2"
+
+
+def test_f1_averages_as_it_is_told() -> None:
+    predictions, labels = [0, 1, 1, 1], LABELS
+    assert value("f1", predictions, labels, average="binary") == pytest.approx(0.8)
+    assert value("f1", predictions, labels, average="micro") == pytest.approx(0.75)
+    with pytest.raises(StageError, match="labels 0 and 1"):
+        value("f1", [0, 1, 2], [0, 1, 1], average="binary")
+    with pytest.raises(StageError, match=r'average is one of .*, got "mean"'):
+        value("f1", predictions, labels, average="mean")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("auroc", [0.1, 0.2], [1, 1]),
+        ("average_precision", [0.1, 0.2], [1, 1]),
+        ("matthews", [1, 1], [0, 1]),
+        ("r2", [1.0, 2.0], [1.0, 1.0]),
+        ("r2", [1.0], [1.0]),
+        ("pearson", [1.0, 1.0], [1.0, 2.0]),
+        ("spearman", [1.0], [1.0]),
+        ("silhouette", [[1.0], [2.0]], [0, 1]),
+    ],
+)
+def test_where_a_metric_is_not_defined_there_is_no_value(name: str, first: Any, second: Any) -> None:
+    assert value(name, first, second) is None
+
+
+@pytest.mark.parametrize("name", sorted(DECLARED))
+def test_on_no_rows_there_is_no_value(name: str) -> None:
+    assert value(name, np.empty(0, np.float32), np.empty(0, np.int32)) is None
+
+
+def test_values_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(StageError, match="one score per class"):
+        value("auroc", [0.1, 0.2, 0.3], [0, 1, 2])
+    with pytest.raises(StageError, match="'predictions'"):
+        value("f1", np.zeros((4, 10)), LABELS)
+    with pytest.raises(StageError, match="'scores' is not finite"):
+        value("auroc", [0.1, np.nan], [0, 1])
