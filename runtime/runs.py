@@ -39,9 +39,12 @@ class Run:
 
 
 def create_folder(store: Store) -> Path:
-    """A new folder, named by the time and a few random letters, that says who is at work in it."""
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder = store.runs / f"{now}-{secrets.token_hex(2)}"
+    """A new folder, named by the time and a few random letters, that says who is at work in it.
+
+    Names sort by time, also those of runs that start within the same second.
+    """
+    now = datetime.datetime.now()
+    folder = store.runs / f"{now:%Y%m%d-%H%M%S}.{now.microsecond:06d}-{secrets.token_hex(2)}"
     folder.mkdir()
     (folder / "running.json").write_text(json.dumps(this_process()))
     return folder

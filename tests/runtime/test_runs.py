@@ -79,3 +79,8 @@ def test_an_event_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text('{"kind": "run-started"}\n{"kind": "stage-st')
     assert [event["kind"] for event in read_events(path)] == ["run-started"]
+
+
+def test_runs_of_one_second_are_listed_by_their_start(store: Store) -> None:
+    folders = [create_folder(store) for _ in range(20)]
+    assert [run.folder for run in list_runs(store)] == folders[::-1]
