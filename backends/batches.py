@@ -122,13 +122,18 @@ class JoinedStreams:
         first = next(iter(ids.values()))
         size = batch_rows(batch, len(first))
         self.streams = {
-            name: Stream(rows, size, fold(seed, ordinal), spans=True)
+            name: Stream(rows, size, stream_seed(seed, ordinal), spans=True)
             for ordinal, (name, rows) in enumerate(ids.items())
         }
 
     def indices(self, step: int) -> dict[str, Indices]:
         """Row indices (batch,) of a step by the name of the stream."""
         return {name: stream.indices(step) for name, stream in self.streams.items()}
+
+
+def stream_seed(seed: int, ordinal: int) -> int:
+    """The seed of the order of one of several data sets."""
+    return fold(seed, ordinal)
 
 
 def by_stream(function: Callable[[S], T], values: S | Mapping[str, S]) -> T | dict[str, T]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from etude.backends.batches import NoRowsError
 from etude.backends.eject import Ejected
 from etude.backends.inputs import TrainInputs
-from etude.runtime.stages import Job, LazyColumns, Settings, StageError
+from etude.runtime.stages import Job, Settings, StageError
+from etude.runtime.stages.train import held_rows, weights_inputs
 
 if TYPE_CHECKING:
-    from etude.backends.base import Array
+    from etude.backends.base import Array, Ids, Streams
     from etude.compiler.workflow import Stage
     from etude.runtime.results import RunResult
 
@@ -68,24 +68,22 @@ def input_arrays(stage: Stage, made: RunResult, slots: Sequence[tuple[int, str]]
     if None in job.inputs:
         raise StageError(f"stage {stage.name} does not run: something that it takes is not made")
     inputs = stage.spec["inputs"]
-    data = job.dataset(inputs["on"])
-    held_out = None if inputs.get("valid") is None else job.dataset(inputs["valid"])
-    valid = None if held_out is None else (LazyColumns(held_out), held_out.ids)
     try:
-        if not data.rows:
-            raise NoRowsError("train on")
-        start = TrainInputs.of(stage.spec, LazyColumns(data), valid, _weights(job))
-    except NoRowsError as error:
+        columns, ids = held_rows(job, inputs["on"], "train on")
+        valid = None if inputs.get("valid") is None else held_rows(job, inputs["valid"], "validate on")
+    except StageError as error:
         raise StageError(f"stage {stage.name}: {error}") from error
-    arrays: dict[str, Array] = {"ids": data.ids, **_grouped("data", start.data), **_weights_at(start, slots)}
-    if held_out is not None and start.valid is not None:
-        arrays |= {"valid_ids": held_out.ids, **_grouped("valid", start.valid[0])}
+    start = TrainInputs.of(stage.spec, columns, valid, {k: job.weights(k) for k in weights_inputs(job.spec)})
+    arrays = {**_identities(ids), **_grouped("data", start.data), **_weights_at(start, slots)}
+    if start.valid is not None:
+        held_out, rows = start.valid
+        first = next(iter(rows.values())) if isinstance(rows, Mapping) else rows
+        arrays |= {"valid_ids": first, **_grouped("valid", held_out)}
     return arrays
 
 
-def _weights(job: Job) -> dict[int, list[Array]]:
-    used = {slot["source"]["input"] for slot in job.spec["slots"] if "input" in slot["source"]}
-    return {index: job.weights(index) for index in sorted(used)}
+def _identities(ids: Ids | Streams) -> dict[str, Array]:
+    return _grouped("ids", ids) if isinstance(ids, Mapping) else {"ids": ids}
 
 
 def _weights_at(start: TrainInputs, slots: Sequence[tuple[int, str]]) -> dict[str, Array]:

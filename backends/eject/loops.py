@@ -1,4 +1,4 @@
-"""The loops of scripts, as modules with holes: plain code around the functions of an emitted step."""
+"""The loops of scripts: plain code around the functions of an emitted step."""
 
 from __future__ import annotations
 
@@ -6,221 +6,23 @@ from collections.abc import Sequence
 
 from etude.backends.eject import About
 from etude.backends.eject.settings import LoopSettings, tuple_text
+from etude.backends.eject.templates import (
+    JAX,
+    JAX_SCORED,
+    JAX_VALID,
+    MARK,
+    PREPARE,
+    SHARED,
+    TOGETHER,
+    TORCH,
+    TORCH_PARTS,
+    TORCH_SCORED,
+    TORCH_VALID,
+)
 from etude.backends.emission.templates import fill
 
 FRAMEWORKS = {"torch": "PyTorch", "jax": "JAX"}
 WIDTH = 120
-
-SHARED = '''
-import csv
-import math
-import pathlib
-import sys
-from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
-
-from etude.backends.batches import Ids, Indices, epoch_order
-<constants>
-
-
-def batches(ids: Ids, size: int) -> Iterator[Indices]:
-    """The rows of every step: epochs as one endless permuted stream, which is cut into pieces of one size."""
-    ahead, epoch = epoch_order(ids, SEED, 0), 0
-    while True:
-        while len(ahead) < size:
-            epoch += 1
-            ahead = np.concatenate([ahead, epoch_order(ids, SEED, epoch)])
-        yield ahead[:size]
-        ahead = ahead[size:]
-
-
-def passes(done: int, size: int, rows: int, parts: int = 1) -> bool:
-    """Whether one of the periods of rows / parts rows ends within step `done`, of `size` rows each."""
-    return done * size * parts // rows > (done - 1) * size * parts // rows
-
-
-def factor(step: int, steps: int, warmup: int) -> float:
-    """The factor on the learning rate at a step."""
-    if step < warmup:
-        return (step + 1) / warmup
-    <progress>
-    return <factor>
-
-
-def means(terms: list[dict[str, Any]]) -> dict[str, float]:
-    """The mean of each term over some steps; one that is not finite ends the training."""
-    names = dict.fromkeys(name for values in terms for name in values)
-    found = {name: float(np.mean([float(values[name]) for values in terms if name in values])) for name in names}
-    <renamed>
-    for name, value in found.items():
-        if not math.isfinite(value):
-            raise SystemExit(f"{name} is {value}")
-    return found
-'''
-
-TORCH = '''
-import torch
-from torch import Tensor
-
-from etude.backends.batches import row_keys
-from etude.backends.torch.random import fold
-from etude.backends.torch.rows import weight_at
-
-
-def tensors(arrays: Any, group: str) -> dict[str, Tensor]:
-    """The arrays of one group of the inputs, by the rest of their names."""
-    found = {name.removeprefix(f"{group}/"): name for name in arrays if name.startswith(f"{group}/")}
-    return {name: torch.from_numpy(arrays[full]).to(DEVICE) for name, full in found.items()}
-<validate>
-
-
-def main() -> None:
-    """Train; write the history and the weights."""
-    torch.set_num_threads(THREADS)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.allow_tf32 = False
-    arrays = np.load(FOLDER / "inputs.npz")
-    data, learned = tensors(arrays, "data"), <learned>
-    models = Models().to(DEVICE)
-    weights = {path: weight_at(models, path) for path in learned}
-    with torch.no_grad():
-        for path, value in (learned | tensors(arrays, "fixed")).items():
-            weight_at(models, path).copy_(value)
-    optimizer = optimizers(models)
-    <prepare>
-    for done, index in zip(range(1, steps + 1), batches(arrays["ids"], size), strict=False):
-        chosen = torch.from_numpy(index).to(DEVICE)
-        batch = {name: column.index_select(0, chosen) for name, column in data.items()}
-        <clock>
-        <rate>
-        <step>
-        <mark>
-    <finish>
-'''
-TORCH_VALID = '''
-
-
-@torch.inference_mode()
-def validate(models: Models, held_out: dict[str, Tensor], ids: Any<clock>) -> dict[str, float]:
-    """The means over the held-out rows of the loss, its terms and the scores."""
-    key, rows = fold(KEY, 2**32 - 1), torch.from_numpy(row_keys(ids).view(np.int32)).to(DEVICE)
-    sums: dict[str, float] = {}
-    <scored>
-    for i, start in enumerate(range(0, len(rows), BATCH)):
-        part = slice(start, start + BATCH)
-        batch = {name: column[part] for name, column in held_out.items()}
-        for name, value in evaluate(models, batch<with_clock>, fold(key, i)).items():
-            sums[name] = sums.get(name, 0) + len(rows[part]) * float(value)
-        <score>
-    return <result>
-'''
-TORCH_SCORED = {
-    "scored": "scored: dict[str, list[Tensor]] = {}",
-    "score": [
-        "for name, values in scores(models, batch, rows[part], key).items():",
-        "    scored.setdefault(name, []).append(values)",
-    ],
-    "values": "float(torch.cat(values).double().mean())",
-}
-
-JAX = '''
-import os
-from functools import partial
-
-import jax
-import jax.numpy as jnp
-from jax import Array
-
-from etude.backends.batches import row_keys
-from etude.backends.jax.random import fold
-
-
-def on_device(arrays: Any, group: str) -> dict[str, Array]:
-    """The arrays of one group of the inputs, by the rest of their names."""
-    found = {name.removeprefix(f"{group}/"): name for name in arrays if name.startswith(f"{group}/")}
-    return {name: jnp.array(arrays[full]) for name, full in found.items()}
-<validate>
-
-
-def main() -> None:
-    """Train; write the history and the weights."""
-    os.environ["NPROC"] = str(THREADS)  # how many processors XLA uses
-    <platform>
-    jax.config.update("jax_default_matmul_precision", "float32")
-    arrays = np.load(FOLDER / "inputs.npz")
-    data, params, rest = (on_device(arrays, group) for group in ("data", "learned", "fixed"))
-    <slow>
-    opt_state = jax.jit(init)(params)
-    key_of = jax.jit(fold)
-    <prepare>
-    for done, index in zip(range(1, steps + 1), batches(arrays["ids"], size), strict=False):
-        key = key_of(np.uint32(KEY), np.uint32(done - 1))
-        <clock>
-        <rate>
-        <step>
-        <mark>
-    <finish>
-'''
-JAX_VALID = '''
-
-
-@partial(jax.jit, static_argnums=0)
-def at(function: Any, weights: Any, data: Any, index: Array, <more>*arguments: Any) -> dict[str, Array]:
-    """Return what `evaluate` or `scores` gives for the rows of `data` at `index`."""
-    return function(build(*weights), {name: column[index] for name, column in data.items()}<with_clock>, *arguments)
-
-
-def validate(weights: Any, held_out: dict[str, Array], ids: Any<clock>) -> dict[str, float]:
-    """The means over the held-out rows of the loss, its terms and the scores."""
-    key, rows = fold(np.uint32(KEY), np.uint32(2**32 - 1)), jnp.array(row_keys(ids))
-    size, sums = min(BATCH, len(rows)), dict[str, float]()
-    <scored>
-    for i, start in enumerate(range(0, len(rows), size)):
-        index = np.arange(start, start + size, dtype=np.int32)
-        inside = index[index < len(rows)]
-        for name, value in at(evaluate, weights, held_out, inside, <given>fold(key, i)).items():
-            sums[name] = sums.get(name, 0) + len(inside) * float(value)
-        <score>
-    return <result>
-'''
-JAX_SCORED = {
-    "scored": "scored: dict[str, list[Any]] = {}",
-    "score": [
-        "index %= len(rows)  # batches of one size are compiled once",
-        "for name, values in at(scores, weights, held_out, index, <given>rows[index], key).items():",
-        "    scored.setdefault(name, []).append(np.asarray(values)[: len(inside)])",
-    ],
-    "values": "float(np.mean(np.concatenate(values), dtype=np.float64))",
-}
-
-PREPARE = """
-rows = len(arrays["ids"])
-size = min(BATCH, rows)
-steps = <steps>
-warmup = <warmup>
-<state>
-<held_out>
-file = open(FOLDER / "history.csv", "w", newline="")  # noqa: SIM115  # written row by row
-writers = [csv.DictWriter(each, COLUMNS, lineterminator="\\n") for each in (sys.stdout, file)]
-for writer in writers:
-    writer.writeheader()
-terms: list[dict[str, Any]] = []
-<kept>
-"""
-MARK = """
-<due>
-if not <is_due>:
-    continue
-row = {"step": done, "epoch": round(done * size / rows, 4), **means(terms), "lr": <lr>}
-terms = []
-<validation>
-for writer in writers:
-    writer.writerow(row)
-file.flush()
-<stop>
-"""
 
 
 def loop_text(backend: str, settings: LoopSettings, about: About) -> str:
@@ -229,6 +31,7 @@ def loop_text(backend: str, settings: LoopSettings, about: About) -> str:
     pieces = {
         "validate": _validate(settings, is_torch) if settings.has_valid else None,
         "prepare": _prepare(settings, is_torch),
+        "batches": "batches_together(ids, size)" if settings.streams else 'batches(arrays["ids"], size)',
         "clock": _clock(settings, is_torch) if settings.reads_clock else None,
         "rate": _rate(settings, is_torch),
         "step": _torch_step(settings) if is_torch else _jax_step(settings),
@@ -242,7 +45,7 @@ def loop_text(backend: str, settings: LoopSettings, about: About) -> str:
     if is_torch:
         learned = 'tensors(arrays, "learned")'
         learned += ' | tensors(arrays, "slow")' if settings.has_slow else ""
-        main = fill(TORCH, **pieces, learned=learned)
+        main = fill(TORCH, **pieces, learned=learned, gather=_torch_gather(settings))
     else:
         platform = 'jax.config.update("jax_platforms", "cpu")' if about.device == "cpu" else None
         slow = 'slow = on_device(arrays, "slow")' if settings.has_slow else None
@@ -257,7 +60,7 @@ def _shared(settings: LoopSettings, about: About, is_torch: bool) -> list[str]:
         *([f'DEVICE = "{about.device}"'] if is_torch else []),
         f"THREADS = {about.threads}  # another number sums in another order",
         f"BATCH = {settings.batch}  # rows of a step",
-        f"SEED = {settings.seed}  # of the order of rows",
+        *_seeds(settings),
         f"KEY = 0x{settings.key:08X}  # that all draws come from",
         f"RATES = {tuple_text(settings.rates)}  # of each player" if several else f"RATE = {settings.rates[0]!r}",
         *([f"TURNS = {tuple_text(settings.turns)}  # a player moves each so many steps"] if several else []),
@@ -270,10 +73,20 @@ def _shared(settings: LoopSettings, about: About, is_torch: bool) -> list[str]:
     return fill(
         SHARED,
         constants=constants,
+        seed_argument=", seed: int" if settings.streams else "",
+        seed="seed" if settings.streams else "SEED",
+        together=["", *fill(TOGETHER)] if settings.streams else None,
         progress=None if is_constant else "progress = (step - warmup) / max(1, steps - warmup)",
         renamed="found = {TERMS.get(name, name): value for name, value in found.items()}" if settings.terms else None,
         factor="1.0" if is_constant else f"{rest}{decay}",
     )
+
+
+def _seeds(settings: LoopSettings) -> list[str]:
+    if not settings.streams:
+        return [f"SEED = {settings.seed}  # of the order of rows"]
+    entries = [f'"{name}": 0x{seed:08X}' for name, seed in settings.streams.items()]
+    return ["# Of the order of rows, by data set.", *_listed("SEEDS = ", "{}", entries)]
 
 
 def _terms(settings: LoopSettings) -> list[str]:
@@ -297,7 +110,11 @@ def _validate(settings: LoopSettings, is_torch: bool) -> list[str]:
     has_clock, score = settings.valid_reads_clock, list(scored.get("score", ()))
     pieces = {"scored": scored.get("scored"), "score": score, "result": result}
     pieces |= {"clock": ", clock: Any" if has_clock else "", "with_clock": " | clock" if has_clock else ""}
-    if not is_torch:
+    if is_torch:
+        pieces |= {"part": TORCH_PARTS[settings.validates_streams]}
+        pieces |= {"taken": "index" if settings.validates_streams else "rows[part]"}
+    else:
+        pieces |= {"index": "index % len(column)" if settings.validates_streams else "index"}
         pieces |= {"more": "clock: Any, " if has_clock else "", "given": "clock, " if has_clock else ""}
         pieces["score"] = [line.replace("<given>", "{}, " if has_clock else "") for line in score]
     template = TORCH_VALID if is_torch else JAX_VALID
@@ -320,7 +137,13 @@ def _prepare(settings: LoopSettings, is_torch: bool) -> list[str]:
     if settings.keeps_best:
         kept += ["kept: dict[str, Any] = {}"]
     state = _first_state(settings, is_torch) if settings.state else None
-    return fill(PREPARE, steps=settings.steps, warmup=settings.warmup, state=state, held_out=held_out, kept=kept)
+    ids = ['rows = len(arrays["ids"])']
+    if settings.streams:
+        first = next(iter(settings.streams))
+        ids = ['ids = {name: arrays[f"ids/{name}"] for name in SEEDS}', f'rows = len(ids["{first}"])']
+    return fill(
+        PREPARE, ids=ids, steps=settings.steps, warmup=settings.warmup, state=state, held_out=held_out, kept=kept
+    )
 
 
 def _first_state(settings: LoopSettings, is_torch: bool) -> list[str]:
@@ -342,6 +165,19 @@ def _clock(settings: LoopSettings, is_torch: bool) -> list[str]:
     ]
 
 
+def _torch_gather(settings: LoopSettings) -> list[str]:
+    """The rows of a batch of the columns."""
+    if not settings.streams:
+        return [
+            "chosen = torch.from_numpy(index).to(DEVICE)",
+            "batch = {name: column.index_select(0, chosen) for name, column in data.items()}",
+        ]
+    return [
+        "chosen = {name: torch.from_numpy(part).to(DEVICE) for name, part in index.items()}",
+        'batch = {name: column.index_select(0, chosen[name.partition(".")[0]]) for name, column in data.items()}',
+    ]
+
+
 def _torch_step(settings: LoopSettings) -> list[str]:
     batch = "batch | clock" if settings.step_reads_clock else "batch"
     if not settings.state:
@@ -357,11 +193,12 @@ def _jax_step(settings: LoopSettings) -> list[str]:
     clock = ["clock"] * settings.step_reads_clock
     results = ", ".join(["params", *slow, "opt_state", *state, "now"])
     lr = "lr" if len(settings.rates) > 1 else "np.float32(lr)"
-    index = "index.astype(np.int32)"
+    index = "rows_at" if settings.streams else "index.astype(np.int32)"
     arguments = ", ".join(["params", *slow, "rest", "opt_state", *state, "data", index, *clock, "key", lr])
     line = f"{results} = step({arguments})"
     call = [line] if len(line) + 8 <= WIDTH else [f"{results} = step(", f"    {arguments}", ")"]
-    return [*call, "terms.append(now)"]
+    gather = ["rows_at = {name: part.astype(np.int32) for name, part in index.items()}"] if settings.streams else []
+    return [*gather, *call, "terms.append(now)"]
 
 
 def _rate(settings: LoopSettings, is_torch: bool) -> list[str]:

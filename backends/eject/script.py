@@ -16,7 +16,6 @@ from etude.backends.eject.loops import FRAMEWORKS, loop_text
 from etude.backends.eject.settings import LoopSettings
 from etude.backends.eject.sources import Import, Module, module_named
 from etude.backends.emission import Emitted
-from etude.backends.emission.programs import has_streams
 
 Json = Any
 DEFINED = re.compile(r"^(?:@.*\n)*(?:def|class) (\w+)", re.MULTILINE)
@@ -28,10 +27,18 @@ beside this file; prints the history, and writes it to `history.csv` and the wei
 """
 
 
+# What the loops of scripts take into account. A setting that is not here changes what a run computes, not a script.
+KNOWN = {
+    *("steps", "schedule", "batch", "budget", "clip", "valid", "keep", "score", "patience", "seed", "ema", "state"),
+    *("inputs", "slots", "results", "names", "identity"),
+}
+
+
 def eject_train(spec: Mapping[str, Json], backend: str, about: About) -> Ejected:
     """The script that trains a stage on "torch" or "jax". Imports no framework. Raises `NotEjectableError`."""
-    if has_streams(spec):
-        raise NotEjectableError(f"`{about.stage}` trains on several data sets, which scripts do not do yet")
+    unknown = [name for name, value in spec.items() if value and name not in KNOWN]
+    if unknown:
+        raise NotEjectableError(f"`{about.stage}` has `{unknown[0]}`, which scripts do not do yet")
     emitted: Emitted = importlib.import_module(f"etude.backends.{backend}.emit").emit_train(spec)
     step = Module("<step>", emitted.source)
     loop = Module("<loop>", loop_text(backend, LoopSettings.of(spec), about))

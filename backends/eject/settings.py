@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from etude.backends.emission.programs import reads_clock
+from etude.backends.batches import stream_seed
+from etude.backends.emission.programs import has_streams, reads_clock
 from etude.backends.inputs import program_columns
 from etude.backends.program.serialize import program_from_json
 from etude.backends.randomness import initial_key, stage_key
@@ -27,11 +28,13 @@ class LoopSettings:
     """The numbers and expressions that a loop is written from.
 
     `steps` and `warmup` are expressions of `rows` and `size` (of a batch); `columns` are those of the history; `terms`
-    says what the history calls the losses that the step calls otherwise.
+    says what the history calls the losses that the step calls otherwise. `streams` has the seeds of the orders of
+    several data sets, by name.
     """
 
     batch: int
     seed: int
+    streams: dict[str, int]
     key: int
     rates: tuple[float, ...]
     turns: tuple[int, ...]
@@ -43,6 +46,7 @@ class LoopSettings:
     columns: tuple[str, ...]
     has_valid: bool
     has_scores: bool
+    validates_streams: bool
     valid_period: str
     judged_by: str | None
     keeps_best: bool
@@ -66,6 +70,7 @@ class LoopSettings:
         return cls(
             batch=spec["batch"],
             seed=spec["seed"],
+            streams=_streams(spec),
             key=stage_key(spec),
             rates=timetable.rates,
             turns=timetable.turns,
@@ -77,6 +82,7 @@ class LoopSettings:
             columns=("step", "epoch", *timetable.terms.values(), "lr", *_valid_columns(valid)),
             has_valid=valid is not None,
             has_scores=bool(valid and valid.get("scores")),
+            validates_streams=valid is not None and isinstance(spec["inputs"].get("valid"), Mapping),
             valid_period=_period(valid["every"]) if valid else "",
             judged_by=(f'found["{score}"]' if score is not None else '-found["loss"]')
             if keeps_best or patience is not None
@@ -89,6 +95,11 @@ class LoopSettings:
             step_reads_clock=reads_clock(spec),
             valid_reads_clock=valid is not None and not CLOCK.isdisjoint(program_columns(valid["loss"])),
         )
+
+
+def _streams(spec: Mapping[str, Json]) -> dict[str, int]:
+    names = spec["inputs"]["on"] if has_streams(spec) else ()
+    return {name: stream_seed(spec["seed"], ordinal) for ordinal, name in enumerate(names)}
 
 
 def _state(spec: Mapping[str, Json]) -> dict[str, str]:

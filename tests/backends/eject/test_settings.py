@@ -26,6 +26,7 @@ def spec(**settings: Any) -> dict[str, Any]:
         "valid": None,
         "seed": 3,
         "identity": "00c0ffee",
+        "inputs": {"on": 0, "valid": None},
     } | settings
 
 
