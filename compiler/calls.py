@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location, Related
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from etude.compiler.elaborate import Evaluator
 
 
-@dataclass(frozen=True)
-class CallSite:
+class CallSite(Struct, frozen=True):
     """One call: where it stands, where each argument stands, and what the caller calls the function."""
 
     evaluator: Evaluator

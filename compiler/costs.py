@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from etude.backends.ops import find
 from etude.backends.program.dims import evaluate
@@ -13,8 +14,7 @@ from etude.backends.program.types import BYTES, TensorType
 BACKWARD = 2  # a backward pass costs two forward passes: gradients of the inputs and of the weights
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Struct, frozen=True):
     """One evaluation of a program. `bytes` are read and written, `kept` is the size of all that it computes."""
 
     flops: int = 0

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
+
+from msgspec import Struct, field
 
 from etude.grammar.nodes import Span
 
 Severity = Literal["error", "warning"]
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Struct, frozen=True, dict=True):
     """One recipe's text under the name that messages use for it."""
 
     name: str
@@ -37,37 +37,32 @@ class Source:
         return self.text[start:] if end < 0 else self.text[start:end]
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(Struct, frozen=True):
     """A span in a source."""
 
     source: Source
     span: Span
 
 
-@dataclass(frozen=True)
-class Related:
+class Related(Struct, frozen=True):
     """A secondary place: where something was defined, where a shape comes from."""
 
     location: Location
     label: str
 
 
-@dataclass(frozen=True)
-class Edit:
+class Edit(Struct, frozen=True):
     location: Location
     text: str
 
 
-@dataclass(frozen=True)
-class Fix:
+class Fix(Struct, frozen=True):
     title: str
     edits: tuple[Edit, ...]
     safe: bool = True
 
 
-@dataclass(frozen=True)
-class Diagnostic:
+class Diagnostic(Struct, frozen=True):
     """One message. `code` is stable (E203); `label` stands under the caret; `help` is the hint."""
 
     code: str
@@ -91,8 +86,7 @@ class RecipeError(Exception):
         self.diagnostic = diagnostic
 
 
-@dataclass
-class Diagnostics:
+class Diagnostics(Struct):
     """The collector of one compilation; the same message at the same place is kept once."""
 
     items: list[Diagnostic] = field(default_factory=list)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from etude.backends.program.dims import Size
 from etude.compiler import faults, units
@@ -243,7 +244,7 @@ class Evaluator(Unrolling):
             return [self.attribute(item, name, location) for item in value]
         if isinstance(value, Deferred) and value.kind == "record":
             return Deferred(["field", value.expression, name])
-        known = {Tensor: ["shape"], Model: ["history"]}.get(type(value), [])
+        known = ["shape"] if isinstance(value, Tensor) else []
         raise faults.unknown_field(name, location, known, describe(value))
 
     def _field(self, value: Any) -> Any:

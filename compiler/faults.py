@@ -286,6 +286,16 @@ def not_available(what: str, location: Location) -> RecipeError:
     return _fault("E407", f"{what} is not part of this version of Etude", location, "not available yet")
 
 
+def no_weight(glob: str, location: Location, near: Sequence[str]) -> RecipeError:
+    return _fault(
+        "E408",
+        f'"{glob}" names none of the weights that are updated',
+        location,
+        "matches nothing",
+        help=f"there are {', '.join(near)}" if near else None,
+    )
+
+
 # --- warnings ------------------------------------------------------------------------------------
 
 

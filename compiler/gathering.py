@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from etude.backends.program.ir import Operand
 from etude.compiler.builtins.measuring_sets import SetMetric
@@ -11,8 +13,7 @@ from etude.compiler.lambdas import TracedFunction
 from etude.compiler.values import Deferred, Record, Row, Tensor
 
 
-@dataclass
-class Gathered:
+class Gathered(Struct):
     """The outputs of a measured row function. `by` is the label column by which means are taken apart.
 
     Columns that are collected rather than averaged are called `#0`, `#1`, ... in the program.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from etude.backends.program.builder import Builder
 from etude.backends.program.dims import b
@@ -21,8 +23,7 @@ from etude.compiler.values import AnyOrigin, Closure, Record, Row, Tensor, TextC
 from etude.grammar import nodes
 
 
-@dataclass(frozen=True)
-class TracedFunction:
+class TracedFunction(Struct, frozen=True):
     """A traced lambda: its program, whose weights, and what it returned."""
 
     sub: Sub

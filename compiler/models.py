@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from etude.backends.program.builder import Builder
 from etude.backends.program.dims import Dim, Size, b
@@ -35,8 +37,7 @@ from etude.compiler.values import (
 EvaluateBody = Callable[[ModelClass, Mapping[str, Any], Sequence[Any]], Any]
 
 
-@dataclass(frozen=True)
-class Traced:
+class Traced(Struct, frozen=True):
     """A model traced for the types of its inputs: its sub-program, whose weights, and the form of its result."""
 
     sub: Sub
@@ -239,7 +240,14 @@ def trace_model(
             session.memo[model.identity, tuple(types), not training] = session.memo[key]
     traced: Traced = session.memo[key]
     session.memo["origins", model.identity] = flat_origins(traced.origins)
+    session.memo["traced", model.identity] = traced
     return traced
+
+
+def traced_model(session: Session, model: Model) -> Traced | None:
+    """A model as it was traced last, if it has been."""
+    found: Traced | None = session.memo.get(("traced", model.identity))
+    return found
 
 
 def _after(origins: Origins, updated: Mapping[AnyOrigin, AnyOrigin]) -> Origins:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from etude.compiler import faults
 from etude.compiler.diagnostics import Diagnostic, Location, RecipeError, Related, Source
@@ -23,8 +24,7 @@ ALWAYS_OPEN = ("std.train", "std.models", "std.losses", "std.metrics")
 ReadModule = Callable[[str], str]
 
 
-@dataclass(frozen=True)
-class Ambiguous:
+class Ambiguous(Struct, frozen=True):
     """A name that two opened modules define."""
 
     name: str

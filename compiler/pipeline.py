@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from etude.compiler.checks.names import check_names
 from etude.compiler.diagnostics import Diagnostic, Diagnostics, RecipeError, Source
@@ -19,8 +20,7 @@ CHECKS = (check_names,)
 DescribeSource = Callable[[str, Mapping[str, Any]], SourceSchema]
 
 
-@dataclass
-class Compilation:
+class Compilation(Struct):
     """What compiling a recipe gave. `workflow` is None when there are errors."""
 
     source: Source

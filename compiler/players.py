@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from etude.backends.program.builder import Builder
 from etude.backends.program.ir import StageProgram, Sub
@@ -22,8 +23,7 @@ from etude.compiler.values import AnyOrigin, Dataset, Model, Record, Setting, Sl
 STATE = "@state."
 
 
-@dataclass(frozen=True)
-class Player:
+class Player(Struct, frozen=True):
     """One step of a `train`: the models it updates by the names of their results, and how."""
 
     models: Mapping[str, Model]
@@ -59,8 +59,7 @@ def streams_of(site: CallSite, on: Any) -> dict[str, Dataset]:
     raise faults.wrong_kind(f"'on' of '{site.name}'", "a dataset, or a record of datasets", describe(on), site.at("on"))
 
 
-@dataclass
-class TrainTrace:
+class TrainTrace(Struct):
     """All that tracing the losses of a `train` found out."""
 
     losses: list[TracedFunction]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 ColumnKind: TypeAlias = Literal["tensor", "label", "text"]
 Role: TypeAlias = Literal["train", "valid", "test", "unlabelled", "external"]
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnSchema:
+class ColumnSchema(Struct, frozen=True):
     """One column. `shape` is of one row; a label is an int32 scalar below `classes`; a text has dtype "text".
 
     Labels are targets, and so is any column with `is_target`. A tensor with `class_names` has one number per class.
@@ -30,8 +30,7 @@ class ColumnSchema:
         return "text" if self.kind == "text" else f"{self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceSchema:
+class SourceSchema(Struct, frozen=True):
     """What `load` gives: one dataset, or with `splits` a record of datasets that share these columns.
 
     `rows` is None where only reading all the data would tell.

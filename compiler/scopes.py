@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from etude.compiler.diagnostics import Location, Source
 
 
-@dataclass
-class Lazy:
+class Lazy(Struct):
     """A binding of the top level, evaluated when it is first used, by `force`."""
 
     name: str
@@ -19,8 +19,7 @@ class Lazy:
     force: Callable[[], Any]
 
 
-@dataclass
-class Scope:
+class Scope(Struct):
     """Names of one block; `parent` is the block around it. `source` is the file that the code stands in."""
 
     source: Source

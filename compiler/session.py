@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from etude.compiler.diagnostics import Diagnostics, Location
 from etude.compiler.schema import SourceSchema
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 DescribeSource = Callable[[str, dict[str, Any], Location], SourceSchema]
 
 
-@dataclass
-class Session:
+class Session(Struct):
     """Everything that evaluation reads or adds to beside scopes. `frames` is the stack of traced functions; `live`
     holds the weights that the `train` being traced updates (None elsewhere, and while they are still being found)."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from etude.backends.program.dims import evaluate
 from etude.backends.program.ir import Module, Slot, Sub
@@ -15,8 +16,7 @@ from etude.compiler.values import AnyOrigin, Origin, SlowOrigin
 from etude.compiler.workflow import Ref
 
 
-@dataclass
-class Inputs:
+class Inputs(Struct):
     """The inputs of a stage, each once, in the order of first mention."""
 
     refs: list[Ref] = field(default_factory=list)
@@ -27,8 +27,7 @@ class Inputs:
         return self.refs.index(ref)
 
 
-@dataclass
-class SlotTable:
+class SlotTable(Struct):
     """Slots by origin. `seed` fills in for fresh weights that were given none."""
 
     inputs: Inputs

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from etude.compiler.keys import canonical_json, canonical_spec
 from etude.compiler.workflow import Ref, Stage
 
 
-@dataclass
-class StageTable:
+class StageTable(Struct):
     """Stages in the order they were made, which is topological. `limit` bounds their number."""
 
     limit: int = 100_000

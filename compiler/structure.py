@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from etude.backends.program.dims import Size
@@ -50,7 +49,7 @@ def structure_of(value: Any) -> Any:
     if isinstance(value, Model):
         return _model(value)
     if isinstance(value, Setting | Quantity | Range | Size):
-        return (type(value).__name__, *(structure_of(getattr(value, f.name)) for f in fields(value)))
+        return (type(value).__name__, *(structure_of(getattr(value, name)) for name in value.__struct_fields__))
     if isinstance(value, dict | Record):
         return ("record", *((k, structure_of(v)) for k, v in value.items()))
     if isinstance(value, list | tuple):
@@ -64,7 +63,7 @@ def _definition(value: ModelClass) -> Any:
     """The structure of a model's code, computed once: what its names stand for never changes."""
     parameters = (*value.node.configuration, *value.node.inputs)
     found = ("model", digest(_code(parameters, value.node.body, value.scope)))
-    object.__setattr__(value, "_structure", found)
+    value.__dict__["_structure"] = found
     return found
 
 
@@ -104,7 +103,8 @@ _PARTS: dict[Any, tuple[str, ...] | None] = {}
 def _parts(kind: Any) -> tuple[str, ...] | None:
     """The fields of a kind of node that say what the code does; None for what is no node."""
     if kind not in _PARTS:
-        _PARTS[kind] = tuple(f.name for f in fields(kind) if f.name not in SKIPPED) if is_dataclass(kind) else None
+        is_node = issubclass(kind, nodes.Node)
+        _PARTS[kind] = tuple(name for name in kind.__struct_fields__ if name not in SKIPPED) if is_node else None
     return _PARTS[kind]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+
+from msgspec import Struct, field
 
 from etude.compiler import faults
 from etude.compiler.arithmetic import is_number
@@ -40,8 +41,7 @@ from etude.grammar import nodes
 __all__ = ["Recipe"]
 
 
-@dataclass
-class Recipe:
+class Recipe(Struct, dict=True):
     """One file being evaluated."""
 
     source: Source

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from etude.backends.ops import OperandError, Operation, Parameter, find
 from etude.backends.program.builder import Builder
@@ -20,8 +21,7 @@ from etude.compiler.values import AnyOrigin, Identity, Made, Quantity, Tensor, d
 FrameKind = Literal["model", "batch", "row"]
 
 
-@dataclass(frozen=True)
-class Origins:
+class Origins(Struct, frozen=True, dict=True):
     """The origins of a sub-program's slots, shaped like a `Module`, with the shapes that the slots have."""
 
     slots: tuple[AnyOrigin, ...] = ()
@@ -33,8 +33,7 @@ class Origins:
         return (*self.slots, *(origin for child in self.children for origin in child.flat))
 
 
-@dataclass
-class Frame:
+class Frame(Struct):
     """One function being traced.
 
     In a `model` frame the inputs are batches and weights may be made; a `batch` frame is a loss, which sees the batch;

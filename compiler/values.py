@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from etude.backends.program.ir import Operand
 from etude.backends.program.types import TensorType
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
     from etude.compiler.scopes import Scope
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(Struct, frozen=True):
     """A number with a unit of `units.UNITS`: `Quantity(3, "epochs")`."""
 
     value: int | float
@@ -28,8 +29,7 @@ class Quantity:
         return f"{self.value:g}{self.unit}"
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Struct, frozen=True):
     """`a..b`, both ends included."""
 
     start: Any
@@ -71,8 +71,7 @@ class Row(Record):
         return [name for name in self.fields if name not in self.targets]
 
 
-@dataclass(frozen=True, eq=False)
-class TextColumn:
+class TextColumn(Struct, frozen=True, eq=False):
     """A column of text in a traced function: it is no tensor, but can be handed through."""
 
     name: str
@@ -85,8 +84,7 @@ class Poison:
 POISON = Poison()
 
 
-@dataclass(frozen=True, eq=False)
-class Closure:
+class Closure(Struct, frozen=True, eq=False):
     """A `fn` or a lambda with the scope it was made in. `library` is true for code of the standard library."""
 
     name: str
@@ -100,8 +98,7 @@ class Closure:
         return isinstance(self.node, nodes.Lambda)
 
 
-@dataclass(frozen=True, eq=False)
-class Builtin:
+class Builtin(Struct, frozen=True, eq=False):
     """A function written in Python. `parameters` are (name, has default); `extra` when further named ones are taken."""
 
     name: str
@@ -111,15 +108,13 @@ class Builtin:
     is_variadic: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class OperationValue:
+class OperationValue(Struct, frozen=True, eq=False):
     """A tensor operation of the table, as a function."""
 
     name: str
 
 
-@dataclass(frozen=True, eq=False)
-class ModelClass:
+class ModelClass(Struct, frozen=True, eq=False, dict=True):
     """A `model` definition with its scope."""
 
     node: nodes.ModelDef
@@ -130,16 +125,14 @@ class ModelClass:
         return self.node.name
 
 
-@dataclass(frozen=True, eq=False)
-class Setting:
+class Setting(Struct, frozen=True, eq=False):
     """A description that a stage reads: an optimizer, a schedule, an initialiser, an activation-free choice."""
 
     kind: str
     fields: Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(Struct, frozen=True, eq=False):
     """A dataset of the graph. `rows` is an estimate (None: unknown); `parts` is its role and the roots it came from."""
 
     ref: Ref
@@ -152,8 +145,7 @@ class Dataset:
         return "Dataset[{" + ", ".join(f"{name}: {column}" for name, column in self.columns.items()) + "}]"
 
 
-@dataclass(frozen=True)
-class Deferred:
+class Deferred(Struct, frozen=True):
     """A value known after the run: an expression as nested lists, with ["ref", stage, port] for outputs of stages."""
 
     expression: Any
@@ -175,8 +167,7 @@ def _refs(expression: Any) -> Iterator[Ref]:
                 yield from _refs(item)
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(Struct, frozen=True):
     """An output of a stage that is neither dataset, model nor number: a history, a table, a figure."""
 
     kind: str
@@ -184,8 +175,7 @@ class Output:
     label: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Made:
+class Made(Struct, frozen=True, eq=False):
     """A tensor that an operation makes from plain numbers (`zeros([64])`), outside of a traced function."""
 
     operation: str
@@ -193,8 +183,7 @@ class Made:
     named: Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Tensor:
+class Tensor(Struct, frozen=True, eq=False):
     """A value of the tensor program being traced. `builder` tells in which sub-program it lives."""
 
     operand: Operand
@@ -212,19 +201,22 @@ class Tensor:
 Identity = tuple[Any, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Model:
-    """An architecture with an origin for each weight. `identity` tells two models apart; `name` is for people."""
+class Named(Struct, frozen=True, eq=False, kw_only=True):
+    """What can have a name that is for people."""
+
+    name: str | None = None
+
+
+class Model(Named, frozen=True, eq=False):
+    """An architecture with an origin for each weight. `identity` tells two models apart."""
 
     identity: Identity
-    name: str | None = field(default=None, kw_only=True)
 
     def named(self, name: str) -> Model:
         return self if self.name else replace(self, name=name)
 
 
-@dataclass(frozen=True, eq=False)
-class Instance(Model):
+class Instance(Model, frozen=True, eq=False):
     """One evaluation of a constructor. Its weights are drawn from (seed, structure, ordinal)."""
 
     definition: ModelClass
@@ -234,8 +226,7 @@ class Instance(Model):
     location: Location
 
 
-@dataclass(frozen=True, eq=False)
-class Chain(Model):
+class Chain(Model, frozen=True, eq=False):
     """`a >> b`: parts are models or functions of one tensor. `is_list` when made by `chain(models)`."""
 
     parts: Sequence[Any]
@@ -243,23 +234,20 @@ class Chain(Model):
     is_list: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Trained(Model):
+class Trained(Model, frozen=True, eq=False):
     """`base` with every weight that the stage updated replaced by its result."""
 
     base: Model
     training: Training
 
 
-@dataclass(frozen=True, eq=False)
-class Slow(Model):
+class Slow(Model, frozen=True, eq=False):
     """A slow copy of `base` inside a `train`."""
 
     base: Model
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where a weight's number comes from before any training: the constructor, its ordinal in it, and its seed."""
 
     instance: Identity
@@ -272,8 +260,7 @@ class Origin:
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class TrainedOrigin:
+class TrainedOrigin(Struct, frozen=True):
     """A weight after a stage: the `index`-th of the weights file at `ref`."""
 
     ref: Ref
@@ -281,8 +268,7 @@ class TrainedOrigin:
     fresh: Origin
 
 
-@dataclass(frozen=True, slots=True)
-class SlowOrigin:
+class SlowOrigin(Struct, frozen=True):
     """A weight of the slow copy `name` of a `train`: it starts as `of` and follows it."""
 
     name: str
@@ -296,8 +282,7 @@ class SlowOrigin:
 AnyOrigin = Origin | TrainedOrigin | SlowOrigin
 
 
-@dataclass(eq=False)
-class Training:
+class Training(Struct, eq=False):
     """A stage as the models that come out of it see it: which origins it replaced, by what."""
 
     stage: str

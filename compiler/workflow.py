@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 Json = Any
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(Struct, frozen=True):
     """One output of a stage."""
 
     stage: str
     port: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """One node. `id` is the hash-consed identity within the workflow ("s12"), `name` what people call it.
 
     `spec` is JSON: what the stage does, with tensor programs under keys whose value has "subs". Inputs stand in
@@ -39,8 +38,7 @@ class Stage:
     guards: tuple[Ref, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """An `expect`: the stage (kind "claim") that judges it, and the text that people read."""
 
     stage: str
@@ -49,8 +47,7 @@ class Claim:
     because: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelBinding:
+class ModelBinding(Struct, frozen=True):
     """A model bound at the top level: its weights in path order, each from a port of a stage, or still fresh.
 
     `weights` holds (path, shape, source): source is {"input": [stage, port, index]} or {"fresh": {...}, "init": {...}}.
@@ -60,8 +57,7 @@ class ModelBinding:
     weights: tuple[tuple[str, tuple[int, ...], Json], ...]
 
 
-@dataclass
-class Workflow:
+class Workflow(Struct):
     """A compiled recipe. `stages` is in topological order; `report` lists (name, output) in the order written."""
 
     recipe: str

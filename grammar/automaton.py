@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from etude.grammar.tokens import Token
 
@@ -18,8 +19,7 @@ Actions: TypeAlias = Mapping[str, int]
 """By the next token or the rule just read: the state to go to, or -1 - the index of the rule to reduce."""
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Tables:
+class Tables(Struct, frozen=True, eq=False):
     """All that the automaton knows of the grammar, as plain values.
 
     `rules` are (name, number of children, method of the builder; none hands the only child on). `pattern` has a group

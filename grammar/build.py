@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+from msgspec.structs import force_setattr
+
 from etude.grammar import literals
 from etude.grammar import nodes as n
 from etude.grammar.bad_tokens import bad_token
@@ -283,7 +285,7 @@ class Builder:
     def parenthesised(self, c: Children) -> n.Expr:
         """Parentheses leave no node: they widen the span of what they hold."""
         node: n.Expr = c[1]
-        object.__setattr__(node, "span", Span(c[0].start_pos, c[2].end_pos))
+        force_setattr(node, "span", Span(c[0].start_pos, c[2].end_pos))
         return node
 
     def list_empty(self, c: Children) -> n.ListExpr:

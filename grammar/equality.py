@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-
-from etude.grammar.nodes import Span
+from etude.grammar.nodes import Node, Span
 
 
 def same_tree(a: object, b: object) -> bool:
-    """Compare two trees of dataclasses, tuples and plain values, leaving out every field that holds a `Span`.
+    """Compare two trees of nodes, tuples and plain values, leaving out every field that holds a `Span`.
 
     >>> from etude.grammar.parser import parse
     >>> same_tree(parse("x = 1"), parse("x  =  1"))
@@ -30,8 +28,8 @@ def first_difference(a: object, b: object, path: str = "") -> str | None:
             if len(a) != len(b):
                 return f"{path}: {len(a)} items and {len(b)}"
             pending += [(x, y, f"{path}[{i}]") for i, (x, y) in enumerate(zip(a, b, strict=True))]
-        elif is_dataclass(a) and not isinstance(a, type):
-            pending += [(getattr(a, f.name), getattr(b, f.name), f"{path}.{f.name}") for f in fields(a)]
+        elif isinstance(a, Node):
+            pending += [(getattr(a, name), getattr(b, name), f"{path}.{name}") for name in a.__struct_fields__]
         elif a != b:
             return f"{path}: {a!r} and {b!r}"
     return None

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from etude.grammar.nodes import Span
 
 
-@dataclass(eq=False)
 class SyntaxFault(Exception):
     """A text that is not Etude. `label` stands under the caret at `span`; `related` are further places with labels."""
 
-    code: str
-    message: str
-    span: Span
-    label: str = ""
-    help: str | None = None
-    related: tuple[tuple[Span, str], ...] = ()
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        label: str = "",
+        help: str | None = None,
+        related: tuple[tuple[Span, str], ...] = (),
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code, self.message, self.span = code, message, span
+        self.label, self.help, self.related = label, help, related
 
-    def __str__(self) -> str:
-        return f"{self.code}: {self.message}"
 
-
-@dataclass(frozen=True, slots=True)
-class SyntaxWarning_:
+class SyntaxWarning_(Struct, frozen=True):
     """Something that parses but is probably not meant; fields as for `SyntaxFault`."""
 
     code: str

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
+
+from msgspec import Struct, field
 
 from etude.grammar import nodes as n
 from etude.grammar.comments import Comment, comments_of, masked
 from etude.grammar.walk import descendants
 
 
-@dataclass
-class Region:
+class Region(Struct):
     """A sequence of items: what stands between two brackets, in a whole file, or along a chain of pipes."""
 
     start: int
@@ -25,8 +25,7 @@ class Region:
     has_comments: bool = False
 
 
-@dataclass
-class Layout:
+class Layout(Struct):
     """The choices of an author; this one, of no text, leaves everything to the printer."""
 
     regions: dict[tuple[int, str], Region] = field(default_factory=dict)

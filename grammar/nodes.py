@@ -1,59 +1,42 @@
-"""The syntax tree: one frozen dataclass per construct, each with the span of its source text."""
+"""The syntax tree: one frozen struct per construct, each with the span of its source text."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Span:
+
+class Span(Struct, frozen=True):
     """A half-open range of code points of one source text."""
 
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
-class Node:
-    """What all constructs have. They compare and print by their fields here, once: writing these methods for each of
-    forty classes is what most of the time to import this module went to."""
+class Node(Struct, frozen=True, kw_only=True):
+    """What all constructs have: a place in the text."""
 
     span: Span
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in type(self).__dataclass_fields__)
-
-    def __hash__(self) -> int:
-        return hash(tuple(getattr(self, name) for name in type(self).__dataclass_fields__))
-
-    def __repr__(self) -> str:
-        shown = (f"{name}={getattr(self, name)!r}" for name in type(self).__dataclass_fields__)
-        return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
 # --- patterns and parameters ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class NamePattern(Node):
+class NamePattern(Node, frozen=True):
     """`x` in `x => e`."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class PatternField(Node):
+class PatternField(Node, frozen=True):
     """`image` or `image: x` in a record pattern: takes `field`, binds `name`."""
 
     field: str
     name: str
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class RecordPattern(Node):
+class RecordPattern(Node, frozen=True):
     """`{image, label: y}` in `({image, label: y}) => e`."""
 
     fields: tuple[PatternField, ...]
@@ -62,8 +45,7 @@ class RecordPattern(Node):
 Pattern: TypeAlias = NamePattern | RecordPattern
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class NamedType(Node):
+class NamedType(Node, frozen=True):
     """`Dataset`, `list[int]`, `Model?`."""
 
     name: str
@@ -71,8 +53,7 @@ class NamedType(Node):
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class RecordType(Node):
+class RecordType(Node, frozen=True):
     """`{image: Tensor, label: int}`."""
 
     fields: tuple[tuple[str, TypeNode], ...]
@@ -81,8 +62,7 @@ class RecordType(Node):
 TypeNode: TypeAlias = NamedType | RecordType
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Parameter(Node):
+class Parameter(Node, frozen=True):
     """A parameter of a `fn` or a `model`: `lr: float = 1e-3`."""
 
     name: str
@@ -93,8 +73,7 @@ class Parameter(Node):
 # --- statements ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Use(Node):
+class Use(Node, frozen=True):
     """`use std.ssl` (`is_file` false, path "std.ssl") or `use "lib/tune.etude" as tune` (`is_file` true)."""
 
     path: str
@@ -102,8 +81,7 @@ class Use(Node):
     alias: str | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Param(Node):
+class Param(Node, frozen=True):
     """`param labels: fraction = 10% in 1%..100%`."""
 
     name: str
@@ -113,8 +91,7 @@ class Param(Node):
     range: Expr | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Binding(Node):
+class Binding(Node, frozen=True):
     """`name = expr`."""
 
     name: str
@@ -122,16 +99,14 @@ class Binding(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Body(Node):
+class Body(Node, frozen=True):
     """`{ a = ...  fn f() ...  return e }`."""
 
     statements: tuple[Binding | Fn, ...]
     result: Expr
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Fn(Node):
+class Fn(Node, frozen=True):
     """`fn f(x: int = 1) -> T { ... }` or `fn f(x) = e`. `doc` is the block of comments right above it, if any."""
 
     name: str
@@ -142,8 +117,7 @@ class Fn(Node):
     doc: str | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class ModelDef(Node):
+class ModelDef(Node, frozen=True):
     """`model linear(out: int)(x) { ... }`. `doc` as for `Fn`."""
 
     name: str
@@ -154,20 +128,17 @@ class ModelDef(Node):
     doc: str | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Expect(Node):
+class Expect(Node, frozen=True):
     claim: Expr
     because: str | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Assume(Node):
+class Assume(Node, frozen=True):
     claim: Expr
     because: str
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Report(Node):
+class Report(Node, frozen=True):
     """`report { name = expr  ...spread }`."""
 
     entries: tuple[Argument, ...]
@@ -176,8 +147,7 @@ class Report(Node):
 Statement: TypeAlias = Use | Param | Fn | ModelDef | Binding | Expect | Assume | Report
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Program(Node):
+class Program(Node, frozen=True):
     """A whole file."""
 
     statements: tuple[Statement, ...]
@@ -186,21 +156,18 @@ class Program(Node):
 # --- expressions ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Name(Node):
+class Name(Node, frozen=True):
     name: str
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Number(Node):
+class Number(Node, frozen=True):
     """A bare number: `value` is an int or a float as it was written; `text` is the literal."""
 
     value: int | float
     text: str
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Quantity(Node):
+class Quantity(Node, frozen=True):
     """A number with a unit or a scale, `10%`, `20ksteps`, `2M`: `value` is the number as written (10, 20, 2),
     `prefix` one of "" k M G T B, `unit` one of "" % epochs steps tokens examples h min s ms KiB MiB GiB px
     (plural forms; a bare scale such as `2k` has unit "")."""
@@ -211,40 +178,34 @@ class Quantity(Node):
     text: str
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class String(Node):
+class String(Node, frozen=True):
     """`value` has its escapes resolved."""
 
     value: str
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Boolean(Node):
+class Boolean(Node, frozen=True):
     value: bool
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class ListExpr(Node):
+class ListExpr(Node, frozen=True):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Clause(Node):
+class Clause(Node, frozen=True):
     """`for x in xs`."""
 
     name: str
     iterable: Expr
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Comprehension(Node):
+class Comprehension(Node, frozen=True):
     element: Expr
     clauses: tuple[Clause, ...]
     condition: Expr | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Field(Node):
+class Field(Node, frozen=True):
     """`a: e` in a record; `b` alone is Field("b", Name("b"), pun=True)."""
 
     name: str
@@ -252,33 +213,28 @@ class Field(Node):
     pun: bool = False
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Spread(Node):
+class Spread(Node, frozen=True):
     """`...other` in a record."""
 
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class RecordExpr(Node):
+class RecordExpr(Node, frozen=True):
     fields: tuple[Field | Spread, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Lambda(Node):
+class Lambda(Node, frozen=True):
     parameters: tuple[Pattern, ...]
     body: Body | Expr
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Conditional(Node):
+class Conditional(Node, frozen=True):
     condition: Expr
     then: Expr
     otherwise: Expr
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Binary(Node):
+class Binary(Node, frozen=True):
     """`operator` is one of or and < <= > >= == != .. >> + - * / // @ % **."""
 
     operator: str
@@ -286,31 +242,27 @@ class Binary(Node):
     right: Expr
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Unary(Node):
+class Unary(Node, frozen=True):
     """`operator` is `-` or `not`."""
 
     operator: str
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Pipe(Node):
+class Pipe(Node, frozen=True):
     """`value |> call(...)`: the value becomes the first positional argument of the call."""
 
     value: Expr
     call: Call
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Attribute(Node):
+class Attribute(Node, frozen=True):
     value: Expr
     name: str
     name_span: Span
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Argument(Node):
+class Argument(Node, frozen=True):
     """`e`, `name = e` or `...e` (`is_spread`)."""
 
     value: Expr
@@ -319,8 +271,7 @@ class Argument(Node):
     is_spread: bool = False
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Call(Node):
+class Call(Node, frozen=True):
     """`f(a, b = c) { d = e }`: `block` holds the arguments of the braces, or is None when there are none."""
 
     callee: Expr
@@ -328,30 +279,25 @@ class Call(Node):
     block: tuple[Argument, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Slice(Node):
+class Slice(Node, frozen=True):
     start: Expr | None
     stop: Expr | None
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Ellipsis(Node):
+class Ellipsis(Node, frozen=True):
     """`...` inside an index."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Newaxis(Node):
+class Newaxis(Node, frozen=True):
     """`newaxis` inside an index."""
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Index(Node):
+class Index(Node, frozen=True):
     value: Expr
     items: tuple[Expr | Slice | Ellipsis | Newaxis, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
-class Loop(Node):
+class Loop(Node, frozen=True):
     """`loop (carry = start, variable in iterable, while condition) { ... return next }`."""
 
     carry: str

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from etude.grammar.comments import masked
 from etude.grammar.faults import SyntaxFault, SyntaxWarning_
@@ -22,8 +23,7 @@ MAX_CHARACTERS = 1_000_000
 _STATEMENT = re.compile(r"(use|param|fn|model|expect|assume|report)\b|[A-Za-z_][A-Za-z0-9_]*\s*=(?!=)")
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(Struct, frozen=True):
     """A text as far as it parses: `program` lacks the statements that hold the `faults`."""
 
     program: Program

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import lark
 from lark import Token
+from msgspec import Struct
 
 from etude.grammar import tokens
 from etude.grammar.nodes import Span
@@ -18,8 +18,7 @@ KEYWORDS = frozenset(TOP_LEVEL) | {"as", "in", "fn", "return", "because", "if", 
 KEYWORDS |= {"and", "or", "not", "true", "false", "newaxis"}
 
 
-@dataclass(frozen=True)
-class Situation:
+class Situation(Struct, frozen=True, dict=True):
     """The parser read the tokens before `index` and refuses that one; `accepts` are the terminals it would take."""
 
     text: str

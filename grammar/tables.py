@@ -13,6 +13,8 @@ import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import astuple
+
 from etude.grammar.automaton import Tables
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def load() -> Tables:
         return Tables(*pickle.loads(path.read_bytes()))
     except Exception:  # no file, no right to read it, or a damaged one, for which pickle may raise anything
         tables = extract(build(grammar))
-        _keep(path, tuple(vars(tables).values()))
+        _keep(path, astuple(tables))
         return tables
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 
 from etude.grammar.nodes import Node
 
 
 def children(node: Node) -> Iterator[Node]:
     """The nodes directly below a node, in the order of the fields."""
-    for field in fields(node):
-        yield from _nodes_in(getattr(node, field.name))
+    for name in node.__struct_fields__:
+        yield from _nodes_in(getattr(node, name))
 
 
 def descendants(node: Node) -> Iterator[Node]:

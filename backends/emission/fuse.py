@@ -4,7 +4,9 @@ product, a scale and a shift into the standardisation before them. XLA does so b
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from etude.backends.ops.spelling import Framework
 from etude.backends.program.ir import Op, Operand, Sub, Value
@@ -13,8 +15,7 @@ from etude.backends.program.ir import Op, Operand, Sub, Value
 AFFINE = "affine"
 
 
-@dataclass
-class _Uses:
+class _Uses(Struct):
     """Which operation makes a value, and how often it is read."""
 
     makers: dict[int, Op]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # What both libraries do when a setting is left out.
@@ -20,11 +21,22 @@ def settings(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     name = optimizer["name"]
     if name not in DEFAULTS:
         raise ValueError(f"no optimizer is called {name!r}; there are {', '.join(DEFAULTS)}")
-    given = {key: value for key, value in optimizer.items() if key not in {"name", "lr"}}
+    given = {key: value for key, value in optimizer.items() if key not in {"name", "lr", "groups"}}
     unknown = given.keys() - DEFAULTS[name].keys()
     if unknown:
         raise ValueError(f"the optimizer {name!r} does not read {', '.join(sorted(unknown))}")
     return DEFAULTS[name] | given
+
+
+def has_groups(spec: Mapping[str, Any]) -> bool:
+    """Whether an optimizer of a train stage has groups of weights with settings of their own."""
+    return any(step["optimizer"].get("groups") for step in spec["steps"])
+
+
+def group_optimizers(optimizer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each group as an optimizer: the settings of all with the group's own; its `slots` aside."""
+    whole = {key: value for key, value in optimizer.items() if key != "groups"}
+    return [whole | {key: value for key, value in group.items() if key != "slots"} for group in optimizer["groups"]]
 
 
 def torch_optimizer(optimizer: Mapping[str, Any], weights: str) -> str:
@@ -49,6 +61,31 @@ def torch_optimizer(optimizer: Mapping[str, Any], weights: str) -> str:
     if name != "rmsprop":
         arguments.append("fused=True")
     return f"torch.optim.{TORCH[name]}({', '.join(arguments)})"
+
+
+def torch_groups(optimizer: Mapping[str, Any], weights: Sequence[str]) -> str:
+    """The groups of weights as the first argument of an optimizer; `weights[0]` are those of no group, or nothing.
+
+    `scale` is the group's learning rate in units of the one that a step is given.
+    """
+    groups = [f'{{"params": {weights[0]}, "scale": 1.0}}'] if weights[0] else []
+    for group, text in zip(optimizer["groups"], weights[1:], strict=True):
+        scale = group.get("lr", optimizer["lr"]) / optimizer["lr"]
+        items = [f'"params": {text}', f'"scale": {scale!r}']
+        items += [f'"{key}": {value!r}' for key, value in group.items() if key not in {"slots", "lr"}]
+        groups.append(f"{{{', '.join(items)}}}")
+    return f"[{', '.join(groups)}]"
+
+
+def optax_groups(optimizer: Mapping[str, Any], table: str) -> str:
+    """The expression that makes an optimizer with groups; `table` names the group of each path that is in one."""
+    parts = {"rest": optax_optimizer(optimizer)}
+    for number, group in enumerate(group_optimizers(optimizer)):
+        scale = group["lr"] / optimizer["lr"]
+        text = optax_optimizer(group)
+        parts[f"group_{number}"] = text if scale == 1.0 else re.sub(r"\blr\b", f"{scale!r} * lr", text)
+    made = ", ".join(f'"{name}": {text}' for name, text in parts.items())
+    return f'optax.partition({{{made}}}, lambda params: {{path: {table}.get(path, "rest") for path in params}})'
 
 
 def optax_optimizer(optimizer: Mapping[str, Any]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from etude.backends.ops.layout import reshape_text
 from etude.backends.ops.rowwise import Lifting
@@ -18,8 +19,7 @@ Groups = tuple[tuple[str, ...], ...]
 TOKEN = re.compile(r"\s*(\(|\)|\.\.\.|[A-Za-z_]\w*|1|\S)")
 
 
-@dataclass(frozen=True, slots=True)
-class Steps:
+class Steps(Struct, frozen=True):
     """What a pattern means for one shape: split the axes, put them in another order, merge them."""
 
     split: tuple[Dim, ...]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from etude.backends.ops.rowwise import RowRule, elementwise
 from etude.backends.program.dims import Dim, coefficients
@@ -25,8 +26,7 @@ class OperandError(Exception):
         self.message, self.operand, self.hint = message, operand, hint
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A parameter of an operation. Kinds of operands (tensors, or numbers that become literals):
 
     - `number`: promoted with the other `number` operands to their common dtype (bool becomes int32)
@@ -52,8 +52,7 @@ class Parameter:
         return self.kind in {"number", "same", "float", "int", "bool", "tensor", "numbers"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Operation:
+class Operation(Struct, frozen=True, kw_only=True, dict=True):
     """One row: what an operation means, and how numpy, PyTorch and JAX spell it.
 
     `signature` is written `x: number, axis: axes = none, keep: flag = false`; operands come first; an optional operand

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from etude.backends.ops import OperandError, Operation, find
 from etude.backends.program.ir import Child, Literal, Op, Operand, Slot, Sub, Value
 from etude.backends.program.types import DType, TensorType, promote
 
 
-@dataclass
-class Builder:
+class Builder(Struct):
     """Collects the operations of one sub-program.
 
     >>> from etude.backends.program.dims import b

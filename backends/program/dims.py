@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Size:
+
+class Size(Struct, frozen=True):
     """A polynomial in `b`: `coefficients[i]` stands before `b**i`. Never constant: use `normal` to build one.
 
     >>> b * 2 + 1

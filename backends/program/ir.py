@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from msgspec import Struct, field
 
 from etude.backends.program.types import TensorType
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """A result of an operation or an input; `id` is unique within its `Sub`."""
 
     id: int
     type: TensorType
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(Struct, frozen=True):
     """A number that stands in the program itself: a scalar operand of its own dtype."""
 
     value: bool | int | float
@@ -31,8 +30,7 @@ class Literal:
 Operand: TypeAlias = Value | Literal
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(Struct, frozen=True):
     """One operation. `name` is a row of `backends.ops`, or one of two structural names:
 
     - `weight`, attribute `slot`: the value of the sub-program's own slot;
@@ -53,8 +51,7 @@ class Op:
         return dict(self.attributes)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """A weight that a sub-program owns. `init` is {"kind": "lecun_normal", ...numbers}; `name` is for people.
 
     `running` slots are updated by the forward pass (batch statistics), never by gradients.
@@ -66,16 +63,14 @@ class Slot:
     running: bool = False
 
 
-@dataclass(frozen=True)
-class Child:
+class Child(Struct, frozen=True):
     """A sub-model used by a sub-program; two uses of one model value are two calls of one child."""
 
     name: str
     sub: Sub
 
 
-@dataclass(frozen=True)
-class Sub:
+class Sub(Struct, frozen=True, dict=True):
     """A sub-program: a model's body, a loss, a row function.
 
     A model's inputs have the batch `b` as leading dimension; a row function's inputs are single rows.
@@ -91,7 +86,7 @@ class Sub:
     outputs: tuple[tuple[str, Operand], ...]
     is_random: bool = False
     doc: str = ""
-    names: dict[int, str] = field(default_factory=dict, compare=False)
+    names: dict[int, str] = field(default_factory=dict)
 
     def walk(self) -> Iterator[Sub]:
         """This sub-program and all below it, children first, each distinct object once."""
@@ -107,8 +102,7 @@ def _walk(sub: Sub, seen: set[int]) -> Iterator[Sub]:
     yield sub
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(Struct, frozen=True):
     """Which of the stage's weights a use of a `Sub` has: `slots[i]` is the index, in the stage's slot table, of the
     weight in the sub-program's slot i; `children` follow `Sub.children`. Equal indices are tied weights."""
 
@@ -116,8 +110,7 @@ class Module:
     children: tuple[Module, ...] = ()
 
 
-@dataclass(frozen=True)
-class StageProgram:
+class StageProgram(Struct, frozen=True):
     """A traced lambda with the weights of the models that it mentions: `modules[i]` belongs to `sub.children[i]`."""
 
     sub: Sub

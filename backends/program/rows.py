@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from etude.backends.ops import find
 from etude.backends.program.builder import Builder
@@ -23,20 +25,19 @@ def vectorize(program: Sub) -> Sub:
     input, "rows" (uint32 `[b]`): the identities of the rows, so that a row sees the same numbers in every batch. Raises
     `OperandError` where an operation has no batched form.
     """
-    return _Vectorizer(program).run()
+    build = Builder(program.name, slots=list(program.slots), doc=program.doc, is_random=program.is_random)
+    return _Vectorizer(program, build).run()
 
 
-@dataclass
-class _Vectorizer:
+class _Vectorizer(Struct):
     program: Sub
-    build: Builder = field(init=False)
+    build: Builder
     new: dict[int, Operand] = field(default_factory=dict)
     batched: set[int] = field(default_factory=set)
     rows: Value | None = None
 
     def run(self) -> Sub:
         program = self.program
-        self.build = Builder(program.name, slots=list(program.slots), doc=program.doc, is_random=program.is_random)
         self.build.children = [Child(c.name, row_keyed(c.sub)) for c in program.children]
         for name, value in program.inputs:
             self._bind(value, self.build.input(name, _batch(value.type)), is_batched=True)
@@ -107,8 +108,7 @@ class _Vectorizer:
         return self.build.apply("broadcast", [value], {"shape": (b, *operand.type.shape)})[0]
 
 
-@dataclass
-class _Lifting:
+class _Lifting(Struct):
     """What a row rule sees of one operation; see `backends.ops.rowwise.Lifting`."""
 
     owner: _Vectorizer

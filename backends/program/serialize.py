@@ -41,7 +41,7 @@ def _encoded(sub: Sub) -> dict[str, Any]:
     known = sub.__dict__.get("_encoded")
     if known is None:
         known = _encode(sub)
-        object.__setattr__(sub, "_encoded", known)
+        sub.__dict__["_encoded"] = known
     found: dict[str, Any] = known
     return found
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from etude.backends.program.dims import Dim, product, substitute
 
@@ -12,8 +13,7 @@ PROMOTION: tuple[DType, ...] = ("bool", "int32", "float32")
 BYTES = {"bool": 1, "int32": 4, "uint32": 4, "float32": 4}
 
 
-@dataclass(frozen=True, slots=True)
-class TensorType:
+class TensorType(Struct, frozen=True):
     dtype: DType
     shape: tuple[Dim, ...] = ()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from etude.compiler import faults
 from etude.compiler.builtins.table import REGISTRY
@@ -12,8 +13,7 @@ from etude.compiler.calls import CallSite
 from etude.compiler.values import Builtin, Tensor, describe
 
 
-@dataclass(frozen=True, eq=False)
-class SetMetric:
+class SetMetric(Struct, frozen=True, eq=False):
     """A metric of all rows: `tensors` are collected, one value or vector a row, and given to it in order."""
 
     name: str

@@ -7,6 +7,7 @@ from typing import Any
 from etude.compiler import faults
 from etude.compiler.builtins.table import REGISTRY, builtin
 from etude.compiler.calls import CallSite
+from etude.compiler.groups import group_settings
 from etude.compiler.typing import is_float
 from etude.compiler.values import Quantity, Setting, describe
 
@@ -28,24 +29,43 @@ def _betas(site: CallSite, value: Any) -> list[float]:
 
 
 @builtin
-def adamw(site: CallSite, lr: Any = 1e-3, weight_decay: Any = 0.01, betas: Any = None, eps: Any = 1e-8) -> Setting:
+def adamw(
+    site: CallSite,
+    lr: Any = 1e-3,
+    weight_decay: Any = 0.01,
+    betas: Any = None,
+    eps: Any = 1e-8,
+    *,
+    groups: Any = None,
+) -> Setting:
     """AdamW (Loshchilov and Hutter, 2019)."""
     fields = _numbers(site, lr=lr, weight_decay=weight_decay, eps=eps)
-    return Setting("optimizer", {"name": "adamw", **fields, "betas": _betas(site, betas or [0.9, 0.999])})
+    more = {"betas": _betas(site, betas or [0.9, 0.999]), **group_settings(site, groups, fields)}
+    return Setting("optimizer", {"name": "adamw", **fields, **more})
 
 
 @builtin
-def adam(site: CallSite, lr: Any = 1e-3, betas: Any = None, eps: Any = 1e-8) -> Setting:
+def adam(site: CallSite, lr: Any = 1e-3, betas: Any = None, eps: Any = 1e-8, *, groups: Any = None) -> Setting:
     """Adam (Kingma and Ba, 2015)."""
     fields = _numbers(site, lr=lr, eps=eps)
-    return Setting("optimizer", {"name": "adam", **fields, "betas": _betas(site, betas or [0.9, 0.999])})
+    more = {"betas": _betas(site, betas or [0.9, 0.999]), **group_settings(site, groups, fields)}
+    return Setting("optimizer", {"name": "adam", **fields, **more})
 
 
 @builtin
-def sgd(site: CallSite, lr: Any = 1e-2, momentum: Any = 0.0, weight_decay: Any = 0.0, nesterov: Any = False) -> Setting:
+def sgd(
+    site: CallSite,
+    lr: Any = 1e-2,
+    momentum: Any = 0.0,
+    weight_decay: Any = 0.0,
+    nesterov: Any = False,
+    *,
+    groups: Any = None,
+) -> Setting:
     """Stochastic gradient descent with momentum."""
     fields = _numbers(site, lr=lr, momentum=momentum, weight_decay=weight_decay)
-    return Setting("optimizer", {"name": "sgd", **fields, "nesterov": bool(nesterov)})
+    more = group_settings(site, groups, {name: fields[name] for name in ("lr", "weight_decay")})
+    return Setting("optimizer", {"name": "sgd", **fields, "nesterov": bool(nesterov), **more})
 
 
 def _warmup(site: CallSite, value: Any) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from etude.compiler import faults
 from etude.compiler.builtins.table import REGISTRY, builtin
@@ -34,8 +36,7 @@ def _initialiser(site: CallSite, init: Any) -> tuple[tuple[str, Any], ...]:
     raise faults.wrong_kind("'init' of 'weight'", "an initialiser", describe(init), site.at("init"), help)
 
 
-@dataclass(frozen=True)
-class TrainingMode:
+class TrainingMode(Struct, frozen=True):
     """`training`: whether the model body is traced for training."""
 
     def resolve(self, evaluator: Any, location: Location) -> bool:

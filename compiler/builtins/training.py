@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from etude.compiler import faults
 from etude.compiler import train_settings as settings
@@ -11,6 +12,7 @@ from etude.compiler.builtins.data import add_stage, function_argument
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
+from etude.compiler.groups import resolved_optimizer
 from etude.compiler.keys import canonical_program
 from etude.compiler.lambdas import scalar_outputs, trace
 from etude.compiler.models import apply_training, model_name
@@ -104,7 +106,7 @@ def train(
             {
                 "loss": program,
                 "update": traced.update_of(player, slots),
-                "optimizer": player.optimizer,
+                "optimizer": resolved_optimizer(site, player, traced.update_of(player, slots), slots),
                 "every": player.every,
                 "name": "+".join(player.models),
             }

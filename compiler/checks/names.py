@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from etude.compiler import faults
@@ -17,9 +16,8 @@ _PARTS: dict[Any, tuple[str, ...]] = {}
 def parts_of(kind: Any) -> tuple[str, ...]:
     """The fields of a kind of node that can hold other nodes; none for what is no node."""
     if kind not in _PARTS:
-        skipped = {"span", "name_span"}
-        found = fields(kind) if is_dataclass(kind) else ()
-        _PARTS[kind] = tuple(f.name for f in found if f.name not in skipped and f.type not in {"str", "bool"})
+        found = kind.__annotations__.items() if issubclass(kind, nodes.Node) else ()
+        _PARTS[kind] = tuple(name for name, type in found if name != "name_span" and type not in {"str", "bool"})
     return _PARTS[kind]
 
 

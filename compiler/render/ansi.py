@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 CODES = {
     "bold": "1",
@@ -17,8 +17,7 @@ CODES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Paint:
+class Paint(Struct, frozen=True):
     """Colour text, or leave it as it is when `enabled` is false.
 
     >>> Paint(False)("error", "bold red")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 TAB_WIDTH = 4
 LINE_WIDTH = 160
@@ -34,8 +34,7 @@ def printable(char: str) -> str:
     return "\u2421" if code == 127 else char
 
 
-@dataclass(frozen=True, slots=True)
-class ShownLine:
+class ShownLine(Struct, frozen=True):
     """A source line as it is printed, and the cell at which each of its columns starts (one more than characters)."""
 
     text: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from etude.compiler.diagnostics import Location, Source
 from etude.compiler.render.ansi import Paint
@@ -12,8 +13,7 @@ from etude.compiler.render.columns import ShownLine, show_line
 MOST_LINES = 6  # a span over more lines is shown by its first and last ones
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """A span to underline. Lines from 1, columns from 0; `end` is exclusive and on line `last`."""
 
     first: int
@@ -48,8 +48,7 @@ def number_width(marks: Iterable[Mark]) -> int:
     return max(len(str(mark.last)) for mark in marks)
 
 
-@dataclass(frozen=True, slots=True)
-class Snippet:
+class Snippet(Struct, frozen=True):
     """Prints the lines of one source that `marks` touch. `colour` is the style of the primary mark."""
 
     source: Source
@@ -87,8 +86,7 @@ class Snippet:
             yield from side.closing()
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
+class _Side(Struct, frozen=True):
     """The bracket in the left margin of a span over several lines, at one of its lines or outside of it."""
 
     snippet: Snippet
@@ -175,8 +173,7 @@ def _underlines(shown: ShownLine, marks: list[Mark], paint: Paint, colour: str) 
         yield canvas.row()
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(Struct, frozen=True):
     mark: Mark
     start: int
     end: int

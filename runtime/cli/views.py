@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.compiler.render.ansi import Paint
+from etude.grammar.nodes import Node
 from etude.runtime.cli.faults import UsageError
 from etude.runtime.cli.selection import select_stages
 
@@ -55,22 +56,20 @@ def _tree_lines(node: Any, label: str, indent: str) -> Iterator[str]:
         yield f"{lead}".rstrip()
         for item in node:
             yield from _tree_lines(item, "", indent + "  ")
-    elif dataclasses.is_dataclass(node):
-        fields = [f for f in dataclasses.fields(node) if "span" not in f.name]
-        plain = [f for f in fields if _is_plain(getattr(node, f.name))]
-        shown = ", ".join(
-            f"{f.name}={getattr(node, f.name)!r}" for f in plain if getattr(node, f.name) not in (None, ())
-        )
+    elif isinstance(node, Node):
+        parts = {name: getattr(node, name) for name in node.__struct_fields__ if "span" not in name}
+        plain = {name: part for name, part in parts.items() if _is_plain(part)}
+        shown = ", ".join(f"{name}={part!r}" for name, part in plain.items() if part not in (None, ()))
         yield f"{lead}{type(node).__name__}({shown})"
-        for field in fields:
-            if field not in plain:
-                yield from _tree_lines(getattr(node, field.name), field.name, indent + "  ")
+        for name, part in parts.items():
+            if name not in plain:
+                yield from _tree_lines(part, name, indent + "  ")
     else:
         yield f"{lead}{node!r}"
 
 
 def _is_plain(value: Any) -> bool:
-    return not dataclasses.is_dataclass(value) and not (isinstance(value, tuple) and value)
+    return not isinstance(value, Node) and not (isinstance(value, tuple) and value)
 
 
 def show_types(view: View) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from etude.compiler.schema import ColumnSchema
 from etude.runtime.reading.declarations import Declarations
@@ -18,8 +20,7 @@ DTYPES = {"float": "float32", "int": "int32", "bool": "bool"}
 RANKS = {"bool": 0, "int": 1, "float": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """A column of a file and what it becomes; `mask` says which items of a padded list there were."""
 
     name: str
@@ -56,8 +57,7 @@ def _find(name: str, values: Sequence[Any], declared: Declarations, fail: Fail, 
     return _numbers(name, values, found, kind, declared.lengths.get(name), fail)
 
 
-@dataclass(frozen=True, slots=True)
-class ValueType:
+class ValueType(Struct, frozen=True):
     """What a value is: the kind of its leaves, and its shape; `is_even` is false for lists of different lengths."""
 
     kind: str | None

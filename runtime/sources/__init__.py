@@ -11,9 +11,11 @@ import os
 import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, get_args
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from etude.compiler.schema import Role, SourceSchema
 
@@ -150,8 +152,7 @@ def check_options(uri: str, options: Mapping[str, Any], known: Mapping[str, str]
             raise SourceError(f'no option is called "{name}"', uri=uri, hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class DataFile:
+class DataFile(Struct, frozen=True):
     """A file that is there, under the URI that names it."""
 
     uri: str

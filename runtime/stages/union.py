@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import reduce
 
 import numpy as np
+from msgspec.structs import replace
 
 from etude.compiler.schema import ColumnSchema
 from etude.runtime.datasets import Dataset

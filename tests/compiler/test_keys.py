@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from etude.backends.ops import find, names
 from etude.backends.program.builder import Builder

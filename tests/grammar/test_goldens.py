@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ def shown(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(shown, value))}]"
     if isinstance(value, Node):
-        parts = [shown(getattr(value, f.name)) for f in fields(value) if f.name not in ("span", "name_span")]
+        parts = [shown(getattr(value, name)) for name in value.__struct_fields__ if name not in ("span", "name_span")]
         return f"{type(value).__name__}({', '.join(parts)})"
     return repr(value)
 
