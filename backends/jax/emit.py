@@ -9,7 +9,7 @@ from etude.backends.emission import Emitted
 from etude.backends.emission.dialect import Dialect
 from etude.backends.emission.following import followings
 from etude.backends.emission.layout import indented
-from etude.backends.emission.optimizers import optax_optimizer
+from etude.backends.emission.optimizers import optax_groups, optax_optimizer
 from etude.backends.emission.parameters import Argument
 from etude.backends.emission.programs import has_streams, reads_clock, row_programs, title, train_programs
 from etude.backends.emission.stage import StageWriter, join_module, record
@@ -173,7 +173,7 @@ def emit_train(spec: Mapping[str, Any]) -> Emitted:
         blocks.append(fill(INITIAL, body=state.lines, state=record(state.values)))
     if spec.get("ema"):
         blocks += [_follows(writer, spec), fill(FOLLOW)]
-    blocks += _step(spec) if len(losses) == 1 else _players(writer, spec, losses)
+    blocks += _step(writer, spec) if len(losses) == 1 else _players(writer, spec, losses)
     if "evaluate" in programs:
         *body, terms = writer.loss_lines("evaluate")
         blocks.append(fill(EVALUATE, body=body, terms=terms))
@@ -219,13 +219,28 @@ def _follows(writer: StageWriter, spec: Mapping[str, Any]) -> list[str]:
     return [comment, f"FOLLOWS = ({rows[0]})"] if len(rows) == 1 else [comment, "FOLLOWS = (", *indented(rows), ")"]
 
 
-def _step(spec: Mapping[str, Any]) -> list[list[str]]:
-    made = optax_optimizer(spec["steps"][0]["optimizer"])
+def _step(writer: StageWriter, spec: Mapping[str, Any]) -> list[list[str]]:
+    table, made = _optimizer(writer, spec["steps"][0], "GROUPS")
     pieces = _carried(spec, "optax.OptState") | {"clip": _clip(spec), "apply": None}
     pieces["updated"] = "optax.apply_updates(params, updates)"
     if spec.get("ema"):
         pieces |= {"apply": f"params = {pieces['updated']}", "updated": FOLLOWED}
-    return [fill(OPTIMIZER, name="optimizer", whose="", made=made), fill(INIT), fill(STEP, **pieces)]
+    return [*table, fill(OPTIMIZER, name="optimizer", whose="", made=made), fill(INIT), fill(STEP, **pieces)]
+
+
+def _optimizer(writer: StageWriter, step: Mapping[str, Any], name: str) -> tuple[list[list[str]], str]:
+    """The table of a player's groups as a block, if it has any, and the expression that makes its optimizer."""
+    optimizer = step["optimizer"]
+    if not optimizer.get("groups"):
+        return [], optax_optimizer(optimizer)
+    paths = dict(reversed(writer.models.slots))
+    rows = [
+        f'"{paths[slot]}": "group_{number}",'
+        for number, group in enumerate(optimizer["groups"])
+        for slot in group["slots"]
+    ]
+    comment = "# the group of each weight that does not learn as the rest does"
+    return [[comment, f"{name} = {{", *indented(rows), "}"]], optax_groups(optimizer, name)
 
 
 def _carried(spec: Mapping[str, Any], opt_state: str) -> dict[str, str | list[str] | None]:
@@ -264,7 +279,9 @@ def _clip(spec: Mapping[str, Any]) -> list[str] | None:
 def _players(writer: StageWriter, spec: Mapping[str, Any], losses: Sequence[str]) -> list[list[str]]:
     blocks, table = [], ["PLAYERS = ("]
     for number, (loss, step) in enumerate(zip(losses, spec["steps"], strict=True)):
-        name, made = f"optimizer_{number}", optax_optimizer(step["optimizer"])
+        name = f"optimizer_{number}"
+        groups, made = _optimizer(writer, step, f"GROUPS_{number}")
+        blocks += groups
         blocks.append(fill(OPTIMIZER, name=name, whose=f" of player {number}", made=made))
         paths = dict(reversed(writer.models.slots))
         texts = "".join(f'"{paths[slot]}", ' for slot in step["update"])

@@ -9,7 +9,7 @@ from etude.backends.emission import Emitted
 from etude.backends.emission.dialect import Dialect
 from etude.backends.emission.following import followings
 from etude.backends.emission.models import Place, is_module, learning
-from etude.backends.emission.optimizers import torch_optimizer
+from etude.backends.emission.optimizers import has_groups, torch_groups, torch_optimizer
 from etude.backends.emission.parameters import Argument
 from etude.backends.emission.programs import row_programs, title, train_programs
 from etude.backends.emission.stage import StageWriter, join_module, record
@@ -31,7 +31,7 @@ def optimizers(models: Models) -> <returns>:
 STEP = '''
 def step(<parameters>) -> <type>:
     """Update the weights on one batch; return <summary>."""
-    optimizer.param_groups[0]["lr"] = lr
+    <rate>
     optimizer.zero_grad(set_to_none=True)
     total, terms<next> = loss(models, batch, <given>key)
     total.backward()
@@ -52,10 +52,10 @@ def update(
     lr: float,
 ) -> <type>:
     """Update the weights of one player; return <summary>."""
-    optimizer.param_groups[0]["lr"] = lr
+    <rate>
     optimizer.zero_grad(set_to_none=True)
     total, terms<next> = loss(models, batch, <given>key)
-    total.backward(inputs=optimizer.param_groups[0]["params"])
+    total.backward(inputs=<weights>)
     <clip>
     optimizer.step()
     <detached>
@@ -108,7 +108,12 @@ def initial_state(key: int) -> dict[str, Tensor]:
     return <state>
 '''
 STATE = "state: dict[str, Tensor],"
-CLIP = 'nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], {!r})'
+CLIP = "nn.utils.clip_grad_norm_({}, {!r})"
+ONE_GROUP = {"rate": 'optimizer.param_groups[0]["lr"] = lr', "weights": 'optimizer.param_groups[0]["params"]'}
+GROUPS = {
+    "rate": ["for group in optimizer.param_groups:", '    group["lr"] = group.get("scale", 1.0) * lr'],
+    "weights": '[weight for group in optimizer.param_groups for weight in group["params"]]',
+}
 
 
 def _parameter(name: str, slot: Slot, shape: Sequence[Argument]) -> str:
@@ -135,7 +140,8 @@ def emit_train(spec: Mapping[str, Any]) -> Emitted:
     writer = StageWriter(DIALECT, programs, evaluation=("evaluate", "scores"))
     losses = [name for name in programs if name.startswith("loss")]
     has_state = "initial_state" in programs
-    clip = None if spec.get("clip") is None else CLIP.format(spec["clip"])
+    groups = GROUPS if has_groups(spec) else ONE_GROUP
+    clip = None if spec.get("clip") is None else CLIP.format(groups["weights"], spec["clip"])
     blocks = writer.definitions()
     for name in losses:
         blocks.append(_loss(writer, name, has_state=has_state))
@@ -146,6 +152,7 @@ def emit_train(spec: Mapping[str, Any]) -> Emitted:
     if spec.get("ema"):
         blocks.append(fill(FOLLOW, body=_following(writer, spec)))
     pieces = _carried(has_state=has_state) | {"clip": clip, "follow": "follow(models)" if spec.get("ema") else None}
+    pieces |= groups
     if len(losses) == 1:
         parameters = ["models: Models", "optimizer: torch.optim.Optimizer", "batch: dict[str, Tensor]"]
         parameters += [*([STATE.rstrip(",")] if has_state else []), "key: int", "lr: float"]
@@ -221,13 +228,14 @@ def _optimizers(writer: StageWriter, spec: Mapping[str, Any]) -> list[str]:
     learns_all = len(steps) == 1 and [place.text for place in places[0]] == [
         attribute.text for attribute, _ in writer.models.roots
     ]
-    if learns_all:
+    if learns_all and not has_groups(spec):
         made = torch_optimizer(steps[0]["optimizer"], "models.parameters()")
         doc = "Make the optimizer; every weight learns."
         return fill(OPTIMIZERS, returns="torch.optim.Optimizer", doc=doc, freeze=None, made=made)
     learn = dict.fromkeys(f"models.{place.text}.requires_grad_(True)" for found in places for place in found)
     optimizers = [
-        torch_optimizer(step["optimizer"], _weights(writer, found)) for step, found in zip(steps, places, strict=True)
+        torch_optimizer(step["optimizer"], _grouped(writer, step) or _weights(writer, found))
+        for step, found in zip(steps, places, strict=True)
     ]
     single = len(steps) == 1
     return fill(
@@ -239,6 +247,16 @@ def _optimizers(writer: StageWriter, spec: Mapping[str, Any]) -> list[str]:
         freeze=["models.requires_grad_(False)", *learn],
         made=optimizers[0] if single else f"({', '.join(optimizers)})",
     )
+
+
+def _grouped(writer: StageWriter, step: Mapping[str, Any]) -> str | None:
+    """The weights of a player in the groups of its optimizer, if it has any."""
+    if not step["optimizer"].get("groups"):
+        return None
+    groups = [set(group["slots"]) for group in step["optimizer"]["groups"]]
+    rest = set(step["update"]).difference(*groups)
+    found = [_weights(writer, learning(writer.models, slots)) if slots else "" for slots in (rest, *groups)]
+    return torch_groups(step["optimizer"], found)
 
 
 def _weights(writer: StageWriter, places: Sequence[Place]) -> str:

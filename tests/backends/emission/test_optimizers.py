@@ -45,6 +45,33 @@ def test_both_frameworks_take_the_same_steps_under_a_schedule(optimizer: Any, cl
         np.testing.assert_allclose(weight, jax.weights()[slot], atol=1e-5)
 
 
+GROUPS = [
+    [{"slots": [2, 3], "lr": 5e-2}],
+    [{"slots": [0], "lr": 5e-2, "weight_decay": 0.5}, {"slots": [1, 2, 3], "weight_decay": 0.0}],
+]
+
+
+@pytest.mark.parametrize("groups", GROUPS, ids=["some", "all"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS[:1] + OPTIMIZERS[4:5], ids=str)
+def test_both_frameworks_give_groups_of_weights_their_own_settings(optimizer: Any, groups: Any, kit: Any) -> None:
+    layers = {"mlp": kit.mlp(8, [12, 10])}
+    plain = kit.classifier(layers, 8, valid=False, optimizer=optimizer, clip=0.5)
+    grouped = kit.classifier(layers, 8, valid=False, optimizer=optimizer | {"groups": groups}, clip=0.5)
+    torch, jax = kit.both(grouped)
+    alone, _ = kit.both(plain)
+    batch = kit.images(16, 8)
+
+    for lr in (1e-2, 5e-3, 1e-3):
+        for steps in (torch.steps, jax.steps, alone.steps):
+            steps(batch, 2, lr)
+
+    for slot, weight in torch.weights().items():
+        np.testing.assert_allclose(weight, jax.weights()[slot], atol=1e-5)
+        of_group = next((group for group in groups if slot in group["slots"]), None)
+        if of_group is not None and len(groups) == 1:
+            assert np.abs(weight - alone.weights()[slot]).max() > 1e-3
+
+
 def test_a_setting_that_nothing_reads_is_refused() -> None:
     with pytest.raises(ValueError, match="'sgd' does not read betas"):
         settings({"name": "sgd", "lr": 0.1, "betas": [0.9, 0.999]})

@@ -1,0 +1,48 @@
+"""The paths by which people name the weights of a model: parts by their names or places, weights by their bindings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from etude.backends.program.ir import Slot
+from etude.compiler.models import slow_origin, traced_model
+from etude.compiler.session import Session
+from etude.compiler.values import AnyOrigin, Chain, Model, Slow, Trained
+
+Named = tuple[str, Slot, AnyOrigin]
+
+
+def named_weights(session: Session, model: Model) -> list[Named]:
+    """(path, slot, origin) of each weight of a model, in the order of its parts, as far as it has been traced."""
+    return list(_weights(session, model, ""))
+
+
+def _weights(session: Session, model: Model, prefix: str) -> Iterator[Named]:
+    if isinstance(model, Chain):
+        yield from _chain(session, model, prefix)
+    elif isinstance(model, Trained):
+        for path, slot, origin in _weights(session, model.base, prefix):
+            yield path, slot, model.training.updated.get(origin, origin)
+    elif isinstance(model, Slow):
+        for path, slot, origin in _weights(session, model.base, prefix):
+            yield path, slot, slow_origin(model.identity[1], origin)
+    else:
+        traced = traced_model(session, model)
+        if traced is not None:
+            yield from zip_slots(traced.sub, traced.origins, prefix)
+
+
+def _chain(session: Session, model: Chain, prefix: str) -> Iterator[Named]:
+    for index, part in enumerate(model.parts):
+        if isinstance(part, Model):
+            name = str(index) if model.is_list or not part.name else part.name
+            yield from _weights(session, part, f"{prefix}{name}.")
+
+
+def zip_slots(sub: Any, origins: Any, prefix: str) -> Iterator[Named]:
+    """The slots of a sub-program and all below it, with their origins."""
+    for slot, origin in zip(sub.slots, origins.slots, strict=True):
+        yield f"{prefix}{slot.name}", slot, origin
+    for child, below in zip(sub.children, origins.children, strict=True):
+        yield from zip_slots(child.sub, below, f"{prefix}{child.name}.")
