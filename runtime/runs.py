@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from etude.runtime.store import Store
-from etude.runtime.store.files import replace_file
-from etude.runtime.store.leases import holder_is_gone, this_process
+from etude.runtime.store.files import make_folder, replace_file
+from etude.runtime.store.holders import holder_is_gone, this_process
 
 Json = Any
 Status: TypeAlias = Literal["finished", "failed", "interrupted", "running"]
@@ -45,8 +46,8 @@ def create_folder(store: Store) -> Path:
     """
     now = datetime.datetime.now()
     folder = store.runs / f"{now:%Y%m%d-%H%M%S}.{now.microsecond:06d}-{secrets.token_hex(2)}"
-    folder.mkdir()
-    (folder / "running.json").write_text(json.dumps(this_process()))
+    make_folder(folder)
+    replace_file(folder / "running.json", json.dumps(this_process()).encode(), store.scratch)
     return folder
 
 
@@ -58,7 +59,8 @@ def finish(store: Store, folder: Path, manifest: Mapping[str, Json]) -> None:
 
 def abandon(folder: Path) -> None:
     """Say that nobody is at work in a run's folder any more; without `run.json` it counts as interrupted."""
-    (folder / "running.json").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a disk that became read-only: the holder is gone in a moment anyway
+        (folder / "running.json").unlink(missing_ok=True)
 
 
 def list_runs(store: Store) -> list[Run]:

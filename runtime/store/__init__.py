@@ -4,10 +4,20 @@ An object is written to a temporary name, synced, renamed, and its folder synced
 last. So whatever a record names is complete, and a killed process leaves at most a file in `tmp/`.
 """
 
-from etude.runtime.store.errors import DamagedObject, StoreError
+from etude.runtime.store.errors import DamagedObject, LostObject, MissingObject, StoreError
 from etude.runtime.store.leases import Leases
 from etude.runtime.store.objects import Objects
 from etude.runtime.store.records import Record, Records
 from etude.runtime.store.store import Store
 
-__all__ = ["DamagedObject", "Leases", "Objects", "Record", "Records", "Store", "StoreError"]
+__all__ = [
+    "DamagedObject",
+    "Leases",
+    "LostObject",
+    "MissingObject",
+    "Objects",
+    "Record",
+    "Records",
+    "Store",
+    "StoreError",
+]

@@ -17,9 +17,23 @@ class StoreError(Exception):
         return f"{self.path}: {self.message}{hint}"
 
 
-class DamagedObject(StoreError):
-    """An object does not hold what its name says; it has been moved out of the way."""
+class LostObject(StoreError):
+    """An object that a record names cannot be used: what made it has to run again. `state` says what is wrong."""
+
+    state = "lost"
 
     def __init__(self, hash: str, path: Path) -> None:
-        super().__init__(f"object {hash[:12]} is damaged", path=path, hint="run again: it is made anew")
+        super().__init__(f"object {hash[:12]} is {self.state}", path=path, hint="run again: it is made anew")
         self.hash = hash
+
+
+class DamagedObject(LostObject):
+    """An object does not hold what its name says; it has been moved out of the way."""
+
+    state = "damaged"
+
+
+class MissingObject(LostObject):
+    """An object is not there."""
+
+    state = "missing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -44,15 +45,27 @@ class FileHashes:
         try:
             with closing(sqlite3.connect(self.path, timeout=30)) as table:
                 row = table.execute("SELECT hash FROM files WHERE path = ? AND stamp = ?", (path, stamp)).fetchone()
+        except sqlite3.OperationalError:  # busy, no such table, read-only: it is still sound
+            return None
         except sqlite3.DatabaseError:
-            self.path.unlink(missing_ok=True)
+            self._throw_away()
             return None
         return str(row[0]) if row else None
 
     def _remember(self, path: str, stamp: str, found: str) -> None:
-        with closing(sqlite3.connect(self.path, timeout=30)) as table, table:
-            table.execute(TABLE)
-            table.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (path, stamp, found))
+        """Note a hash; a full or read-only disk costs only that the file is read again."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=30)) as table, table:
+                table.execute(TABLE)
+                table.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (path, stamp, found))
+        except sqlite3.OperationalError:
+            return
+        except sqlite3.DatabaseError:
+            self._throw_away()
+
+    def _throw_away(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 def _stamp(stat: os.stat_result) -> str:

@@ -1,4 +1,8 @@
-"""Leases: two runs on one store do not compute the same key twice. A lease whose holder is gone is taken over."""
+"""Leases: two runs on one store do not compute the same key twice. A lease whose holder is gone is taken over.
+
+No clock is compared with another: a lease has run out when its file has not changed for a while of the watcher's own,
+monotonic time. So machines whose clocks differ, or are set back, cannot take a living one over, nor wait for ever.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +12,51 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from etude.runtime.store.files import create_exclusively
+from etude.runtime.store.holders import holder_is_gone, this_process
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What another's lease was like when we first saw it so. `changed` is the time of the file, never compared."""
+
+    data: bytes
+    changed: int
+    seen: float
+
+
 class Leases:
     """The leases of this process. A thread touches them while they are held; use as a context manager."""
 
-    def __init__(self, folder: Path, scratch: Path, *, stale_after: float = STALE_SECONDS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        scratch: Path,
+        *,
+        stale_after: float = STALE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.folder, self.scratch, self.stale_after = folder, scratch, stale_after
+        self._clock = clock
         self._held: dict[str, str] = {}
+        self._looks: dict[str, Look] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def take(self, key: str) -> bool:
-        """Try to become the one who computes `key`; False while another process does."""
+        """Try to become the one who computes `key`; False while another process does. Raises `StoreError`."""
         path, token = self._path(key), uuid.uuid4().hex
-        if not self._create(path, token) and not (self._remove_stale(path) and self._create(path, token)):
+        if not self._create(path, token) and not (self._remove_stale(key, path) and self._create(path, token)):
             return False
+        self._looks.pop(key, None)
         with self._lock:
             self._held[key] = token
             if self._thread is None:
@@ -44,7 +70,8 @@ class Leases:
             token = self._held.pop(key, None)
         path = self._path(key)
         if token is not None and _token(path) == token:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # on a disk that became read-only it runs out by itself
+                path.unlink(missing_ok=True)
 
     def __enter__(self) -> Leases:
         return self
@@ -60,24 +87,35 @@ class Leases:
     def _create(self, path: Path, token: str) -> bool:
         return create_exclusively(path, json.dumps({"token": token, **this_process()}).encode(), self.scratch)
 
-    def _remove_stale(self, path: Path) -> bool:
+    def _remove_stale(self, key: str, path: Path) -> bool:
         """Move a lease that ran out aside; True when the name is free now."""
-        try:
-            age, seen = time.time() - path.stat().st_mtime, path.read_bytes()
-        except FileNotFoundError:
+        look = self._look(key, path)
+        if look is None:
             return True
-        if age < self.stale_after and not holder_is_gone(_parsed(seen)):
+        if self._clock() - look.seen < self.stale_after and not holder_is_gone(_parsed(look.data)):
             return False
         aside = self.scratch / uuid.uuid4().hex
         try:
             path.rename(aside)
         except FileNotFoundError:
             return True
-        if aside.read_bytes() != seen:  # somebody took it over between our look and our rename: hand it back
+        if aside.read_bytes() != look.data:  # somebody took it over between our look and our rename: hand it back
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)
         aside.unlink()
         return not path.exists()
+
+    def _look(self, key: str, path: Path) -> Look | None:
+        """What a lease is like, and since when it has been like that; None when it is not there."""
+        try:
+            with path.open("rb") as file:  # opening it asks a file server for the present state
+                data, changed = file.read(), os.fstat(file.fileno()).st_mtime_ns
+        except FileNotFoundError:
+            return None
+        before = self._looks.get(key)
+        if before is None or (before.data, before.changed) != (data, changed):
+            self._looks[key] = before = Look(data, changed, self._clock())
+        return before
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
@@ -85,8 +123,9 @@ class Leases:
                 held = dict(self._held)
             for key, token in held.items():
                 path = self._path(key)
-                if _token(path) == token:
-                    os.utime(path)
+                with contextlib.suppress(OSError):  # gone, or a file server that is away: the next beat may succeed
+                    if _token(path) == token:
+                        os.utime(path)
 
 
 def _token(path: Path) -> object:
@@ -100,33 +139,5 @@ def _token(path: Path) -> object:
 def _parsed(data: bytes) -> dict[str, object]:
     try:
         return dict(json.loads(data))
-    except ValueError:
+    except (ValueError, TypeError):
         return {}
-
-
-def _machine() -> str:
-    """This machine and its table of processes: a process number means something only within both."""
-    try:
-        processes = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        processes = ""
-    return f"{os.uname().nodename} {processes}"
-
-
-def this_process() -> dict[str, object]:
-    """What identifies this process to others: see `holder_is_gone`."""
-    return {"pid": os.getpid(), "machine": _machine(), "since": time.time()}
-
-
-def holder_is_gone(holder: dict[str, object]) -> bool:
-    """Whether a process ran on this machine and does no more; False where that cannot be known."""
-    pid = holder.get("pid")
-    if not isinstance(pid, int) or holder.get("machine") != _machine():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

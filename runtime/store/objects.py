@@ -6,28 +6,33 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from etude.compiler.keys import canonical_json
-from etude.runtime.store.errors import DamagedObject, StoreError
-from etude.runtime.store.files import sync_folder, synced, temporary
+from etude.runtime.store.errors import DamagedObject, MissingObject
+from etude.runtime.store.files import make_folder, rename, sync_folder, synced, temporary, write
 
-CHUNK = 1 << 20
+if TYPE_CHECKING:
+    from etude.runtime.store.remote import Remote
+
+FRESH_SECONDS = 600  # an object that is written again counts as new from then on, so that `gc` leaves it alone
+Stamp = tuple[int, int, int, int]
 
 
 class ObjectWriter:
     """A file that hashes what is written to it; `hash` is known once its `Objects.writing` block has ended."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._digest = file, hashlib.sha256()
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file, self._path, self._digest = file, path, hashlib.sha256()
         self.size, self.hash, self.closed = 0, "", False
 
     def write(self, data: Any) -> int:
         """Append bytes, or anything with a buffer."""
         view = memoryview(data).cast("B")
-        self._file.write(view)
+        write(self._file, view, self._path)
         self._digest.update(view)
         self.size += len(view)
         return len(view)
@@ -40,11 +45,23 @@ class ObjectWriter:
 
 
 class Objects:
-    """The folder of objects. Two processes may write the same one: the bytes are equal, either name wins."""
+    """The folder of objects. Two processes may write the same one: the bytes are equal, either name wins.
 
-    def __init__(self, folder: Path, scratch: Path) -> None:
-        self.folder, self.scratch = folder, scratch
-        self._verified: set[str] = set()
+    `hash_file` is how an object's content is measured before its first use in a process: by reading it whole, or by
+    one that remembers files by their stamps. `remote` is where an object may be that is not here.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scratch: Path,
+        *,
+        hash_file: Callable[[Path], str] | None = None,
+        remote: Remote | None = None,
+    ) -> None:
+        self.folder, self.scratch, self.remote = folder, scratch, remote
+        self._hash_file = hash_file or read_hash
+        self._verified: dict[str, Stamp] = {}
 
     def locate(self, hash: str) -> Path:
         """Where an object is, or would be."""
@@ -53,7 +70,7 @@ class Objects:
     def put(self, data: bytes) -> str:
         """Store bytes; the result is their hash."""
         hash = hashlib.sha256(data).hexdigest()
-        if self.size(hash) != len(data):
+        if not self._is_there(hash, len(data)):
             with self.writing() as writer:
                 writer.write(data)
         return hash
@@ -66,44 +83,55 @@ class Objects:
     def writing(self) -> Iterator[ObjectWriter]:
         """Write an object piece by piece; it appears, complete, when the block ends without an error."""
         with temporary(self.scratch) as (file, path):
-            writer = ObjectWriter(file)
+            writer = ObjectWriter(file, path)
             yield writer
             hash = writer.digest()
-            if self.size(hash) != writer.size:
-                synced(file)
+            if not self._is_there(hash, writer.size):
+                synced(file, path)
                 os.chmod(path, 0o444)
                 target = self.locate(hash)
-                target.parent.mkdir(exist_ok=True)
-                path.rename(target)
+                make_folder(target.parent, exist_ok=True)
+                rename(path, target)
                 sync_folder(target.parent)
             writer.hash = hash
 
+    def __iter__(self) -> Iterator[str]:
+        """The hashes of all objects, sorted."""
+        for path in sorted(self.folder.glob("*/*")):
+            yield path.parent.name + path.name
+
     def size(self, hash: str) -> int | None:
-        """The bytes of an object, None when it is not there: the cheap check."""
+        """The bytes of an object, None when it is neither here nor in the second store: the cheap check."""
+        size = self.local_size(hash)
+        return self.remote.size(hash) if size is None and self.remote else size
+
+    def local_size(self, hash: str) -> int | None:
+        """The bytes of an object of this folder, None when it is not there."""
         try:
             return self.locate(hash).stat().st_size
         except FileNotFoundError:
             return None
 
     def path(self, hash: str) -> Path:
-        """An object's file, its content verified once per process. Raises `DamagedObject` or `StoreError`."""
+        """An object's file, its content verified before its first use in a process and when its stamp has changed.
+
+        Raises `DamagedObject`, `MissingObject`.
+        """
         path = self.locate(hash)
-        if hash not in self._verified:
-            try:
-                with path.open("rb") as file:
-                    found = hashlib.file_digest(file, "sha256").hexdigest()
-            except FileNotFoundError:
-                raise StoreError(f"object {hash[:12]} is missing", path=path, hint="run again") from None
-            self._check(hash, found, path)
+        stamp = self._stamp(hash) or self._fetched(hash)
+        if self._verified.get(hash) != stamp:
+            self._check(hash, self._hash_file(path), path)
+            self._verified[hash] = stamp
         return path
 
     def read(self, hash: str) -> bytes:
-        """An object's bytes, verified. Raises `DamagedObject` or `StoreError`."""
+        """An object's bytes, verified. Raises `DamagedObject`, `MissingObject`."""
         path = self.locate(hash)
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise StoreError(f"object {hash[:12]} is missing", path=path, hint="run again") from None
+            self._fetched(hash)
+            data = path.read_bytes()
         self._check(hash, hashlib.sha256(data).hexdigest(), path)
         return data
 
@@ -111,8 +139,43 @@ class Objects:
         """A JSON object's value."""
         return json.loads(self.read(hash))
 
+    def _is_there(self, hash: str, size: int) -> bool:
+        """Whether an object need not be written; one that is long there counts as new again."""
+        path = self.locate(hash)
+        try:
+            found = path.stat()
+            if found.st_size == size and time.time() - found.st_mtime > FRESH_SECONDS:
+                os.utime(path)
+        except FileNotFoundError:
+            return False
+        except PermissionError:  # another user's object in a shared folder
+            return True
+        return found.st_size == size
+
+    def _stamp(self, hash: str) -> Stamp | None:
+        try:
+            found = self.locate(hash).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+    def _fetched(self, hash: str) -> Stamp:
+        """Bring an object here from the second store."""
+        if self.remote is not None:
+            self.remote.fetch(hash, self)
+        stamp = self._stamp(hash)
+        if stamp is None:
+            raise MissingObject(hash, self.locate(hash))
+        return stamp
+
     def _check(self, hash: str, found: str, path: Path) -> None:
         if hash != found:
-            path.rename(self.scratch / f"damaged-{hash}")
+            with contextlib.suppress(OSError):  # in a store that is read-only it stays, and is refused each time
+                path.rename(self.scratch / f"damaged-{hash}")
             raise DamagedObject(hash, path)
-        self._verified.add(hash)
+
+
+def read_hash(path: Path) -> str:
+    """The SHA-256 of a file, read whole."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

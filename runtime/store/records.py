@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etude.compiler.keys import canonical_json
-from etude.runtime.store.files import create_exclusively, sync_folder
+from etude.runtime.store.errors import StoreError
+from etude.runtime.store.files import create_exclusively, make_folder, remove, replace_file, sync_folder
 from etude.runtime.store.objects import Objects
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from etude.runtime.store.remote import Remote
+
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,55 +39,94 @@ class Record:
 
 
 class Records:
-    """The folder of records; they are believed only while their objects are there in full size."""
+    """The folder of records; one is believed only as it was written, and while its objects are there in full size."""
 
-    def __init__(self, folder: Path, scratch: Path, objects: Objects) -> None:
-        self.folder, self.scratch, self.objects = folder, scratch, objects
+    def __init__(self, folder: Path, scratch: Path, objects: Objects, remote: Remote | None = None) -> None:
+        self.folder, self.scratch, self.objects, self.remote = folder, scratch, objects, remote
 
     def find(self, key: str) -> Record | None:
-        """The record of a key. One whose objects are gone or cut short is removed, so that the stage runs again."""
-        path = self._path(key)
+        """The record of a key, None when it is damaged, or objects are gone or cut short, so that the stage runs again.
+
+        It is left where it is: the objects may come back, and who runs the stage writes it anew.
+        """
+        record = self.read(key)
+        if record is None and self.remote is not None:
+            record = self._fetched(key)
+        return record if record is not None and self.is_complete(record) else None
+
+    def _fetched(self, key: str) -> Record | None:
+        """The record of a key in the second store; kept here from now on, its objects when they are asked for."""
+        assert self.remote is not None
+        data = self.remote.record(key)
+        record = None if data is None else parse_record(data)
+        if record is None or record.key != key or not self.is_complete(record):
+            return None
+        with contextlib.suppress(StoreError):  # a store that cannot be written can still be read through
+            return self.write(record)
+        return record
+
+    def read(self, key: str) -> Record | None:
+        """The record of a key, whatever has become of its objects."""
         try:
-            data = path.read_bytes()
+            data = self.locate(key).read_bytes()
         except FileNotFoundError:
             return None
-        record = _parsed(data)
-        if record is None or record.key != key or not self._is_complete(record):
-            path.unlink(missing_ok=True)
-            return None
-        return record
+        record = parse_record(data)
+        return record if record is not None and record.key == key else None
 
     def write(self, record: Record) -> Record:
         """Create the record, unless another process was first: the result is the one that counts."""
-        path = self._path(record.key)
-        path.parent.mkdir(exist_ok=True)
-        data = canonical_json({"format": FORMAT, **asdict(record)})
+        path = self.locate(record.key)
+        make_folder(path.parent, exist_ok=True)
+        data = format_record(record)
         if create_exclusively(path, data, self.scratch):
             return record
-        return self.find(record.key) or self.write(record)
+        found = self.find(record.key)
+        if found is None:
+            replace_file(path, data, self.scratch)
+        return found or record
 
     def remove(self, key: str) -> None:
         """Forget a stage's result."""
-        path = self._path(key)
+        path = self.locate(key)
         if path.exists():
-            path.unlink(missing_ok=True)
+            remove(path)
             sync_folder(path.parent)
 
-    def __iter__(self) -> Iterator[Record]:
+    def keys(self) -> Iterator[str]:
+        """The keys that have a file, sorted."""
         for path in sorted(self.folder.glob("*/*.json")):
-            if record := self.find(path.parent.name + path.stem):
+            yield path.parent.name + path.stem
+
+    def __iter__(self) -> Iterator[Record]:
+        for key in self.keys():
+            if record := self.find(key):
                 yield record
 
-    def _path(self, key: str) -> Path:
+    def locate(self, key: str) -> Path:
+        """Where a record is, or would be."""
         return self.folder / key[:2] / f"{key[2:]}.json"
 
-    def _is_complete(self, record: Record) -> bool:
+    def is_complete(self, record: Record) -> bool:
+        """Whether every object is there in full size: the cheap check. Content is checked where it is read."""
         return all(self.objects.size(hash) == size for hash, size in record.objects.items())
 
 
-def _parsed(data: bytes) -> Record | None:
+def format_record(record: Record) -> bytes:
+    """A record as the bytes of its file, with a hash of all the rest."""
+    fields = {"format": FORMAT, **asdict(record)}
+    return canonical_json({**fields, "check": _check(fields)})
+
+
+def parse_record(data: bytes) -> Record | None:
+    """The record of a file; None when its bytes are not those that were written."""
     try:
         fields = json.loads(data)
-        return Record(**fields) if fields.pop("format") == FORMAT else None
-    except (ValueError, KeyError, TypeError):
+        check = fields.pop("check")
+        return Record(**fields) if check == _check(fields) and fields.pop("format") == FORMAT else None
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _check(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(fields)).hexdigest()

@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from etude.runtime.store.errors import StoreError
+from etude.runtime.store.files import explained, replace_file
 from etude.runtime.store.leases import Leases
 from etude.runtime.store.objects import Objects
 from etude.runtime.store.records import Record, Records
 
 if TYPE_CHECKING:
     from etude.runtime.store.filehashes import FileHashes
+    from etude.runtime.store.remote import Remote
 
 FORMAT = "1"
 SCRATCH_SECONDS = 24 * 3600
+FOLDERS = ("objects", "records", "leases", "runs", "pins", "tmp")
+Verify: TypeAlias = Literal["always", "changed"]
 
 
 class Store:
-    """`objects/`, `records/`, `leases/`, `runs/`, `tmp/` and the index `files.sqlite`."""
+    """`objects/`, `records/`, `leases/`, `runs/`, `pins/`, `tmp/` and the index `files.sqlite`.
 
-    def __init__(self, root: Path | str) -> None:
+    `verify` says when an object's content is hashed before a process uses it for the first time: always, or only if
+    its stamp (size, times, inode) is not that of an earlier time. `remote` is the URL of a second store, from which is
+    taken what is not here.
+    """
+
+    def __init__(self, root: Path | str, *, verify: Verify = "always", remote: str | None = None) -> None:
+        self.verify, self.remote_url = verify, remote
         self.root = Path(root)
         self.scratch = self.root / "tmp"
         self.runs = self.root / "runs"
         try:
-            for name in ("objects", "records", "leases", "runs", "tmp"):
+            for name in FOLDERS:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             self._check_format()
         except OSError as error:
-            raise StoreError(f"cannot use this folder as a store: {error.strerror}", path=self.root) from error
-        self.objects = Objects(self.root / "objects", self.scratch)
-        self.records = Records(self.root / "records", self.scratch, self.objects)
+            refusal = StoreError(f"cannot use this folder as a store: {error.strerror}", path=self.root)
+            raise explained(error, self.root) or refusal from error
+        hash_file = self.hash_file if verify == "changed" else None
+        self.remote = self._open_remote()
+        self.objects = Objects(self.root / "objects", self.scratch, hash_file=hash_file, remote=self.remote)
+        self.records = Records(self.root / "records", self.scratch, self.objects, remote=self.remote)
+
+    def settings(self) -> dict[str, Any]:
+        """What another process needs to open this store as it is here."""
+        return {"root": str(self.root), "verify": self.verify, "remote": self.remote_url}
+
+    def _open_remote(self) -> Remote | None:
+        if self.remote_url is None:
+            return None
+        from etude.runtime.store.remote import Remote
+
+        return Remote(self.remote_url)
 
     def leases(self) -> Leases:
         """A new set of leases for one run."""
@@ -66,17 +92,15 @@ class Store:
     def sweep(self) -> None:
         """Remove what killed processes left behind a day ago."""
         for path in self.scratch.iterdir():
-            try:
+            with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > SCRATCH_SECONDS:
-                    path.unlink()
-            except FileNotFoundError:
-                continue
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _check_format(self) -> None:
         path = self.root / "format"
         if not path.exists():
-            path.write_text(FORMAT + "\n")
             (self.root / ".gitignore").write_text("*\n")
+            replace_file(path, f"{FORMAT}\n".encode(), self.scratch)
         elif (found := path.read_text().strip()) not in {"", FORMAT}:
             raise StoreError(
                 "the store was written by another version", path=self.root, hint=f"format {found}, expected {FORMAT}"

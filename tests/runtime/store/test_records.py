@@ -63,9 +63,28 @@ def test_a_record_whose_object_is_gone_or_cut_short_is_not_believed(store: Store
     assert callable(damage)
     damage(path)
     assert store.record(KEY) is None
-    again = store.records.write(replace(record(store), seconds=9.0))
-    assert store.record(KEY) == again
-    assert again.seconds == 9.0
+    other = store.objects.put(b"made anew")
+    again = replace(written, outputs={"data": other}, objects={other: 9})
+    assert store.records.write(again) == again == store.record(KEY)
+
+
+def test_a_record_is_believed_again_when_its_object_is_back(store: Store) -> None:
+    written = store.records.write(record(store))
+    store.objects.locate(written.outputs["data"]).unlink()
+    assert store.record(KEY) is None
+    assert store.records.write(replace(record(store), seconds=9.0)) == written == store.record(KEY)
+
+
+def test_no_byte_of_a_record_can_be_changed_unnoticed(store: Store) -> None:
+    written = store.records.write(record(store))
+    path = store.records.locate(KEY)
+    sound = path.read_bytes()
+    believed = []
+    for position in range(len(sound)):
+        path.write_bytes(sound[:position] + bytes([sound[position] ^ 1]) + sound[position + 1 :])
+        believed.append(store.record(KEY))
+    assert set(map(str, believed)) <= {"None", str(written)}
+    assert believed.count(None) > 0.9 * len(sound)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"format": 1}', '{"format": 99}', "[]"])

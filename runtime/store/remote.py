@@ -1,0 +1,131 @@
+"""A second store behind a URL, of any kind that fsspec knows: `s3://..`, `gs://..`, `file:///..`.
+
+It has the same two folders, `objects/` and `records/`. It is never believed: what comes from there is hashed on its
+way in, as on a disk of our own. An object may be there cut short after an upload that broke off; its size tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etude.runtime.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from etude.runtime.store.objects import Objects
+
+CHUNK = 8 << 20
+
+
+class Remote:
+    """The second store at `url`. Nothing is asked of it before it is needed; every method raises `StoreError`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._opened: tuple[Any, str] | None = None
+        self._sizes: dict[str, int | None] = {}
+
+    def size(self, hash: str) -> int | None:
+        """The bytes of an object, None when it is not there."""
+        if hash not in self._sizes:
+            files, path = self._file("objects", hash)
+            with self._explaining(path):
+                try:
+                    self._sizes[hash] = int(files.info(path)["size"])
+                except FileNotFoundError:
+                    return None
+        return self._sizes[hash]
+
+    def record(self, key: str) -> bytes | None:
+        """The file of a record, None when it is not there."""
+        files, path = self._file("records", f"{key}.json")
+        with self._explaining(path):
+            try:
+                return bytes(files.cat_file(path))
+            except FileNotFoundError:
+                return None
+
+    def fetch(self, hash: str, objects: Objects) -> bool:
+        """Bring an object here. False when it is not there, or is not what its name says."""
+        files, path = self._file("objects", hash)
+        with self._explaining(path):
+            try:
+                stream = files.open(path, "rb")
+            except FileNotFoundError:
+                return False
+            with contextlib.suppress(_RefusedError), stream, objects.writing() as writer:
+                while piece := stream.read(CHUNK):
+                    writer.write(piece)
+                if writer.digest() != hash:
+                    raise _RefusedError
+                return True
+        self.refuse(hash)
+        return False
+
+    def refuse(self, hash: str) -> None:
+        """Count an object of the second store as not there, as it is not what its name says."""
+        self._sizes[hash] = None
+
+    def put_object(self, hash: str, source: Path, size: int) -> bool:
+        """Send an object; False when it was there."""
+        if self.size(hash) == size:
+            return False
+        self._send("objects", hash, source)
+        self._sizes[hash] = size
+        return True
+
+    def put_record(self, key: str, source: Path) -> bool:
+        """Send a record, after its objects; False when it was there."""
+        if self.record(key) == source.read_bytes():
+            return False
+        self._send("records", f"{key}.json", source)
+        return True
+
+    def _send(self, folder: str, name: str, source: Path) -> None:
+        files, path = self._file(folder, name)
+        with self._explaining(path):
+            files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            files.put_file(str(source), path)
+
+    def _file(self, folder: str, name: str) -> tuple[Any, str]:
+        files, root = self._files()
+        return files, f"{root}/{folder}/{name[:2]}/{name[2:]}"
+
+    def _files(self) -> tuple[Any, str]:
+        if self._opened is None:
+            with self._explaining(self.url):
+                try:
+                    from fsspec.core import url_to_fs
+                except ModuleNotFoundError as error:
+                    hint = 'pip install "etude-lang[remote]"'
+                    raise StoreError("a second store needs fsspec", path=Path(self.url), hint=hint) from error
+                files, root = url_to_fs(self.url)
+                self._opened = files, root.rstrip("/")
+        return self._opened
+
+    @contextlib.contextmanager
+    def _explaining(self, path: str) -> Iterator[None]:
+        """Whatever a file system of fsspec raises, as an error of the store."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            raise RemoteError(self.url, f"{path}: {error or type(error).__name__}") from error
+
+
+class _RefusedError(Exception):
+    """What came is not what was asked for; nothing of it is kept."""
+
+
+class RemoteError(StoreError):
+    """The second store cannot be reached, or refuses."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"the second store does not answer: {reason}", path=Path(url), hint="leave out --remote")
+        self.url = url
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.message}\nhint: {self.hint}"
