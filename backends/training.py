@@ -28,6 +28,7 @@ Terms = dict[str, float]
 
 READ_SECONDS = 2.0
 PROGRESS_SECONDS = 0.2
+COUNTED = ("step", "epoch", "lr")  # what a row of a history has besides terms
 
 
 class Session(Protocol):
@@ -78,6 +79,8 @@ class Loop:
     _read_at: float = 0.0
     _reported_at: float = 0.0
     _reported: int = 0
+    _validated: dict[str, Json] = field(default_factory=dict)
+    _told: int = 0  # rows of the history that a report has carried
 
     def run(self, limit: int | None = None) -> TrainResult:
         """Train for the timetable's steps, or `limit` of them. Raises `TrainingError`, `TrainingStopped`."""
@@ -135,7 +138,9 @@ class Loop:
             rows = [self._row(first + i + 1, terms) for i, terms in enumerate(self._terms)]
         else:
             rows = [self._row(self.done, mean_terms(self._terms))]
-        rows[-1] |= {f"valid.{name or 'score'}": finite(value) for name, value in values.items()}
+        if values:
+            self._validated = {f"valid.{name or 'score'}": finite(value) for name, value in values.items()}
+            rows[-1] |= self._validated
         return rows
 
     def _row(self, done: int, terms: Terms) -> dict[str, Json]:
@@ -173,23 +178,29 @@ class Loop:
         if now - self._reported_at < PROGRESS_SECONDS and self.done < self.timetable.steps:
             return
         rate = (self.done - self._reported) * self.timetable.batch / max(now - self._reported_at, 1e-9)
+        rows, self._told = self.history[self._told :], len(self.history)
         self._reported, self._reported_at = self.done, now
+        terms = self._latest_terms()
+        losses = [value for name, value in terms.items() if name.split(".")[-1] == "loss"]
         self.emit(
             {
                 "kind": "progress",
                 "step": self.done,
                 "steps": self.timetable.steps,
                 "epoch": self.timetable.epoch(self.done),
-                "loss": self._latest_loss(),
+                "loss": losses[0] if losses else None,
+                "terms": terms,
+                "history": rows,
                 "seconds": now - self._started_at,
                 "rows_per_second": rate,
             }
         )
 
-    def _latest_loss(self) -> float | None:
-        terms = self._terms[-1] if self._terms else self.history[-1] if self.history else {}
-        losses = [value for name, value in terms.items() if name == "loss" or name.endswith(".loss")]
-        return losses[0] if losses else None
+    def _latest_terms(self) -> dict[str, Json]:
+        """The terms of the last step that is known, and what the last validation gave."""
+        last = self.history[-1] if self.history else {}
+        terms = self._terms[-1] if self._terms else {name: last[name] for name in last if name not in COUNTED}
+        return {**terms, **self._validated}
 
 
 def mean_terms(terms: Sequence[Terms]) -> Terms:

@@ -15,7 +15,7 @@ Kind: TypeAlias = Literal[
     "stage-cached",  # data: outputs
     "stage-waiting",  # another run computes the same key
     "stage-started",
-    "stage-progress",  # data: step, steps, epoch, loss, rows_per_second
+    "stage-progress",  # data: step, steps, epoch, loss, terms, history (new rows), rows_per_second
     "stage-warning",  # data: message
     "stage-finished",  # data: seconds, outputs, made
     "stage-failed",  # data: message, hint, seconds, details (a file), checkpoint (a file or none)

@@ -24,7 +24,8 @@ def execute(job: Job) -> Result:
         for port, slots in enumerate(job.spec["results"])
     }
     outputs["history"] = objects.put_json(trained.history)
-    made = {"rows": _rows(ids), "steps": trained.steps, "kept": trained.kept, "backend": backend.describe()}
+    speed = {"training_seconds": round(trained.seconds, 4), "batch": min(job.spec["batch"], _rows(ids))}
+    made = {"rows": _rows(ids), "steps": trained.steps, "kept": trained.kept, **speed, "backend": backend.describe()}
     return Result(outputs, made=made, source=objects.put((job.folder / "step.py").read_bytes()))
 
 

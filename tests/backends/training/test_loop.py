@@ -267,3 +267,12 @@ def test_progress_is_told_at_the_end_at_least(tmp_path: Path) -> None:
     assert (last["kind"], last["step"], last["steps"], last["epoch"]) == ("progress", 5, 5, 2.0)
     assert last["loss"] == pytest.approx((1 / 4 + 1 / 5) / 2)
     assert last["rows_per_second"] > 0
+
+
+def test_progress_tells_every_term_and_every_row_of_the_history_once(tmp_path: Path) -> None:
+    events: list[Any] = []
+    result = run(Counting(), spec(), tmp_path, events=events)
+
+    assert [row for event in events for row in event["history"]] == result.history
+    assert events[-1]["terms"]["loss"] == events[-1]["loss"]
+    assert not events[-1]["terms"].keys() & {"step", "epoch", "lr"}
