@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etude.compiler.keys import uses_backend
 from etude.compiler.workflow import Ref, Stage, Workflow
@@ -33,6 +33,9 @@ from etude.runtime.scheduling import Schedule
 from etude.runtime.sources import SourceError
 from etude.runtime.stages import INLINE, Job, Settings, StageError, execute
 from etude.runtime.store import Leases, Record, Store, StoreError
+
+if TYPE_CHECKING:
+    from etude.runtime.accounts import Accounts
 
 Json = Any
 POLL_SECONDS = 0.2
@@ -111,6 +114,7 @@ class Runner:
     _running: dict[int, Stage] = field(default_factory=dict)
     _waiting_elsewhere: set[str] = field(default_factory=set)
     _executor: Executor | None = None
+    _accounts: Accounts | None = None
     _tasks: int = 0
 
     def __post_init__(self) -> None:
@@ -137,6 +141,8 @@ class Runner:
 
     def close(self) -> None:
         """End the workers, and keep no empty folders."""
+        if self._accounts is not None:
+            self._accounts.flush()
         if self._executor is not None:
             self._executor.close()
         _remove_if_empty(self.folder / "stages")
@@ -292,10 +298,22 @@ class Runner:
             source=done["source"],
         )
         record = self.store.records.write(record)
+        self._tell(stage)
         self.leases.release(key)
         _remove_if_empty(self._stage_folder(stage))
         self._finish(stage, record, "run")
         self._schedule.release(key)
+
+    def _tell(self, stage: Stage) -> None:
+        """Keep what a stage did, for those who ask later what changed."""
+        from etude.runtime.accounts import Account, Accounts
+
+        if self._accounts is None:
+            self._accounts = Accounts(self.store.root)
+        identity = self._identities[stage.id]
+        hashes = [identity.fingerprint] if stage.kind == "load" else self._hashes(stage.inputs)
+        account = Account.of(stage, self.workflow, hashes, self.settings.backend, self.settings.precision)
+        self._accounts.add(identity.key, self.workflow.recipe, account, stage)
 
     def _give_up(self, stage: Stage, message: str, report: Mapping[str, Json]) -> None:
         """Let go of a stage that failed while it was executed."""
