@@ -9,18 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from etude.runtime.store.files import write
+
 Json = Any
 Kind: TypeAlias = Literal[
     "run-started",  # data: run, stages (how many), folder
-    "stage-cached",  # data: outputs
+    "stage-cached",  # data: outputs, key
     "stage-waiting",  # another run computes the same key
     "stage-started",
     "stage-progress",  # data: step, steps, epoch, loss, terms, history (new rows), rows_per_second
     "stage-warning",  # data: message
-    "stage-finished",  # data: seconds, outputs, made
+    "stage-finished",  # data: seconds, outputs, made, key
     "stage-failed",  # data: message, hint, seconds, details (a file), checkpoint (a file or none)
     "stage-skipped",  # data: because (a sentence: what failed, or the condition that does not hold)
     "run-finished",  # data: executed, cached, failed, skipped, seconds
+    "run-stopping",  # data: running (the names of the stages that end at their next step)
     "run-interrupted",
 ]
 
@@ -47,13 +50,13 @@ class EventLog:
     """Writes events to a file as they come and passes them on."""
 
     def __init__(self, path: Path, listener: Listener | None = None) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        self.path, self._file = path, path.open("a", encoding="utf-8")
         self._listener = listener
 
     def add(self, kind: Kind, stage: str | None = None, name: str | None = None, **data: Json) -> None:
-        """Note an event now."""
+        """Note an event now. Raises `StoreError` when the disk is full."""
         event = Event(kind, time.time(), stage, name, data)
-        self._file.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
+        write(self._file, json.dumps(event.to_json(), ensure_ascii=False) + "\n", self.path)
         self._file.flush()
         if self._listener is not None:
             self._listener(event)

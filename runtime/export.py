@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from etude.compiler.keys import canonical_json
-from etude.compiler.workflow import ModelBinding
+from etude.compiler.workflow import ModelBinding, Workflow
+from etude.runtime.runs import file_names
 from etude.runtime.store import Record, Store
+from etude.runtime.store.files import make_folder, rename, synced, temporary
 
 Json = Any
 
@@ -49,15 +51,36 @@ def export_model(store: Store, binding: ModelBinding, outputs: Mapping[str, Mapp
     return record.outputs["file"]
 
 
+def export_models(
+    store: Store, workflow: Workflow, outputs: Mapping[str, Mapping[str, str]], folder: Path
+) -> dict[str, dict[str, str]]:
+    """Write the models bound at the top level into a folder, as far as their stages are done. Raises `LostObject`."""
+    exported = {}
+    for binding in workflow.models:
+        hash = export_model(store, binding, outputs)
+        if hash is not None:
+            path = folder / f"{file_names([binding.name])[binding.name]}.safetensors"
+            place_file(store, hash, path)
+            exported[binding.name] = {"hash": hash, "path": str(path)}
+    return exported
+
+
 def place_file(store: Store, hash: str, target: Path) -> None:
-    """Put an object under a name of its own in a run's folder: a link where the file system has them."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Put an object, verified, under a name of its own in a run's folder: a link where the file system has them.
+
+    Raises `LostObject`.
+    """
+    path = store.objects.path(hash)
+    make_folder(target.parent, exist_ok=True)
     try:
-        os.link(store.objects.locate(hash), target)
+        os.link(path, target)
     except FileExistsError:
         return
     except OSError:
-        shutil.copyfile(store.objects.locate(hash), target)
+        with temporary(store.scratch) as (file, copy), path.open("rb") as source:
+            shutil.copyfileobj(source, file)
+            synced(file, copy)
+            rename(copy, target)
 
 
 def read_tensors(path: Path) -> dict[str, Piece]:

@@ -130,7 +130,7 @@ class Comparison:
             "spec": spec,
             "inputs": inputs,
             "settings": asdict(self.settings),
-            "store": str(self.finished.store.root),
+            "store": self.finished.store.settings(),
             "base": str(self.base),
             "folder": str(self.finished.folder),
             "fingerprint": None,

@@ -8,14 +8,18 @@ import json
 import os
 import re
 import secrets
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from etude.runtime.store import Store
 from etude.runtime.store.files import make_folder, replace_file
 from etude.runtime.store.holders import holder_is_gone, this_process
+
+if TYPE_CHECKING:
+    from etude.runtime.planning import PlannedStage
 
 Json = Any
 Status: TypeAlias = Literal["finished", "failed", "interrupted", "running"]
@@ -61,6 +65,31 @@ def abandon(folder: Path) -> None:
     """Say that nobody is at work in a run's folder any more; without `run.json` it counts as interrupted."""
     with contextlib.suppress(OSError):  # a disk that became read-only: the holder is gone in a moment anyway
         (folder / "running.json").unlink(missing_ok=True)
+
+
+def break_off(folder: Path, error: BaseException) -> None:
+    """Leave word in a run's folder that it did not come to its end, and why, as far as the disk allows."""
+    abandon(folder)
+    if isinstance(error, Exception):
+        with contextlib.suppress(OSError):
+            (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
+
+
+def write_plan(store: Store, folder: Path, planned: Iterable[PlannedStage]) -> None:
+    """Keep what was going to happen, for those who ask later why."""
+    stages = [
+        {
+            "id": each.stage.id,
+            "name": each.stage.name,
+            "kind": each.stage.kind,
+            "action": each.action,
+            "reason": each.reason,
+            "key": each.key,
+            "inputs": [ref.stage for ref in each.stage.inputs],
+        }
+        for each in planned
+    ]
+    replace_file(folder / "plan.json", json.dumps({"stages": stages}, indent=1).encode(), store.scratch)
 
 
 def list_runs(store: Store) -> list[Run]:

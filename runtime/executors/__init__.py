@@ -11,7 +11,7 @@ Json = Any
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a worker says about a task: `progress` and `warning` while it runs, then `done` or `failed`."""
+    """What a worker says about a task: `progress` and `warning` while it runs, then `done`, `failed` or `stopped`."""
 
     task: int
     kind: str
@@ -31,6 +31,10 @@ class Executor(Protocol):
 
     def poll(self, seconds: float) -> list[Message]:
         """Wait for messages, at most so long."""
+        ...
+
+    def stop(self) -> None:
+        """Ask all workers to end what they do at its next step; a training keeps its state."""
         ...
 
     def close(self) -> None:

@@ -84,6 +84,11 @@ class LocalExecutor:
             messages += self._received(key.data)
         return messages
 
+    def stop(self) -> None:
+        for worker in self._workers:
+            if worker.task is not None:
+                self._tell(worker, {"stop": worker.task})
+
     def close(self) -> None:
         for worker in list(self._workers):
             worker.process.kill()
@@ -132,7 +137,7 @@ class LocalExecutor:
         if kind == "warm":
             worker.is_warming = False
             return None
-        if kind in {"done", "failed"}:
+        if kind in {"done", "failed", "stopped"}:
             worker.task = None
         return Message(data.pop("task"), kind, data)
 

@@ -19,6 +19,7 @@ from etude.compiler.draw.workflow import REPORT_ID, workflow_picture
 from etude.compiler.workflow import Workflow
 from etude.runtime.events import Event
 from etude.runtime.progress.durations import clock_text, duration_text
+from etude.runtime.progress.plain import STOPPING
 from etude.runtime.progress.state import ReadValue, RunState, StageState
 
 BAR, REFRESH = 24, 8
@@ -55,6 +56,8 @@ class LiveProgress:
         self.state.handle(event)
         if event.kind == "stage-warning":
             self._warnings.append(f"{event.name}: {event.data['message']}")
+        elif event.kind == "run-stopping":
+            self._warnings.append(STOPPING)
 
     def _stages_of_boxes(self) -> dict[str, list[StageState]]:
         members: dict[str, list[StageState]] = {}

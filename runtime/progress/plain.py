@@ -10,6 +10,7 @@ from etude.runtime.planning import listed
 from etude.runtime.progress.durations import duration_text
 from etude.runtime.progress.state import ReadValue, RunState, StageState
 
+STOPPING = "stopping: what runs ends at its next step; Ctrl-C again stops now"
 QUIET = {"compute", "claim", "table", "plot"}  # done in a moment, and shown with the result
 
 
@@ -29,7 +30,10 @@ class PlainProgress:
 
     def __call__(self, event: Event) -> None:
         state = self.state.handle(event)
-        if event.kind == "stage-cached" and event.name:
+        if event.kind == "run-stopping":
+            self._tell_cached()
+            self._print(event, STOPPING)
+        elif event.kind == "stage-cached" and event.name:
             self._cached.append(event.name)
         elif state is not None:
             line = _line(state, event)

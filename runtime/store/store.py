@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from etude.runtime.store.errors import StoreError
+from etude.runtime.store.errors import MissingObject, StoreError
 from etude.runtime.store.files import explained, replace_file
 from etude.runtime.store.leases import Leases
 from etude.runtime.store.objects import Objects
@@ -84,10 +84,14 @@ class Store:
         return self.objects.read_json(hash)
 
     def sizes(self, hashes: set[str]) -> dict[str, int]:
-        """The sizes of objects that must be there."""
-        sizes = {hash: self.objects.size(hash) for hash in sorted(hashes)}
-        assert None not in sizes.values(), "an object of a finished stage is missing"
-        return {hash: size for hash, size in sizes.items() if size is not None}
+        """The sizes of objects that must be there. Raises `MissingObject`."""
+        sizes: dict[str, int] = {}
+        for hash in sorted(hashes):
+            size = self.objects.size(hash)
+            if size is None:
+                raise MissingObject(hash, self.objects.locate(hash))
+            sizes[hash] = size
+        return sizes
 
     def sweep(self) -> None:
         """Remove what killed processes left behind a day ago."""

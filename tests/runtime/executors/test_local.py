@@ -32,7 +32,7 @@ def request(store: Store, base: Path, kind: str, spec: Any) -> Mapping[str, Any]
         "spec": spec,
         "inputs": [],
         "settings": asdict(SETTINGS),
-        "store": str(store.root),
+        "store": store.settings(),
         "base": str(base),
         "folder": str(base),
         "fingerprint": None,
