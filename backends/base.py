@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 Json = Any
 Array = NDArray[Any]
-Columns = Mapping[str, Array]
+
+
+class ColumnRows(Protocol):
+    """A column, [rows, ...]: an array, or one in a file of which rows are read as they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, positions: Any, /) -> Any:
+        """The rows at these positions, as an array."""
+        ...
+
+    def __array__(self) -> Array:
+        """All rows."""
+        ...
+
+
+Columns = Mapping[str, ColumnRows]
 Ids = NDArray[np.uint64]
 Rows = tuple[Columns, Ids]
-"""A dataset in memory: columns by name, each [rows, ...], and the identity of every row."""
+"""A dataset: columns by name, each [rows, ...], and the identity of every row."""
 Streams = Mapping[str, Ids]
 """The identities of the rows of several data sets by name; their columns are named "<stream>.<column>"."""
 Held = tuple[Columns, Ids | Streams]
@@ -42,7 +61,7 @@ class TrainResult:
 
     `history` has one row per epoch and per validation: `step` and `epoch` done, mean losses since the row before,
     `lr`, and `valid.*` where it was measured. `kept` is the step whose weights these are; `checkpoints` is filled when
-    `keep` is "all".
+    `keep` is "all"; `continued` has the steps at which a killed or interrupted training was taken up.
     """
 
     weights: list[Array]
@@ -56,6 +75,7 @@ class TrainResult:
 class TrainingError(Exception):
     """A loss or a weight is no longer a finite number. Steps count from 1; `checkpoint` holds the weights after
     `last_good_step`, all slots by ordinal; `term` is the loss term at fault, or "weights"."""
+    continued: list[int] = field(default_factory=list)
 
     def __init__(self, *, step: int, term: str, loss: float | None, last_good_step: int, checkpoint: Path) -> None:
         what = "a weight" if term == "weights" else f"the loss {term!r}" if term != "loss" else "the loss"
@@ -66,11 +86,11 @@ class TrainingError(Exception):
 
 
 class TrainingStopped(Exception):
-    """The caller asked for a stop; `step` steps were done."""
+    """The caller asked for a stop; `step` of `steps` steps were done."""
 
-    def __init__(self, step: int) -> None:
-        super().__init__(f"stopped after step {step}")
-        self.step = step
+    def __init__(self, step: int, steps: int) -> None:
+        super().__init__(f"stopped after step {step} of {steps}")
+        self.step, self.steps = step, steps
 
 
 class RowBackend(Protocol):
@@ -87,9 +107,17 @@ class RowBackend(Protocol):
         ...
 
     def rows(self, spec: Mapping[str, Json], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
-        """Run a row program (map, measure, filter, top) over all rows: each output [rows, ...] by name."""
+        """What `pieces` gives as one array [rows, ...] for each output."""
         ...
 
+
+    def pieces(
+        self, spec: Mapping[str, Json], data: Columns, ids: Ids, weights: InputWeights
+    ) -> Iterator[dict[str, Array]]:
+        """Run a row program (map, measure, filter, top) over all rows: each output by name, a few MiB of rows a piece.
+
+        There is at least one piece."""
+        ...
 
 class Backend(RowBackend, Protocol):
     """A framework that trains, too."""
@@ -112,7 +140,9 @@ class Backend(RowBackend, Protocol):
 
         `folder` receives the source (`step.py`) and what is kept of a failure. `emit` is given events of kind
         "progress"; `stop` is asked before every step. `limit` ends the run after so many steps of an otherwise
-        unchanged one; `record` "step" makes `history` a row per step. Raises `TrainingError`, `TrainingStopped`.
+        keeper: Keeper | None = None,
+        unchanged one; `record` "step" makes `history` a row per step. `keeper` is where it goes
+        on from, and keeps how far it is. Raises `TrainingError`, `TrainingStopped`.
         """
         ...
 

@@ -94,10 +94,10 @@ class Stream:
         self.ids, self.seed, self.batch = ids, seed, batch if spans else batch_rows(batch, len(ids))
         self._orders: dict[int, Indices] = {}
 
-    def indices(self, step: int) -> Indices:
-        """Row indices (batch,) of a step; a batch may straddle epochs."""
+    def indices(self, step: int, count: int = 1) -> Indices:
+        """Row indices (batch,) of a step, or (count * batch,) of several; a batch may straddle epochs."""
         epoch, start = divmod(step * self.batch, len(self.ids))
-        parts, missing = [], self.batch
+        parts, missing = [], count * self.batch
         while missing:
             parts.append(self._order(epoch)[start : start + missing])
             missing -= len(parts[-1])
@@ -126,9 +126,14 @@ class JoinedStreams:
             for ordinal, (name, rows) in enumerate(ids.items())
         }
 
-    def indices(self, step: int) -> dict[str, Indices]:
-        """Row indices (batch,) of a step by the name of the stream."""
-        return {name: stream.indices(step) for name, stream in self.streams.items()}
+    @property
+    def batch(self) -> int:
+        """The rows of a step, of each stream."""
+        return next(iter(self.streams.values())).batch
+
+    def indices(self, step: int, count: int = 1) -> dict[str, Indices]:
+        """Row indices (batch,) of a step, or (count * batch,) of several, by the name of the stream."""
+        return {name: stream.indices(step, count) for name, stream in self.streams.items()}
 
 
 def stream_seed(seed: int, ordinal: int) -> int:

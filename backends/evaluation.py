@@ -9,6 +9,13 @@ import numpy as np
 from etude.backends.base import Array
 
 
+def appended(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """The outputs of consecutive pieces as one array each."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
 def weighted_average(counts: Sequence[int], values: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of per-batch means, each batch weighted by its rows.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ import numpy as np
 from etude.backends.base import Array, Columns, Held, Ids, InputWeights, Streams
 from etude.backends.batches import NoRowsError
 from etude.backends.emission.programs import reads_clock
+from etude.backends.feeding import Table
 from etude.backends.numpy.fresh import fresh_weight
 from etude.backends.program.dims import evaluate
 from etude.backends.program.serialize import program_from_json
@@ -25,16 +27,16 @@ class TrainInputs:
 
     spec: Mapping[str, Json]
     weights: list[Array]
-    data: dict[str, Array]
-    valid: Held | None
+    data: Table
+    valid: tuple[Table, Ids | Streams] | None
 
     @classmethod
     def of(cls, spec: Mapping[str, Json], data: Columns, valid: Held | None, weights: InputWeights) -> TrainInputs:
         assert (valid is None) == (not spec.get("valid")), "validation needs both a spec and a dataset"
         if valid is not None and 0 in row_counts(valid[1]):
             raise NoRowsError("validate on")
-        held_out = (select_columns(valid[0], valid_columns(spec)), valid[1]) if valid is not None else None
-        return cls(spec, initial_weights(spec["slots"], weights), select_columns(data, loss_columns(spec)), held_out)
+        held_out = (Table(valid[0], valid_columns(spec)), valid[1]) if valid is not None else None
+        return cls(spec, initial_weights(spec["slots"], weights), Table(data, loss_columns(spec)), held_out)
 
     def changing_slots(self) -> list[int]:
         """The slots that the stage's steps change by learning: what any player updates, and batch statistics."""
@@ -93,9 +95,19 @@ def _columns(programs: Iterable[Json | None]) -> dict[str, str]:
     }
 
 
-def select_columns(data: Columns, needed: Mapping[str, str]) -> dict[str, Array]:
-    """The needed columns, contiguous and of the program's dtypes."""
-    return {name: np.asarray(data[name], dtype=dtype, order="C") for name, dtype in needed.items()}
+def output_bytes(program: Json) -> int:
+    """The bytes that a row program gives for each row."""
+    outputs = program_from_json(program).sub.outputs
+    return sum(
+        math.prod(evaluate(dim, 1) for dim in value.type.shape) * np.dtype(value.type.dtype).itemsize
+        for _, value in outputs
+    )
+
+
+def row_table(program: Json, data: Columns) -> tuple[Table, int]:
+    """The columns that a row program reads, and the bytes of a row of them and of its outputs."""
+    table = Table(data, program_columns(program))
+    return table, table.row_bytes() + output_bytes(program)
 
 
 def empty_outputs(program: Json) -> dict[str, Array]:

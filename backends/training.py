@@ -17,9 +17,19 @@ import numpy as np
 
 from etude.backends.base import Array, Checkpoint, Emit, Record, Streams, TrainingError, TrainingStopped, TrainResult
 from etude.backends.batches import Ids, Index, JoinedStreams, NoRowsError, Stream
+from etude.backends.feeding import Batch, Buffers, ReadAhead, Table
 from etude.backends.inputs import row_counts
 from etude.backends.randomness import step_key, validation_key
 from etude.backends.selection import Selection
+from etude.backends.snapshots import (
+    Keeper,
+    Snapshot,
+    changing_slots,
+    is_finite,
+    restore_selection,
+    selection_facts,
+    selection_weights,
+)
 from etude.backends.timetable import Clock, Timetable
 from etude.backends.weights import save_weights
 
@@ -34,7 +44,17 @@ COUNTED = ("step", "epoch", "lr")  # what a row of a history has besides terms
 class Session(Protocol):
     """One training run in one framework: weights, optimizer state and data on its device."""
 
-    def step(self, index: Index, key: int, rates: Sequence[float | None], clock: Clock) -> None:
+    @property
+    def source(self) -> Table | None:
+        """The table that steps want to be given batches of; None where they want positions of rows that are there."""
+        ...
+
+    @property
+    def buffers(self) -> Buffers:
+        """Where batches are to be put."""
+        ...
+
+    def step(self, index: Index | Batch, key: int, rates: Sequence[float | None], clock: Clock) -> None:
         """Start one update on the rows at `index`, one learning rate per player (None: not its turn)."""
         ...
 
@@ -65,12 +85,13 @@ class Loop:
 
     session: Session
     timetable: Timetable
-    stream: Stream | JoinedStreams
+    stream: Stream | JoinedStreams | ReadAhead
     selection: Selection
     folder: Path
     emit: Emit
     stop: Callable[[], bool]
     record: Record = "epoch"
+    keeper: Keeper | None = None
     history: list[dict[str, Json]] = field(default_factory=list)
     done: int = 0
     _terms: list[Terms] = field(default_factory=list)
@@ -81,18 +102,24 @@ class Loop:
     _reported: int = 0
     _validated: dict[str, Json] = field(default_factory=dict)
     _told: int = 0  # rows of the history that a report has carried
+    _continued: list[int] = field(default_factory=list)
+    _kept_at: int = 0
 
     def run(self, limit: int | None = None) -> TrainResult:
         """Train for the timetable's steps, or `limit` of them. Raises `TrainingError`, `TrainingStopped`."""
         self._started_at = self._read_at = self._reported_at = time.perf_counter()
-        self._reported = self.done
+        self._go_on()
+        self._reported = self._kept_at = self.done
         self._good = Checkpoint(self.done, self.timetable.epoch(self.done), self.session.weights())
         last = min(self.timetable.steps, limit or self.timetable.steps)
         while self.done < last and not self.selection.is_exhausted:
             if self.stop():
-                raise TrainingStopped(self.done)
+                self._keep(wait=True)
+                raise TrainingStopped(self.done, self.timetable.steps)
             self._step()
             self._look(is_last=self.done == last)
+            if self.keeper is not None and self.done < last and self.keeper.is_due(self.done):
+                self._keep()
         kept = self.selection.result(self._good)
         return TrainResult(
             weights=kept.weights,
@@ -101,7 +128,42 @@ class Loop:
             seconds=time.perf_counter() - self._started_at,
             kept=kept.step,
             checkpoints=self.selection.checkpoints,
+            continued=self._continued,
         )
+
+    def _go_on(self) -> None:
+        """Take up the training where an earlier process left it, if one did."""
+        snapshot = self.keeper.latest() if self.keeper is not None else None
+        if snapshot is None:
+            return
+        facts = snapshot.facts
+        self.session.restore(snapshot.state)
+        restore_selection(self.selection, facts["selection"], snapshot.kept, self.session.weights())
+        self.done, self.history, self._terms = snapshot.step, facts["history"], facts["terms"]
+        self._validated, self._continued = facts["validated"], [*facts["continued"], snapshot.step]
+        self._started_at -= facts["seconds"]
+        self.emit({"kind": "continued", "step": self.done, "steps": self.timetable.steps})
+
+    def _keep(self, *, wait: bool = False) -> None:
+        """Keep how far the training is, unless that is known already."""
+        if self.keeper is not None and self.done > self._kept_at:
+            self._read()
+            self.keeper.keep(self._snapshot, wait=wait)
+            self._kept_at = self.done
+
+    def _snapshot(self) -> Snapshot | None:
+        """The training as it is now; None where weights are not finite, as the next mark will say."""
+        state = self.session.state()
+        facts = {
+            "history": [*self.history],
+            "terms": [*self._terms],
+            "validated": self._validated,
+            "seconds": time.perf_counter() - self._started_at,
+            "continued": self._continued,
+            "selection": selection_facts(self.selection),
+        }
+        kept = selection_weights(self.selection, changing_slots(state))
+        return Snapshot(self.done, state, kept, facts) if is_finite(state) else None
 
     def _step(self) -> None:
         step = self.done
@@ -228,6 +290,7 @@ def train_session(
     *,
     limit: int | None = None,
     record: Record = "epoch",
+    keeper: Keeper | None = None,
 ) -> TrainResult:
     """Run a train stage's spec over a session of any framework."""
     rows = row_counts(ids)
@@ -237,4 +300,11 @@ def train_session(
     batch, seed = spec["batch"], spec["seed"]
     stream = JoinedStreams(ids, batch, seed) if isinstance(ids, Mapping) else Stream(ids, batch, seed)
     selection = Selection(spec.get("keep", "last"), spec.get("score"), spec.get("patience"))
-    return Loop(session, timetable, stream, selection, folder, emit, stop, record).run(limit)
+    loop = Loop(session, timetable, stream, selection, folder, emit, stop, record, keeper)
+    if session.source is None:
+        return loop.run(limit)
+    loop.stream = ahead = ReadAhead(stream, session.source, timetable.steps, session.buffers)
+    try:
+        return loop.run(limit)
+    finally:
+        ahead.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ Array = NDArray[Any]
 
 BLOCK_BYTES = 16 << 20
 RELEASE_BYTES = 64 << 20
+PIECE_BYTES = 1 << 20  # copied at a time: a temporary that stays in the processor's cache
 FAULT_BYTES = 64 << 10  # what the system maps around a place that is touched
 STORED = {"bool": "uint8"}  # Arrow packs truth values into bits, which numpy cannot map
 
@@ -72,7 +73,8 @@ def read_array(objects: Objects, hash: str, dtype: str, shape: Sequence[int]) ->
 class Rows:
     """A stored column whose rows are read when they are asked for: `rows[positions]` is a new array.
 
-    What was mapped is given back about every 64 MiB, so that a pass over a file larger than memory stays small.
+    Rows are read in the order of the file, whatever the order they are asked for in. What was mapped is given back
+    about every 64 MiB, so that a pass over a file larger than memory stays small.
     """
 
     def __init__(self, objects: Objects, hash: str, dtype: str, shape: Sequence[int], index: Array | None) -> None:
@@ -80,23 +82,80 @@ class Rows:
             self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         column = _column_of(pa.py_buffer(self._mapped))
         self._values = column if dtype == "text" else _numbers(column, dtype, shape)
-        self._index, self._touched = index, 0
-        self.dtype, self.shape = dtype, (len(column) if index is None else len(index), *shape)
+        self._index, self._touched, self._is_cold = index, 0, False
+        self.dtype = np.dtype(object if dtype == "text" else dtype)
+        self.shape = (len(column) if index is None else len(index), *shape)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, positions: Array | slice) -> Array:
         """The rows at `positions`, [positions, ...]."""
-        if self.dtype == "text":
-            chosen = np.arange(len(self))[positions] if self._index is None else self._index[positions]
-            return np.array(self._values.take(pa.array(chosen)).to_pylist(), dtype=object)
-        values = np.array(self._values[positions if self._index is None else self._index[positions]])
-        self._touched += values.nbytes + len(values) * FAULT_BYTES
+        if isinstance(positions, slice):
+            positions = np.arange(*positions.indices(len(self)))
+        found = np.empty((len(positions), *self.shape[1:]), self.dtype)
+        self.read_into(positions, found)
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """All rows, in memory."""
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def read_into(self, positions: Array, out: Array) -> None:
+        """Fill `out` [positions, ...] with the rows at `positions`, converted to its dtype."""
+        places = positions if self._index is None else self._index[positions]
+        if self.dtype == object:
+            out[:] = self._values.take(pa.array(places)).to_pylist()
+            return
+        is_ascending = bool((places[1:] > places[:-1]).all())
+        order = None if is_ascending else np.argsort(places, kind="stable")
+        faults = _major_faults()
+        for part in _parts(len(places), PIECE_BYTES // max(1, self._row_bytes)):
+            where = part if order is None else order[part]
+            self._copy(places[where], where, out, is_ascending=is_ascending)
+        self._is_cold = _major_faults() > faults
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.dtype.itemsize * math.prod(self.shape[1:])
+
+    def _copy(self, places: Array, where: Any, out: Array, *, is_ascending: bool) -> None:
+        """Copy rows at places that do not fall; the system is told of them first if it was slow before."""
+        first, last = int(places[0]), int(places[-1]) + 1
+        if self._is_cold:
+            self._announce(places)
+        out[where] = self._values[first:last] if is_ascending and last - first == len(places) else self._values[places]
+        self._touched += min(last - first, len(places)) * self._row_bytes
+        self._touched += min((last - first) * self._row_bytes, len(places) * FAULT_BYTES)
         if self._touched > RELEASE_BYTES:
             self._touched = 0
             release(self._mapped)
-        return values
+
+    def _announce(self, places: Array) -> None:
+        """Ask the system to read these rows, all at once and not one after the other."""
+        if not self._row_bytes or not hasattr(mmap, "MADV_WILLNEED"):
+            return
+        offset = self._values.ctypes.data - np.frombuffer(self._mapped, np.uint8).ctypes.data
+        starts = (offset + places * self._row_bytes) // mmap.PAGESIZE
+        ends = (offset + (places + 1) * self._row_bytes - 1) // mmap.PAGESIZE + 1
+        breaks = np.flatnonzero(starts[1:] > ends[:-1]) + 1
+        for start, end in zip(starts[np.r_[0, breaks]], ends[np.r_[breaks - 1, -1]], strict=True):
+            self._mapped.madvise(mmap.MADV_WILLNEED, int(start) * mmap.PAGESIZE, int(end - start) * mmap.PAGESIZE)
+
+
+def _parts(rows: int, size: int) -> Iterator[slice]:
+    for start in range(0, rows, max(1, size)):
+        yield slice(start, start + max(1, size))
+
+
+def _major_faults() -> int:
+    """How often this thread has waited for a page to be read; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    thread = getattr(resource, "RUSAGE_THREAD", None)
+    return 0 if thread is None else resource.getrusage(thread).ru_majflt
 
 
 def release(mapped: mmap.mmap) -> None:

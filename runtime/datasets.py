@@ -6,7 +6,9 @@ its identity, a 64-bit number made of the content it came with and its index the
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -55,6 +57,7 @@ class Column:
         return Column(schema, data["object"], data["index"])
 
 
+APPEND_BYTES = 8 << 20
 IDS = ColumnSchema("ids", "tensor", "uint64")
 
 
@@ -128,6 +131,19 @@ class Dataset:
         added = {s.name: Column(s, write_array(self.store.objects, arrays[s.name])) for s in schemas}
         return Dataset(self.store, self.rows, {**self.columns, **added}, self._ids)
 
+    def with_pieces(self, schemas: Iterable[ColumnSchema], pieces: Iterable[Mapping[str, Array]]) -> Dataset:
+        """Like `with_columns`, of values that come piece by piece; they are stored as they come."""
+        with contextlib.ExitStack() as stack:
+            writers = [ColumnWriter(self.store.objects, schema) for schema in schemas]
+            for writer in writers:
+                stack.callback(writer.close)
+            for values in pieces:
+                for writer in writers:
+                    writer.append(values[writer.schema.name])
+            assert all(writer.rows == self.rows for writer in writers), "a value for every row"
+            added = {writer.schema.name: Column(writer.schema, writer.finish()) for writer in writers}
+        return Dataset(self.store, self.rows, {**self.columns, **added}, self._ids)
+
     def followed_by(self, other: Dataset) -> Dataset:
         """The rows of this dataset and then those of another with the same columns."""
         shared = {name: column for name, column in self.columns.items() if _same_file(column, other.columns[name])}
@@ -152,8 +168,13 @@ class Dataset:
         return Dataset(self.store, self.rows + other.rows, columns, joined(self._ids, other._ids))
 
     def _appended_values(self, column: Column, other: Dataset) -> Column:
-        values = np.concatenate([self._read(column), other.column(column.schema.name)])
-        return Column(column.schema, write_array(self.store.objects, values))
+        name = column.schema.name
+        with contextlib.closing(ColumnWriter(self.store.objects, column.schema)) as writer:
+            for rows in (self.reader(name), other.reader(name)):
+                size = max(1, APPEND_BYTES // max(1, rows.dtype.itemsize * math.prod(rows.shape[1:])))
+                for start in range(0, len(rows), size):
+                    writer.append(rows[start : start + size])
+            return Column(column.schema, writer.finish())
 
     def _read(self, column: Column) -> Array:
         schema = column.schema

@@ -74,11 +74,11 @@ def input_arrays(stage: Stage, made: RunResult, slots: Sequence[tuple[int, str]]
     except StageError as error:
         raise StageError(f"stage {stage.name}: {error}") from error
     start = TrainInputs.of(stage.spec, columns, valid, {k: job.weights(k) for k in weights_inputs(job.spec)})
-    arrays = {**_identities(ids), **_grouped("data", start.data), **_weights_at(start, slots)}
+    arrays = {**_identities(ids), **_grouped("data", start.data.arrays()), **_weights_at(start, slots)}
     if start.valid is not None:
         held_out, rows = start.valid
         first = next(iter(rows.values())) if isinstance(rows, Mapping) else rows
-        arrays |= {"valid_ids": first, **_grouped("valid", held_out)}
+        arrays |= {"valid_ids": first, **_grouped("valid", held_out.arrays())}
     return arrays
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from etude.backends.base import RowBackend
+from etude.backends.base import Columns, RowBackend
 from etude.compiler.schema import ColumnSchema
 from etude.runtime.arrays import Array
+from etude.runtime.collecting import collected
 from etude.runtime.datasets import Dataset, Ids
 from etude.runtime.stages import Job, LazyColumns, StageError, loaded_backend
 
@@ -23,13 +24,18 @@ def row_backend(job: Job) -> RowBackend:
 
 def row_values(job: Job, dataset: Dataset) -> dict[str, Array]:
     """Every output of the job's program for all rows, each [rows, ...] by name."""
-    return program_values(job, LazyColumns(dataset), dataset.ids)
+    return collected(job.store.objects, row_pieces(job, dataset))
 
 
-def program_values(job: Job, columns: Mapping[str, Array], ids: Ids) -> dict[str, Array]:
-    """Every output of the job's program for the rows with these identities; its weights are inputs of the job."""
+def row_pieces(job: Job, dataset: Dataset) -> Iterator[dict[str, Array]]:
+    """The outputs of the job's program for consecutive rows, a few MiB at a time."""
+    return program_pieces(job, LazyColumns(dataset), dataset.ids)
+
+
+def program_pieces(job: Job, columns: Columns, ids: Ids) -> Iterator[dict[str, Array]]:
+    """The outputs of the job's program for the rows with these identities; its weights are inputs of the job."""
     weights = {index: job.weights(index) for index in _weight_inputs(job)}
-    return row_backend(job).rows(job.spec, columns, ids, weights)
+    return row_backend(job).pieces(job.spec, columns, ids, weights)
 
 
 def row_source(job: Job) -> str:
@@ -37,14 +43,20 @@ def row_source(job: Job) -> str:
     return job.store.objects.put(row_backend(job).source(job.spec).encode())
 
 
-def store_columns(job: Job, dataset: Dataset, values: Mapping[str, Array]) -> Dataset:
-    """The dataset with the columns that the job's spec declares. Raises `StageError` for a value that is no class of
-    its label."""
+def store_columns(job: Job, dataset: Dataset, pieces: Iterator[Mapping[str, Array]]) -> Dataset:
+    """The dataset with the columns that the job's spec declares, stored as they come. Raises `StageError` for a value
+    that is no class of its label."""
     schemas = [column_schema(*column) for column in job.spec["columns"]]
-    for schema in schemas:
-        if schema.kind == "label":
-            check_classes(schema, values[schema.name])
-    return dataset.with_columns(schemas, values)
+    return dataset.with_pieces(schemas, _checked(schemas, pieces))
+
+
+def _checked(schemas: Sequence[ColumnSchema], pieces: Iterator[Mapping[str, Array]]) -> Iterator[Mapping[str, Array]]:
+    labels, first = [schema for schema in schemas if schema.kind == "label"], 0
+    for values in pieces:
+        for schema in labels:
+            check_classes(schema, values[schema.name], first)
+        yield values
+        first += len(next(iter(values.values()), ()))
 
 
 def column_schema(name: str, type: Json, kind: Json) -> ColumnSchema:
@@ -56,11 +68,11 @@ def column_schema(name: str, type: Json, kind: Json) -> ColumnSchema:
     )
 
 
-def check_classes(schema: ColumnSchema, values: Array) -> None:
-    """Refuse numbers that are no class of the label."""
+def check_classes(schema: ColumnSchema, values: Array, first: int = 0) -> None:
+    """Refuse numbers that are no class of the label; `first` is the row that the values begin with."""
     bad = np.flatnonzero((values < 0) | (values >= (schema.classes or 0)))
     if len(bad):
-        raise StageError(f'column "{schema.name}": expected {schema}, got {values[bad[0]]} in row {bad[0]}')
+        raise StageError(f'column "{schema.name}": expected {schema}, got {values[bad[0]]} in row {first + bad[0]}')
 
 
 def _weight_inputs(job: Job) -> set[int]:

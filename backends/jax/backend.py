@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from etude.backends.base import Array, Columns, Emit, Held, Ids, InputWeights, Record, Streams, TrainResult
-from etude.backends.inputs import TrainInputs, empty_outputs, initial_weights, program_columns, select_columns
+from etude.backends.evaluation import appended
+from etude.backends.inputs import TrainInputs, empty_outputs, initial_weights, row_table
 from etude.backends.jax import devices
 from etude.backends.jax.emit import emit_rows, emit_train
-from etude.backends.jax.rows import row_bits, run_rows, to_device
+from etude.backends.jax.rows import run_pieces, to_device
 from etude.backends.jax.train import JaxSession
 from etude.backends.modules import load_source
 from etude.backends.randomness import stage_key
 from etude.backends.training import train_session
+from etude.backends.snapshots import Keeper
 
 
 class JaxBackend:
@@ -31,7 +33,9 @@ class JaxBackend:
     def source(self, spec: Mapping[str, Any]) -> str:
         return (emit_train(spec) if "steps" in spec else emit_rows(spec)).source
 
-    def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
+    def pieces(
+        self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights
+    ) -> Iterator[dict[str, Array]]:
         if not len(ids):
             return empty_outputs(spec["program"])
         emitted = emit_rows(spec)
@@ -40,8 +44,11 @@ class JaxBackend:
         if spec["slots"]:
             initial = initial_weights(spec["slots"], weights)
             weights_at = (to_device({path: initial[slot] for slot, path in reversed(emitted.slots)}, self.device),)
-        columns = to_device(select_columns(data, program_columns(spec["program"])), self.device)
-        return run_rows(module, "rows", weights_at, columns, row_bits(ids, self.device), stage_key(spec))
+        table, row_bytes = row_table(spec["program"], data)
+        return run_pieces(module, weights_at, table, ids, stage_key(spec), row_bytes, self.device)
+
+    def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
+        return appended(list(self.pieces(spec, data, ids, weights)))
 
     def train(
         self,
@@ -57,10 +64,11 @@ class JaxBackend:
         limit: int | None = None,
         record: Record = "epoch",
     ) -> TrainResult:
+        keeper: Keeper | None = None,
         emitted = emit_train(spec)
         module = load_source(emitted.source, folder / "step.py")
         session = JaxSession(module, emitted.slots, TrainInputs.of(spec, data, valid, weights), self.device)
-        return train_session(session, spec, ids, folder, emit, stop, limit=limit, record=record)
+        return train_session(session, spec, ids, folder, emit, stop, limit=limit, record=record, keeper=keeper)
 
 
 def make(*, device: str, threads: int | None) -> JaxBackend:

@@ -11,6 +11,8 @@ from typing import Any
 
 import jax
 
+from etude.backends.feeding import device_limit, host_limit
+
 
 def prepare(device: str = "auto", threads: int | None = None) -> jax.Device:
     """Choose "cpu", "cuda", or whichever there is ("auto"), in full float32, with compiled steps kept between runs."""
@@ -53,6 +55,12 @@ def _keep_compiled(folder: Path) -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def resident_bytes(device: jax.Device) -> int:
+    """Bytes of columns that a stage holds on the device; more than that is read as it is needed."""
+    memory = device.memory_stats() if device.platform != "cpu" else None
+    return device_limit(memory["bytes_limit"] - memory["bytes_in_use"]) if memory else host_limit()
 
 
 def describe(device: jax.Device) -> dict[str, Any]:

@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array as Tensor
 
-from etude.backends.base import Array, Columns
+from etude.backends.base import Array, ColumnRows
 from etude.backends.batches import Ids, batch_rows, chunks, of_stream, row_keys
+from etude.backends.evaluation import appended
+from etude.backends.feeding import Table, pieces, read_into
 
 ROW_BATCH = 256
+COPY_BYTES = 32 << 20
 Weights = dict[str, Tensor]
 
 
-def to_device(arrays: Columns, device: jax.Device) -> dict[str, Tensor]:
+def to_device(arrays: Mapping[str, Array], device: jax.Device) -> dict[str, Tensor]:
     """Columns or weights as arrays on the device, which may be donated: none shares memory with the host's."""
     return {name: jax.device_put(array, device, may_alias=False) for name, array in arrays.items()}
+
+
+def resident(table: Table, device: jax.Device) -> dict[str, Tensor]:
+    """All of a table on the device, which takes no more of the host's memory than a few MiB besides."""
+    made = {}
+    for name, dtype in table.dtypes.items():
+        column = table[name]
+        size = COPY_BYTES // max(1, np.dtype(dtype).itemsize * math.prod(column.shape[1:]))
+        if len(column) > size > 0:
+            made[name] = _copied(column, dtype, size, device)
+        else:
+            made |= to_device({name: np.asarray(column, dtype=dtype, order="C")}, device)
+    return made
+
+
+def _copied(column: ColumnRows, dtype: str, size: int, device: jax.Device) -> Tensor:
+    """A column on the device, `size` rows at a time."""
+    made = jnp.zeros(column.shape, dtype, device=device)
+    for part in chunks(len(column), size):
+        start = min(part.start, len(column) - size)  # the last rows overlap those before: one program for all
+        rows = np.empty((size, *column.shape[1:]), dtype)
+        read_into(column, np.arange(start, start + size), rows)
+        made = _filled(made, rows, start)
+    return made
+
+
+@partial(jax.jit, donate_argnums=0)
+def _filled(column: Tensor, rows: Tensor, start: int) -> Tensor:
+    return jax.lax.dynamic_update_slice_in_dim(column, rows, start, axis=0)
 
 
 def row_bits(ids: Ids, device: jax.Device) -> Tensor:
@@ -37,7 +71,7 @@ def padded_indices(rows: int, size: int) -> Iterator[tuple[int, Array]]:
         yield part.stop - part.start, index
 
 
-def gather(data: Columns, index: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
+def gather(data: Mapping[str, Tensor], index: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The rows at `index` of every column, of several data sets those at the index of its stream."""
     return {name: column[of_stream(index, name)] for name, column in data.items()}
 
@@ -48,7 +82,7 @@ def compiled(module: ModuleType, function: str) -> Callable[..., dict[str, Tenso
     body = getattr(module, function)
 
     @jax.jit
-    def at(weights: tuple[Weights, ...], data: Columns, bits: Tensor, index: Tensor, key: Tensor) -> dict[str, Tensor]:
+    def at(weights: tuple[Weights, ...], data: Weights, bits: Tensor, index: Tensor, key: Tensor) -> dict[str, Tensor]:
         models = module.build(*weights) if weights else None
         result: dict[str, Tensor] = body(models, gather(data, index), bits[index], key)
         return result
@@ -71,7 +105,32 @@ def run_rows(
         results.append(program(weights, data, bits, index, np.uint32(key)))
         counts.append(count)
     parts: list[dict[str, Any]] = jax.device_get(results)
-    return {
-        name: np.concatenate([part[name][:count] for part, count in zip(parts, counts, strict=True)])
-        for name in parts[0]
-    }
+    return appended(
+        [{name: rows[:count] for name, rows in part.items()} for part, count in zip(parts, counts, strict=True)]
+    )
+
+
+def run_pieces(
+    module: ModuleType,
+    weights: tuple[Weights, ...],
+    data: Table,
+    ids: Ids,
+    key: int,
+    row_bytes: int,
+    device: jax.Device,
+) -> Iterator[dict[str, Array]]:
+    """Every output of `module.rows` over all rows, piece by piece; what is compiled for the first serves them all."""
+    size = 0
+    for piece, rows in pieces(data, len(ids), ROW_BATCH, row_bytes):
+        bits = row_keys(ids[piece])
+        count, size = len(bits), max(size, len(bits))
+        columns = to_device({name: padded(column, size) for name, column in rows.items()}, device)
+        outputs = run_rows(module, "rows", weights, columns, jax.device_put(padded(bits, size), device), key)
+        yield {name: column[:count] for name, column in outputs.items()}
+
+
+def padded(rows: Array, size: int) -> Array:
+    """`size` rows: these, and the first of them again and again."""
+    if len(rows) == size:
+        return rows
+    return np.concatenate([rows, np.repeat(rows[:1], size - len(rows), axis=0)])

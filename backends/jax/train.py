@@ -11,13 +11,15 @@ import jax
 import numpy as np
 from jax import Array as Tensor
 
-from etude.backends.base import Array, Columns
+from etude.backends.base import Array
 from etude.backends.batches import Index, by_stream, ordered_batches
 from etude.backends.emission.programs import reads_clock
-from etude.backends.evaluation import row_average, weighted_average
+from etude.backends.evaluation import appended, row_average, weighted_average
+from etude.backends.feeding import Batch, Buffers, Table, numpy_buffers, read_batches
 from etude.backends.inputs import TrainInputs
 from etude.backends.jax.checkpoint import optimizer_arrays, restored_optimizer
-from etude.backends.jax.rows import gather, row_bits, run_rows, to_device
+from etude.backends.jax.devices import resident_bytes
+from etude.backends.jax.rows import gather, padded, resident, row_bits, run_rows, to_device
 from etude.backends.numpy.random import fold
 from etude.backends.randomness import initial_key, stage_key
 from etude.backends.timetable import Clock
@@ -43,12 +45,13 @@ class JaxSession:
         self.slow = to_device({path: inputs.weights[slot] for slot, path in self.slow_paths.items()}, device)
         # all of it on the device by name, as the step's results are: otherwise the second step compiles again
         self.opt_state = jax.device_put(compiled_init(module)(self.params), device)
-        self.data = to_device(inputs.data, device)
+        self.source, self.data = self._placed(inputs.data, resident_bytes(device))
         self.carried = self._initial_state()
         self.clock: dict[str, Any] = {}
         self._losses: list[dict[str, Tensor]] = []
         if inputs.valid is not None:
-            self.valid, ids = to_device(inputs.valid[0], device), inputs.valid[1]
+            held_out, ids = inputs.valid
+            self.valid_source, self.valid = self._placed(held_out, resident_bytes(device))
             self.valid_rows = by_stream(lambda rows: row_bits(rows, device), ids)
 
     @property
@@ -56,9 +59,14 @@ class JaxSession:
         """What `build` takes."""
         return (self.params, self.slow, self.rest) if self.slow else (self.params, self.rest)
 
-    def step(self, index: Index, key: int, rates: Sequence[float | None], clock: Clock) -> None:
+    @property
+    def buffers(self) -> Buffers:
+        return numpy_buffers
+
+    def step(self, index: Index | Batch, key: int, rates: Sequence[float | None], clock: Clock) -> None:
         if self.inputs.reads_clock:
             self.clock = {"@step": np.int32(clock.step), "@progress": np.float32(clock.progress)}
+        data, at = placed_rows(self.data, index)
         lrs = tuple(None if rate is None else np.float32(rate) for rate in rates)
         self.params, *changed, terms = self.module.step(
             self.params,
@@ -66,8 +74,8 @@ class JaxSession:
             self.rest,
             self.opt_state,
             *([self.carried] if self.carried else []),
-            self.data,
-            by_stream(lambda rows: rows.astype(np.int32), index),
+            data,
+            at,
             *([self.clock] if reads_clock(self.inputs.spec) else []),
             np.uint32(key),
             lrs if len(lrs) > 1 else lrs[0],
@@ -85,16 +93,31 @@ class JaxSession:
 
     def evaluate(self, key: int) -> Terms:
         weights, size = self.all_weights, self.inputs.spec["batch"]
-        evaluate, terms, counts = compiled_evaluation(self.module), [], []
-        for i, (count, index) in enumerate(ordered_batches(by_stream(len, self.valid_rows), size)):
-            at = by_stream(lambda rows: rows.astype(np.int32), index)
-            terms.append(evaluate(weights, self.valid, at, self.clock, np.uint32(fold(key, i))))
+        evaluate, terms, counts, scores = compiled_evaluation(self.module), [], [], []
+        batches = ordered_batches(by_stream(len, self.valid_rows), size)
+        for i, (count, index) in enumerate(read_batches(batches, self.valid_source, self.buffers)):
+            data, at = placed_rows(self.valid, index)
+            terms.append(evaluate(weights, data, at, self.clock, np.uint32(fold(key, i))))
             counts.append(count)
-        scores = {}
-        if self.inputs.spec["valid"].get("scores"):
-            assert not isinstance(self.valid_rows, dict), "scores are of the rows of one data set"
-            scores = run_rows(self.module, "scores", weights, self.valid, self.valid_rows, key, counts[0])
-        return weighted_average(counts, read_terms(terms)) | row_average(scores)
+            if isinstance(index, Batch) and self.inputs.spec["valid"].get("scores"):
+                scores.append(self._scores(data, slice(i * counts[0], i * counts[0] + count), key, counts[0]))
+        if self.valid_source is None and self.inputs.spec["valid"].get("scores"):
+            scores.append(self._scores(self.valid, slice(None), key, counts[0]))
+        return weighted_average(counts, read_terms(terms)) | row_average(appended(scores) if scores else {})
+
+    def _scores(self, data: Mapping[str, Any], rows: slice, key: int, size: int) -> dict[str, Array]:
+        """The scores of these rows, in batches of `size`."""
+        assert not isinstance(self.valid_rows, dict), "scores are of the rows of one data set"
+        bits: Any = self.valid_rows[rows]
+        count = len(bits)
+        if count < size:
+            data, bits = {name: padded(column, size) for name, column in data.items()}, padded(np.asarray(bits), size)
+        found = run_rows(self.module, "scores", self.all_weights, dict(data), bits, key, size)
+        return {name: values[:count] for name, values in found.items()}
+
+    def _placed(self, table: Table, limit: int) -> tuple[Table | None, dict[str, Tensor]]:
+        """The table that batches are read from, or all of it on the device where it is below the limit."""
+        return (None, resident(table, self.device)) if table.bytes() <= limit else (table, {})
 
     def weights(self) -> list[Array]:
         # np.array copies: a view of a device buffer would keep the next step from reusing it
@@ -103,7 +126,8 @@ class JaxSession:
         return self.inputs.changed({slot: np.array(found[path]) for slot, path in changing.items()})
 
     def state(self) -> dict[str, Array]:
-        arrays = {f"weights.{i}": weight for i, weight in enumerate(self.weights())}
+        found, changing = self.params | self.slow, self.paths | self.slow_paths
+        arrays = {f"weights.{slot}": np.array(found[path]) for slot, path in changing.items()}
         arrays |= {f"state.{name}": np.array(value) for name, value in self.carried.items()}
         return arrays | optimizer_arrays(self.opt_state)
 
@@ -111,7 +135,7 @@ class JaxSession:
         self.params = to_device({path: state[f"weights.{slot}"] for slot, path in self.paths.items()}, self.device)
         self.slow = to_device({path: state[f"weights.{slot}"] for slot, path in self.slow_paths.items()}, self.device)
         self.carried = to_device({name: state[f"state.{name}"] for name in self.carried}, self.device)
-        self.opt_state = restored_optimizer(self.opt_state, state)
+        self.opt_state = jax.device_put(restored_optimizer(self.opt_state, state), self.device)
 
     def _initial_state(self) -> dict[str, Tensor]:
         dtypes = self.inputs.state_dtypes()
@@ -119,6 +143,19 @@ class JaxSession:
             return {}
         values = self.module.initial_state(np.uint32(initial_key(stage_key(self.inputs.spec))))
         return to_device({name: np.asarray(values[name], dtype) for name, dtype in dtypes.items()}, self.device)
+
+
+def placed_rows(data: Mapping[str, Tensor], index: Index | Batch) -> tuple[Mapping[str, Any], Any]:
+    """Columns, and where in them the rows are: those that lie on the device, or those that were read, all of them."""
+    if not isinstance(index, Batch):
+        return data, by_stream(lambda rows: rows.astype(np.int32), index)
+    return index.columns, by_stream(counted, index.rows)
+
+
+@cache
+def counted(rows: int) -> Array:
+    """The numbers of all rows."""
+    return np.arange(rows, dtype=np.int32)
 
 
 @cache
@@ -133,7 +170,7 @@ def compiled_evaluation(module: ModuleType) -> Callable[..., dict[str, Tensor]]:
 
     @jax.jit
     def at(
-        weights: tuple[Weights, ...], data: Columns, index: Tensor, clock: dict[str, Tensor], key: Tensor
+        weights: tuple[Weights, ...], data: Weights, index: Tensor, clock: dict[str, Tensor], key: Tensor
     ) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = module.evaluate(module.build(*weights), gather(data, index) | clock, key)
         return terms

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from etude.backends.base import Array, Columns, Ids, InputWeights
-from etude.backends.inputs import empty_outputs, program_columns, select_columns
+from etude.backends.evaluation import appended
+from etude.backends.inputs import empty_outputs, row_table
 from etude.backends.modules import load_source
 from etude.backends.numpy.emit import emit_rows
 from etude.backends.numpy.rows import run_rows
@@ -26,12 +27,17 @@ class NumpyBackend:
     def source(self, spec: Mapping[str, Any]) -> str:
         return emit_rows(spec).source
 
-    def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
+    def pieces(
+        self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights
+    ) -> Iterator[dict[str, Array]]:
         assert not spec["slots"], "numpy runs programs without weights"
         if not len(ids):
-            return empty_outputs(spec["program"])
-        columns = select_columns(data, program_columns(spec["program"]))
-        return run_rows(load_source(emit_rows(spec).source), columns, ids, stage_key(spec))
+            return iter([empty_outputs(spec["program"])])
+        table, row_bytes = row_table(spec["program"], data)
+        return run_rows(load_source(emit_rows(spec).source), table, ids, stage_key(spec), row_bytes)
+
+    def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
+        return appended(list(self.pieces(spec, data, ids, weights)))
 
 
 def make(*, device: str, threads: int | None) -> NumpyBackend:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from etude.backends.base import Array, Columns, Emit, Held, Ids, InputWeights, Record, Streams, TrainResult
-from etude.backends.inputs import TrainInputs, empty_outputs, initial_weights, program_columns, select_columns
+from etude.backends.evaluation import appended
+from etude.backends.inputs import TrainInputs, empty_outputs, initial_weights, row_table
 from etude.backends.modules import load_source
 from etude.backends.torch import devices
 from etude.backends.torch.emit import emit_rows, emit_train
@@ -30,7 +31,9 @@ class TorchBackend:
     def source(self, spec: Mapping[str, Any]) -> str:
         return (emit_train(spec) if "steps" in spec else emit_rows(spec)).source
 
-    def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
+    def pieces(
+        self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights
+    ) -> Iterator[dict[str, Array]]:
         if not len(ids):
             return empty_outputs(spec["program"])
         emitted = emit_rows(spec)
@@ -38,8 +41,11 @@ class TorchBackend:
         models = None
         if spec["slots"]:
             models = load_models(module, emitted.slots, initial_weights(spec["slots"], weights), self.device)
-        columns = select_columns(data, program_columns(spec["program"]))
-        return run_rows(module, models, spec, columns, ids, self.device)
+        table, row_bytes = row_table(spec["program"], data)
+        return run_rows(module, models, spec, table, ids, row_bytes, self.device)
+
+    def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
+        return appended(list(self.pieces(spec, data, ids, weights)))
 
     def train(
         self,
@@ -56,9 +62,10 @@ class TorchBackend:
         record: Record = "epoch",
     ) -> TrainResult:
         emitted = emit_train(spec)
+        keeper: Keeper | None = None,
         module = load_source(emitted.source, folder / "step.py")
         session = TorchSession(module, emitted.slots, TrainInputs.of(spec, data, valid, weights), self.device)
-        return train_session(session, spec, ids, folder, emit, stop, limit=limit, record=record)
+        return train_session(session, spec, ids, folder, emit, stop, limit=limit, record=record, keeper=keeper)
 
 
 def make(*, device: str, threads: int | None) -> TorchBackend:

@@ -10,6 +10,8 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
 
+from etude.backends.feeding import device_limit, host_limit
+
 
 def prepare(device: str = "auto", threads: int | None = None) -> torch.device:
     """Choose "cpu", "cuda", or whichever there is ("auto"), and make it deterministic and full float32."""
@@ -22,6 +24,11 @@ def prepare(device: str = "auto", threads: int | None = None) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(device)
+
+
+def resident_bytes(device: torch.device) -> int:
+    """Bytes of columns that a stage holds on the device; more than that is read as it is needed."""
+    return device_limit(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else host_limit()
 
 
 def describe(device: torch.device) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -10,16 +10,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from etude.backends.base import Array, Columns
+from etude.backends.base import Array
 from etude.backends.batches import Ids, chunks, row_keys
+from etude.backends.feeding import Buffers, Table, pieces, read_into
 from etude.backends.randomness import stage_key
 
 ROW_BATCH = 256
+COPY_BYTES = 32 << 20
 
 
-def to_device(columns: Columns, device: torch.device) -> dict[str, Tensor]:
+def to_device(columns: Mapping[str, Array], device: torch.device) -> dict[str, Tensor]:
     """Columns as tensors on the device."""
     return {name: torch.from_numpy(np.require(column, requirements="W")).to(device) for name, column in columns.items()}
+
+
+def resident(table: Table, device: torch.device) -> dict[str, Tensor]:
+    """All of a table on the device, which takes no more of the host's memory than a few MiB besides."""
+    made = {}
+    for name, dtype in table.dtypes.items():
+        column = table[name]
+        made[name] = torch.empty(column.shape, dtype=getattr(torch, dtype), device=device)
+        size = max(1, COPY_BYTES * len(column) // max(1, made[name].nbytes))
+        for part in chunks(len(column), size):
+            view = np.empty((min(part.stop, len(column)) - part.start, *column.shape[1:]), dtype)
+            read_into(column, np.arange(part.start, part.start + len(view)), view)
+            made[name][part] = torch.from_numpy(view)
+    return made
+
+
+def buffers(device: torch.device) -> Buffers:
+    """Memory of the host that the device copies from: locked for an accelerator, and used again when it is free."""
+
+    def make(shape: tuple[int, ...], dtype: str) -> tuple[Any, Array]:
+        held = torch.empty(shape, dtype=getattr(torch, dtype), pin_memory=device.type == "cuda")
+        return held, held.numpy()
+
+    return make
 
 
 def row_bits(ids: Ids, device: torch.device) -> Tensor:
@@ -48,15 +74,22 @@ def load_models(
 
 @torch.inference_mode()
 def run_rows(
-    module: ModuleType, models: Any, spec: Mapping[str, Any], data: Columns, ids: Ids, device: torch.device
-) -> dict[str, Array]:
-    """Every output of `module.rows` over all rows."""
-    columns, bits, key = to_device(data, device), row_bits(ids, device), stage_key(spec)
-    parts = []
-    for part in chunks(len(ids), ROW_BATCH):
-        batch = {name: column[part] for name, column in columns.items()}
-        parts.append(module.rows(models, batch, bits[part], key))
-    return joined(parts)
+    module: ModuleType,
+    models: Any,
+    spec: Mapping[str, Any],
+    data: Table,
+    ids: Ids,
+    row_bytes: int,
+    device: torch.device,
+) -> Iterator[dict[str, Array]]:
+    """Every output of `module.rows` over all rows, piece by piece."""
+    key = stage_key(spec)
+    for piece, rows in pieces(data, len(ids), ROW_BATCH, row_bytes):
+        columns, bits, parts = to_device(rows, device), row_bits(ids[piece], device), []
+        for part in chunks(len(bits), ROW_BATCH):
+            batch = {name: column[part] for name, column in columns.items()}
+            parts.append(module.rows(models, batch, bits[part], key))
+        yield joined(parts)
 
 
 def joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Array]:

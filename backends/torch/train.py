@@ -13,12 +13,14 @@ from torch import Tensor
 from etude.backends.base import Array
 from etude.backends.batches import Index, by_stream, of_stream, ordered_batches
 from etude.backends.evaluation import row_average, weighted_average
+from etude.backends.feeding import Batch, Buffers, Table, read_batches
 from etude.backends.inputs import TrainInputs
 from etude.backends.numpy.random import fold
 from etude.backends.randomness import initial_key, stage_key
 from etude.backends.timetable import Clock
 from etude.backends.torch.checkpoint import optimizer_arrays, restore_optimizers
-from etude.backends.torch.rows import joined, load_models, row_bits, to_device, weight_at
+from etude.backends.torch.devices import resident_bytes
+from etude.backends.torch.rows import buffers, joined, load_models, resident, row_bits, weight_at
 
 Terms = dict[str, float]
 
@@ -33,20 +35,25 @@ class TorchSession:
         self.models = load_models(module, slots, inputs.weights, device)
         changing = {*inputs.changing_slots(), *inputs.following_slots()}
         self.tensors = {slot: weight_at(self.models, path) for slot, path in reversed(slots) if slot in changing}
-        self.data = to_device(inputs.data, device)
+        self.source, self.data = self._placed(inputs.data, resident_bytes(device))
         self.optimizer = module.optimizers(self.models)
         self.carried = self._initial_state()
         self.clock: dict[str, Tensor] = {}
         self._losses: list[dict[str, Tensor]] = []
         if inputs.valid is not None:
-            self.valid, ids = to_device(inputs.valid[0], device), inputs.valid[1]
+            held_out, ids = inputs.valid
+            self.valid_source, self.valid = self._placed(held_out, resident_bytes(device))
             self.valid_rows = by_stream(lambda rows: row_bits(rows, device), ids)
 
     @property
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:
         return self.optimizer if isinstance(self.optimizer, tuple) else (self.optimizer,)
 
-    def step(self, index: Index, key: int, rates: Sequence[float | None], clock: Clock) -> None:
+    @property
+    def buffers(self) -> Buffers:
+        return buffers(self.device)
+
+    def step(self, index: Index | Batch, key: int, rates: Sequence[float | None], clock: Clock) -> None:
         if self.inputs.reads_clock:
             self.clock = self._clock(clock)
         batch = self._gather(self.data, index) | self.clock
@@ -65,7 +72,8 @@ class TorchSession:
     def evaluate(self, key: int) -> Terms:
         counts, terms, scores = [], [], []
         rows = by_stream(len, self.valid_rows)
-        for i, (count, index) in enumerate(ordered_batches(rows, self.inputs.spec["batch"])):
+        batches = ordered_batches(rows, self.inputs.spec["batch"])
+        for i, (count, index) in enumerate(read_batches(batches, self.valid_source, self.buffers)):
             batch = self._gather(self.valid, index)
             counts.append(count)
             terms.append(self.module.evaluate(self.models, batch | self.clock, fold(key, i)))
@@ -81,7 +89,7 @@ class TorchSession:
         )
 
     def state(self) -> dict[str, Array]:
-        arrays = {f"weights.{i}": weight for i, weight in enumerate(self.weights())}
+        arrays = {f"weights.{slot}": tensor.detach().cpu().numpy().copy() for slot, tensor in self.tensors.items()}
         arrays |= {f"state.{name}": value.cpu().numpy().copy() for name, value in self.carried.items()}
         return arrays | optimizer_arrays(self.optimizers)
 
@@ -92,7 +100,13 @@ class TorchSession:
         self.carried = {name: torch.tensor(state[f"state.{name}"], device=self.device) for name in self.carried}
         restore_optimizers(self.optimizers, state)
 
-    def _gather(self, data: Mapping[str, Tensor], index: Index) -> dict[str, Tensor]:
+    def _placed(self, table: Table, limit: int) -> tuple[Table | None, dict[str, Tensor]]:
+        """The table that batches are read from, or all of it on the device where it is below the limit."""
+        return (None, resident(table, self.device)) if table.bytes() <= limit else (table, {})
+
+    def _gather(self, data: Mapping[str, Tensor], index: Index | Batch) -> dict[str, Tensor]:
+        if isinstance(index, Batch):
+            return {name: rows.to(self.device, non_blocking=True) for name, rows in index.columns.items()}
         rows = by_stream(lambda rows: torch.from_numpy(rows).to(self.device, non_blocking=True), index)
         return {name: column.index_select(0, of_stream(rows, name)) for name, column in data.items()}
 

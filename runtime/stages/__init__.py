@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from etude.runtime.store import Store
 
 if TYPE_CHECKING:
-    from etude.backends.base import Array, Backend
+    from etude.backends.base import Array, Backend, ColumnRows
     from etude.runtime.datasets import Dataset
 
 Json = Any
@@ -37,7 +37,10 @@ class StageError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a run's stages are executed; of these, backend and precision enter keys."""
+    """How a run's stages are executed; of these, backend, precision and `random` enter keys.
+
+    `stages` has what is otherwise for some stages, by their id.
+    """
 
     backend: str
     device: str = "cpu"
@@ -124,14 +127,14 @@ class Result:
         return {*self.objects, *self.outputs.values(), *([self.source] if self.source else [])}
 
 
-class LazyColumns(Mapping[str, "Array"]):
-    """A dataset's columns as a mapping that reads a column when it is asked for."""
+class LazyColumns(Mapping[str, "ColumnRows"]):
+    """A dataset's columns as a mapping; rows of a column are read when they are asked for."""
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
 
-    def __getitem__(self, name: str) -> Array:
-        return self._dataset.column(name)
+    def __getitem__(self, name: str) -> ColumnRows:
+        return self._dataset.reader(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._dataset.columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,16 +25,17 @@ def execute(job: Job) -> Result:
     if by is None:
         found = measured(job, values)
     else:
-        parts = per_class(values, dataset.schema(by).classes or 0)
-        found = listed([measured(job, part) for part in parts])
+        found = listed([measured(job, part) for part in per_class(values, dataset.schema(by).classes or 0)])
     value = found[""] if list(found) == [""] else found
     made = {"rows": dataset.rows, "backend": row_backend(job).describe()}
     return Result({"value": job.store.objects.put_json(value)}, made=made, source=row_source(job))
 
 
-def per_class(values: Mapping[str, Array], classes: int) -> list[dict[str, Array]]:
-    """The values of the rows of each class."""
-    return [{name: column[values[BY] == label] for name, column in values.items()} for label in range(classes)]
+def per_class(values: Mapping[str, Array], classes: int) -> Iterator[dict[str, Array]]:
+    """The values of the rows of each class, one class after the other."""
+    for label in range(classes):
+        rows = np.flatnonzero(values[BY] == label)
+        yield {name: column[rows] for name, column in values.items()}
 
 
 def listed(parts: list[dict[str, Json]]) -> dict[str, Json]:

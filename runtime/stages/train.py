@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from etude.runtime.stages import Job, LazyColumns, Result, StageError
 
 if TYPE_CHECKING:
-    from etude.backends.base import Array, Held, Ids, Streams
+    from etude.backends.base import Array, ColumnRows, Columns, Held, Ids, Streams
 
 
 def execute(job: Job) -> Result:
@@ -49,13 +49,13 @@ def held_rows(job: Job, on: int | Mapping[str, int], purpose: str) -> Held:
     return PrefixedColumns(columns), {name: dataset.ids for name, dataset in data.items()}
 
 
-class PrefixedColumns(Mapping[str, "Array"]):
-    """The columns of several datasets under names that begin with their dataset's; each is read when asked for."""
+class PrefixedColumns(Mapping[str, "ColumnRows"]):
+    """The columns of several datasets under names that begin with their dataset's."""
 
-    def __init__(self, columns: Mapping[str, Mapping[str, Array]]) -> None:
+    def __init__(self, columns: Mapping[str, Columns]) -> None:
         self._columns = {prefix + name: (found, name) for prefix, found in columns.items() for name in found}
 
-    def __getitem__(self, name: str) -> Array:
+    def __getitem__(self, name: str) -> ColumnRows:
         found, column = self._columns[name]
         return found[column]
 

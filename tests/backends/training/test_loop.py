@@ -12,6 +12,7 @@ import pytest
 
 from etude.backends.base import Array, Record, TrainingError, TrainingStopped, TrainResult
 from etude.backends.batches import Index
+from etude.backends.feeding import Batch, numpy_buffers
 from etude.backends.timetable import Clock
 from etude.backends.training import train_session
 from etude.backends.weights import load_weights
@@ -22,6 +23,8 @@ LOSS = {"subs": [{"outputs": [["entropy", 0], ["penalty", 1]]}]}
 
 class Counting:
     """A session whose weight is the number of its steps; losses, scores and weights may be scripted."""
+
+    source, buffers = None, staticmethod(numpy_buffers)
 
     def __init__(
         self,
@@ -36,7 +39,7 @@ class Counting:
         self.evaluation_keys: list[int] = []
         self.waiting: list[dict[str, float]] = []
 
-    def step(self, index: Index, key: int, rates: Sequence[float | None], clock: Clock) -> None:
+    def step(self, index: Index | Batch, key: int, rates: Sequence[float | None], clock: Clock) -> None:
         assert isinstance(index, np.ndarray)
         self.done += 1
         self.seen.append((index.tolist(), key, list(rates)))
