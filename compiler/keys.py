@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from etude.backends.ops import find
-from etude.compiler.workflow import Stage
+from etude.compiler.workflow import Stage, Workflow
 
 Json = Any
 
@@ -76,6 +76,17 @@ def key_parts(stage: Stage, input_hashes: Sequence[str | None], backend: str | N
         "backend": [backend, precision] if uses_backend(stage) else None,
         "semantics": {"stage": SEMANTICS[stage.kind], "operations": _operations(stage.spec)},
     }
+
+
+def recipe_keys(workflow: Workflow) -> dict[str, str]:
+    """A hash for each stage of what it does and of all that leads to it, as the recipe alone tells: contents of files
+    and results do not count, nor do names and the order of definitions."""
+    found: dict[str, str] = {}
+    for stage in workflow.stages.values():
+        does = stage.spec if stage.kind == "load" else canonical_spec(stage)
+        refs = [[found[ref.stage], ref.port] for ref in (*stage.inputs, *stage.guards)]
+        found[stage.id] = hashlib.sha256(canonical_json([stage.kind, does, refs])).hexdigest()[:32]
+    return found
 
 
 def uses_backend(stage: Stage) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,9 +18,11 @@ class StageTable(Struct):
 
     limit: int = 100_000
     stages: dict[str, Stage] = field(default_factory=dict)
-    _known: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    _known: dict[bytes, str] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
     _counts: dict[str, int] = field(default_factory=dict)
+    _asked: dict[str, str] = field(default_factory=dict)
+    _others: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def add(
         self,
@@ -40,15 +43,26 @@ class StageTable(Struct):
         """
         id = f"s{len(self.stages) + 1}"
         stage = Stage(id, name, kind, spec, tuple(inputs), outputs, group, label, line, guards)
-        key = (kind, canonical_json(spec if kind == "load" else canonical_spec(stage)), stage.inputs)
-        if key in self._known:
-            self._widen(self._known[key], guards)
-            return self._known[key]
+        key = _identity(stage)
+        known = self._known.get(key)
+        if known is not None:
+            self._widen(known, guards)
+            if name != self._asked.get(known, self.stages[known].name):
+                self._others.setdefault(known, {})[name] = None
+            return known
         if len(self.stages) >= self.limit:
             raise OverflowError(self.limit)
         self._known[key] = id
-        self.stages[id] = replace(stage, name=self._unique(name, kind))
+        unique = self._unique(name, kind)
+        if unique != name:
+            self._asked[id] = name
+            stage = replace(stage, name=unique)
+        self.stages[id] = stage
         return id
+
+    def aliases(self) -> dict[str, tuple[str, ...]]:
+        """The names under which stages were asked for again, by their ids."""
+        return {id: tuple(names) for id, names in self._others.items()}
 
     def _widen(self, id: str, guards: tuple[Ref, ...]) -> None:
         """A stage that is wanted in two places runs when either place is reached."""
@@ -72,6 +86,9 @@ class StageTable(Struct):
 
     def _unique(self, name: str, kind: str) -> str:
         """`name`; if another stage has it, with the kind added, and then a number."""
+        if name not in self._names:
+            self._names.add(name)
+            return name
         candidates = [name, f"{name}.{kind}"]
         if all(candidate in self._names for candidate in candidates):
             self._counts[name] = self._counts.get(name, 1) + 1
@@ -79,3 +96,10 @@ class StageTable(Struct):
         chosen = next(candidate for candidate in candidates if candidate not in self._names)
         self._names.add(chosen)
         return chosen
+
+
+def _identity(stage: Stage) -> bytes:
+    """Equal for stages that do the same to the same inputs. Hashed: a hundred thousand specs are much to keep."""
+    does = stage.spec if stage.kind == "load" else canonical_spec(stage)
+    text = canonical_json([stage.kind, does, [[ref.stage, ref.port] for ref in stage.inputs]])
+    return hashlib.blake2b(text, digest_size=16).digest()

@@ -17,6 +17,7 @@ from etude.compiler.calls import CallSite
 from etude.compiler.claims import claim_parts
 from etude.compiler.diagnostics import Diagnostics, Location, RecipeError, Source
 from etude.compiler.elaborate import Evaluator
+from etude.compiler.ends import end_stages
 from etude.compiler.models import model_origins
 from etude.compiler.modules import Library, define
 from etude.compiler.schema import SourceSchema
@@ -284,7 +285,23 @@ class Recipe(Struct, dict=True):
             if isinstance(value, Model) and (binding := self._model_binding(name, value))
         ]
         stages = dict(self.session.stages.stages)
-        return Workflow(self.source.name, stages, self.claims, self.report, metrics, models, self.params, self.seed)
+        return Workflow(
+            self.source.name,
+            stages,
+            self.claims,
+            self.report,
+            metrics,
+            models,
+            self.params,
+            self.seed,
+            self._ends(metrics),
+            self.session.stages.aliases(),
+        )
+
+    def _ends(self, metrics: Mapping[str, Ref]) -> tuple[str, ...]:
+        shown = [claim.stage for claim in self.claims] + [ref.stage for _, ref in self.report]
+        shown += [ref.stage for ref in metrics.values()]
+        return tuple(dict.fromkeys([*shown, *end_stages(self.values.values())]))
 
     def _model_binding(self, name: str, model: Model) -> ModelBinding | None:
         """A trained model bound at the top level, with its weights by path. None for one that never was trained."""

@@ -58,7 +58,11 @@ class ModelBinding(Struct, frozen=True):
 
 
 class Workflow(Struct):
-    """A compiled recipe. `stages` is in topological order; `report` lists (name, output) in the order written."""
+    """A compiled recipe. `stages` is in topological order; `report` lists (name, output) in the order written.
+
+    `ends` are the stages whose results the recipe is after; what no end needs is left out (all is wanted where there
+    are none). `aliases` has the other names that recipes give to a stage, by its id.
+    """
 
     recipe: str
     stages: dict[str, Stage] = field(default_factory=dict)
@@ -68,6 +72,8 @@ class Workflow(Struct):
     models: list[ModelBinding] = field(default_factory=list)
     params: dict[str, Json] = field(default_factory=dict)
     seed: int = 0
+    ends: tuple[str, ...] = ()
+    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def edges(self) -> Iterator[tuple[Ref, str]]:
         """(output, consuming stage) for every use of an output."""

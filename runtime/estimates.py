@@ -153,16 +153,3 @@ def _seconds(cost: Cost) -> float:
     """The slower of computing and moving, and what starting each operation costs."""
     moving = max(cost.flops / FLOPS_PER_SECOND, cost.bytes / BYTES_PER_SECOND)
     return round(moving + cost.operations * SECONDS_PER_OPERATION, 3)
-
-
-def to_json(estimate: Estimate) -> Mapping[str, Json]:
-    """The fields `cost` and `memory` of a stage in `etude plan --json`."""
-    return {
-        "cost": {
-            "flops": estimate.flops,
-            "bytes": estimate.bytes,
-            "seconds": estimate.seconds,
-            "parameters": estimate.parameters,
-        },
-        "memory": {"device_bytes": estimate.device_bytes, "fits": estimate.fits},
-    }

@@ -126,6 +126,11 @@ class Explainer:
             return None, "it was recorded by a version that did not keep what stages do: nothing to compare with"
         return None, f"nothing like it was done before: the store has no {stage.kind}"
 
+    @property
+    def last_run(self) -> Run | None:
+        """The latest run of the recipe that came to its end."""
+        return next(iter(self._runs), None)
+
     @cached_property
     def _accounts(self) -> Accounts:
         return Accounts(self.store.root)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -15,6 +15,7 @@ from etude.runtime.store import Record, Store
 
 Json = Any
 Action: TypeAlias = Literal["run", "cached", "merged", "dropped"]
+UNNEEDED = "no claim, report, number or model needs it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,21 @@ def source_fingerprint(stage: Stage, store: Store, base: Path) -> str:
     return find(uri).fingerprint(uri, options, base, store.hash_file)
 
 
-def plan_stages(workflow: Workflow, store: Store, settings: Settings, base: Path) -> dict[str, PlannedStage]:
-    """Probe the store for every stage, in topological order; nothing is run and nothing heavy imported."""
+def plan_stages(
+    workflow: Workflow, store: Store, settings: Settings, base: Path, wanted: Collection[str] | None = None
+) -> dict[str, PlannedStage]:
+    """Probe the store for every stage, in topological order; nothing is run and nothing heavy imported.
+
+    What is not `wanted` (by default: not needed by what the recipe is after) is dropped.
+    """
     planned: dict[str, PlannedStage] = {}
     first_with: dict[str, str] = {}
+    wanted = wanted_stages(workflow) if wanted is None else wanted
     for stage in workflow.stages.values():
-        planned[stage.id] = _plan_stage(stage, planned, first_with, store, settings, base)
+        if stage.id in wanted:
+            planned[stage.id] = _plan_stage(stage, planned, first_with, store, settings, base)
+        else:
+            planned[stage.id] = PlannedStage(stage, "dropped", UNNEEDED)
     return planned
 
 
@@ -113,6 +123,11 @@ def is_off(stage: Stage, guards: Sequence[str | None], inputs: Sequence[str | No
     if stage.guards and not any(hash is not None and store.read_json(hash) is True for hash in guards):
         return True
     return None in inputs and stage.kind not in LENIENT
+
+
+def wanted_stages(workflow: Workflow) -> set[str]:
+    """The ids of the stages that a run makes: what the recipe is after, and all that leads to it."""
+    return needed_stages(workflow, workflow.ends) if workflow.ends else set(workflow.stages)
 
 
 def needed_stages(workflow: Workflow, wanted: Iterable[str]) -> set[str]:

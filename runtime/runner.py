@@ -26,6 +26,7 @@ from etude.runtime.planning import (
     is_off,
     needed_stages,
     plan_stages,
+    wanted_stages,
 )
 from etude.runtime.results import RunResult, StageResult, collect_result
 from etude.runtime.runs import abandon, create_folder, file_names, finish
@@ -68,7 +69,7 @@ def run(
     cores = available_cores()
     jobs = jobs or (cores if device == "cpu" else min(cores, JOBS_ON_A_DEVICE))
     settings = Settings(backend=backend, device=device, precision=precision, threads=max(1, cores // jobs))
-    wanted = set(workflow.stages) if only is None else needed_stages(workflow, only)
+    wanted = wanted_stages(workflow) if only is None else needed_stages(workflow, only)
     folder = create_folder(store)
     store.sweep()
     if recipe_text is not None:
@@ -123,7 +124,7 @@ class Runner:
 
     def run(self) -> None:
         """Bring every wanted stage to a result."""
-        planned = plan_stages(self.workflow, self.store, self.settings, self.base)
+        planned = plan_stages(self.workflow, self.store, self.settings, self.base, self.wanted)
         chosen = [planned[id] for id in planned if id in self.wanted]
         self._write_plan(chosen)
         self._identities = {each.stage.id: each.identity for each in chosen if each.identity}

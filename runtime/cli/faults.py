@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from etude.compiler.diagnostics import Diagnostic
 
 OK, WRONG_RECIPE, WRONG_USE, CLAIM_FAILED, STAGE_FAILED, DOES_NOT_FIT, OUR_FAULT, INTERRUPTED = (
@@ -47,10 +49,20 @@ class DoesNotFitError(Exception):
         self.stage, self.needed, self.available = stage, needed, available
 
 
+class PlanMovedError(Exception):
+    """A saved plan no longer fits the world it was made in: exit code 2."""
+
+    def __init__(self, path: Path, moved: Sequence[str]) -> None:
+        lines = "".join(f"\n  {each}" for each in moved)
+        super().__init__(f"{path} is no longer what would be run; since it was made, this moved:{lines}")
+        self.moved, self.hint = list(moved), "plan again with `etude plan FILE -o FILE.json`, or run without --plan"
+
+
 WORLD = {
     "etude.compiler.draw.engine.DotMissingError": WRONG_USE,
     "etude.compiler.draw.step.NoProgramError": WRONG_USE,
     "etude.runtime.cli.faults.DoesNotFitError": DOES_NOT_FIT,
+    "etude.runtime.cli.faults.PlanMovedError": WRONG_USE,
     "etude.runtime.runs.RunError": WRONG_USE,
     "etude.runtime.sources.SourceError": STAGE_FAILED,
     "etude.runtime.store.errors.StoreError": STAGE_FAILED,

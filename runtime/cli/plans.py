@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from etude.compiler.draw.picture import TIMES
 from etude.compiler.draw.repeats import repeat_classes, stem
 from etude.compiler.render.ansi import Paint
+from etude.runtime.planning import UNNEEDED
 from etude.runtime.progress.durations import duration_text
 
 if TYPE_CHECKING:
@@ -21,17 +24,22 @@ if TYPE_CHECKING:
     from etude.runtime.targets import Target
 
 Json = Any
-ACTION_STYLES = {"run": "yellow", "cached": "green", "merged": "blue"}
+ACTION_STYLES = {"run": "yellow", "cached": "green", "merged": "blue", "dropped": "grey"}
+MOST_EXPLAINED = 50  # stages whose reason says what changed in them
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A workflow with what is going to happen to each stage."""
+    """A workflow with what is going to happen to each stage.
+
+    `merged` has the other names that the recipe gives to stages, with the id of the stage that each stands for.
+    """
 
     workflow: Workflow
     target: Target
     stages: Mapping[str, PlannedStage]
     estimates: Mapping[str, Estimate]
+    merged: Sequence[tuple[str, PlannedStage]] = ()
 
     @property
     def runs(self) -> list[str]:
@@ -43,45 +51,102 @@ class Plan:
         record = self.stages[id].record
         return record.seconds if record else self.estimates[id].seconds
 
+    def cost(self, id: str) -> dict[str, Json]:
+        """The field `cost` of a stage in JSON."""
+        found = self.estimates[id]
+        return {
+            "flops": found.flops,
+            "bytes": found.bytes,
+            "seconds": self.seconds(id),
+            "parameters": found.parameters,
+        }
+
 
 def make_plan(workflow: Workflow, target: Target, settings: Settings, store: Store, base: Path) -> Plan:
     """Probe the store and estimate what is left."""
     from etude.runtime.estimates import estimate_stages
     from etude.runtime.planning import plan_stages
 
-    return Plan(workflow, target, plan_stages(workflow, store, settings, base), estimate_stages(workflow, base))
+    planned = plan_stages(workflow, store, settings, base)
+    _explain(workflow, planned, settings, store)
+    return Plan(workflow, target, planned, estimate_stages(workflow, base), _merged(workflow, planned))
+
+
+def _explain(workflow: Workflow, planned: dict[str, PlannedStage], settings: Settings, store: Store) -> None:
+    """Say of the stages where changes begin what changed, where the store can tell."""
+    starts = [id for id, each in planned.items() if each.action == "run" and each.identity][:MOST_EXPLAINED]
+    if not starts or not (store.root / "accounts.sqlite").exists():
+        return
+    from etude.runtime.explaining import Explainer
+
+    explainer = Explainer(workflow, planned, store, settings)
+    for id in starts:
+        found = explainer.explain(id)
+        if found.changed:
+            planned[id] = replace(planned[id], reason=found.reason)
+
+
+def _merged(workflow: Workflow, planned: Mapping[str, PlannedStage]) -> list[tuple[str, PlannedStage]]:
+    """The other names of stages, each told apart from the names of other stages."""
+    taken = {stage.name for stage in workflow.stages.values()} if workflow.aliases else set()
+    found = []
+    for id, names in workflow.aliases.items():
+        stage = workflow.stages[id]
+        for name in names:
+            shown = f"{name}.{stage.kind}" if name in taken else name
+            taken.add(shown)
+            other = structs.replace(stage, id=f"{id}+{len(found) + 1}", name=shown)
+            reason = f"the same as {stage.name}"
+            found.append((id, replace(planned[id], stage=other, action="merged", reason=reason)))
+    return found
 
 
 def plan_to_json(plan: Plan) -> Json:
     """The object of `etude plan --json`."""
-    from etude.runtime.estimates import to_json
-
-    stages = []
-    for id, planned in plan.stages.items():
-        stage = planned.stage
-        costs = to_json(plan.estimates[id])
-        stages.append(
-            {
-                "id": id,
-                "name": stage.name,
-                "kind": stage.kind,
-                "key": planned.key,
-                "action": planned.action,
-                "reason": planned.reason,
-                "inputs": list(dict.fromkeys(ref.stage for ref in stage.inputs)),
-                **costs,
-                "cost": {**costs["cost"], "seconds": plan.seconds(id)},
-                "pass": [],
-            }
-        )
+    rows = plan.stages.items()
     return {
         "recipe": plan.workflow.recipe,
         "backend": plan.target.backend,
         "target": plan.target.name,
-        "stages": stages,
+        "stages": [_stage_to_json(plan, id, planned) for id, planned in (*rows, *plan.merged)],
         "totals": totals(plan),
-        "passes": [],
+        "passes": _passes(plan),
     }
+
+
+def _stage_to_json(plan: Plan, id: str, planned: PlannedStage) -> Json:
+    """A stage of the plan; `id` is that of the stage whose cost it has."""
+    stage, estimate = planned.stage, plan.estimates[id]
+    return {
+        "id": stage.id,
+        "name": stage.name,
+        "kind": stage.kind,
+        "key": planned.key,
+        "action": planned.action,
+        "reason": planned.reason,
+        "inputs": list(dict.fromkeys([ref.stage for ref in stage.inputs])),
+        "cost": plan.cost(id),
+        "memory": {"device_bytes": estimate.device_bytes, "fits": estimate.fits},
+        "pass": [],
+    }
+
+
+def _passes(plan: Plan) -> list[Json]:
+    """What was saved by making equal stages one, and by leaving out what nothing needs."""
+    dropped = [id for id, planned in plan.stages.items() if planned.reason == UNNEEDED]
+    stages, cost = len(plan.stages), sum(estimate.flops for estimate in plan.estimates.values())
+    merges = sum(plan.estimates[id].flops for id, _ in plan.merged)
+    drops = sum(plan.estimates[id].flops for id in dropped)
+    found = []
+    for name, more, saved, before in (
+        ("merge equal stages", len(plan.merged), merges, stages + len(plan.merged)),
+        ("drop unreachable", len(dropped), drops, stages),
+    ):
+        if more:
+            all = cost + (saved if plan.merged and name.startswith("merge") else 0)
+            share = f"{100 * saved / all:.0f} % of the FLOPs" if saved else f"{more} of {before} stages"
+            found.append({"name": name, "stages_before": before, "stages_after": before - more, "saved": share})
+    return found
 
 
 def totals(plan: Plan) -> dict[str, Json]:
@@ -90,7 +155,7 @@ def totals(plan: Plan) -> dict[str, Json]:
     return {
         "run": actions.count("run"),
         "cached": actions.count("cached"),
-        "merged": actions.count("merged"),
+        "merged": actions.count("merged") + len(plan.merged),
         "dropped": actions.count("dropped"),
         "flops": sum(plan.estimates[id].flops for id in plan.runs),
         "seconds": round(sum(plan.estimates[id].seconds for id in plan.runs), 1),
@@ -104,6 +169,7 @@ def plan_to_text(plan: Plan, paint: Paint) -> str:
     for id, planned in plan.stages.items():
         groups.setdefault((classes[id], planned.action), []).append(id)
     rows = [_row(plan, members) for members in groups.values()]
+    rows += _merged_rows(plan)
     widths = [max(len(row[i]) for row in rows) if rows else 0 for i in range(5)]
     lines = [_line(row, widths, paint) for row in rows]
     lines.append(_total_line(plan, paint))
@@ -121,6 +187,18 @@ def _row(plan: Plan, members: list[str]) -> tuple[str, ...]:
     return planned.action, name, planned.stage.kind, flops_text(estimate.flops), seconds, note
 
 
+def _merged_rows(plan: Plan) -> list[tuple[str, ...]]:
+    """Names that stand for stages of other names, members of a sweep together."""
+    groups: dict[tuple[str, str, str], list[PlannedStage]] = {}
+    for _, planned in plan.merged:
+        groups.setdefault((stem(planned.stage.name), planned.stage.kind, stem(planned.reason)), []).append(planned)
+    rows = []
+    for (name, kind, _), members in groups.items():
+        shown = f"{name} {TIMES}{len(members)}" if len(members) > 1 else members[0].stage.name
+        rows.append(("merged", shown, kind, "", "", members[0].reason))
+    return rows
+
+
 def _line(row: tuple[str, ...], widths: list[int], paint: Paint) -> str:
     action, name, kind, cost, seconds, reason = row
     cells = [
@@ -136,10 +214,10 @@ def _line(row: tuple[str, ...], widths: list[int], paint: Paint) -> str:
 
 def _total_line(plan: Plan, paint: Paint) -> str:
     found = totals(plan)
-    merged = f", {found['merged']} merged" if found["merged"] else ""
+    others = "".join(f", {found[action]} {action}" for action in ("merged", "dropped") if found[action])
     cost = f": about {duration_text(found['seconds'])}, {flops_text(found['flops'])}" if found["flops"] else ""
     where = f"{plan.target.backend} on {plan.target.name}"
-    return paint(f"{found['run']} to run, {found['cached']} cached{merged} on {where}{cost}", "bold")
+    return paint(f"{found['run']} to run, {found['cached']} cached{others} on {where}{cost}", "bold")
 
 
 def flops_text(flops: int) -> str:

@@ -5,18 +5,20 @@ Nothing is run. The times are rough estimates, except where the store knows them
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from etude.runtime.cli import faults
 from etude.runtime.cli.execution import Execution, chosen_target, settings_for, store_to_read
-from etude.runtime.cli.options import argument, flag
+from etude.runtime.cli.options import argument, flag, option
 from etude.runtime.cli.recipes import workflow_of
 from etude.runtime.cli.terminal import paint_for, print_json
 
 EXAMPLES = (
     ("etude plan recipe.etude", "Show what would run."),
+    ("etude plan recipe.etude -o plan.json", "Keep the plan: `etude run --plan plan.json` runs exactly that."),
     ("etude plan recipe.etude --set budget=5epochs --json", "The same of a shorter run, as one JSON object."),
 )
 
@@ -24,6 +26,9 @@ EXAMPLES = (
 @dataclass(frozen=True, kw_only=True)
 class Options(Execution):
     file: Path = argument("the recipe", metavar="FILE", parse=Path)
+    out: Path | None = option(
+        "write the plan for `etude run --plan`", metavar="PLAN.json", short="-o", name="--out", parse=Path
+    )
     json: bool = flag("print one JSON object")
 
 
@@ -38,5 +43,10 @@ def run(options: Options) -> int:
         print_json(plan_to_json(plan))
     else:
         print(plan_to_text(plan, paint_for(sys.stdout)), end="")
+    if options.out is not None:
+        from etude.runtime.cli.saved_plans import plan_to_save
+
+        saved = plan_to_save(plan, options, options.file)
+        options.out.write_text(json.dumps(saved, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     fits = all(plan.estimates[id].fits for id in plan.runs)
     return faults.OK if fits else faults.DOES_NOT_FIT

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from etude.runtime.cli import faults
 from etude.runtime.cli.execution import Execution, chosen_target, settings_for
@@ -28,12 +28,14 @@ EXAMPLES = (
     ("etude run recipe.etude", "Run a recipe."),
     ("etude run recipe.etude --backend jax --set budget=5epochs", "Run it on JAX, with another value of a param."),
     ("etude run recipe.etude --only teacher", "Run one stage and all that it needs."),
+    ("etude run --plan plan.json", "Run what `etude plan recipe.etude -o plan.json` planned, and nothing else."),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Execution):
-    file: Path = argument("the recipe", metavar="FILE", parse=Path)
+    file: Path = argument("the recipe (may be left out with --plan)", metavar="FILE", parse=Path, default=None)
+    plan: Path | None = option("run exactly this saved plan, or say what moved", metavar="FILE", parse=Path)
     jobs: int | None = option("how many stages run side by side (default: one per core)", metavar="N", parse=int)
     only: tuple[str, ...] = option(
         "run only these stages, by name or glob, and what they need", metavar="STAGE", many=True
@@ -51,11 +53,14 @@ def run(options: Options) -> int:
     if options.jobs is not None and options.jobs < 1:
         raise faults.UsageError("--jobs must be at least 1")
     _refuse_unknown_passes(options.no_pass)
+    options, saved = _as_planned(options)
     compilation, workflow = compiled(options.file, options)
     workflow = as_asked(workflow)
     _tell_warnings(compilation)
     target = chosen_target(options, options.file)
     store = Store(options.store)
+    if options.plan is not None:
+        _refuse_what_moved(options, saved, workflow, target, store)
     _refuse_what_does_not_fit(options, workflow, target, store)
     result = _execute(options, workflow, target, store, compilation.source.text)
     result.target = target.name
@@ -121,6 +126,28 @@ def _refuse_unknown_passes(names: tuple[str, ...]) -> None:
                 f"there are {', '.join(known)}" if known else "this version has none: every stage runs as it is written"
             )
             raise faults.UsageError(f"there is no pass '{name}'", hint=hint)
+
+
+def _as_planned(options: Options) -> tuple[Options, Any]:
+    """The options of a saved plan, and the plan; as they are without one."""
+    if options.plan is None:
+        if options.file is None:
+            raise faults.UsageError("the following arguments are required: FILE", command="etude run")
+        return options, None
+    from etude.runtime.cli.saved_plans import as_planned, read_plan
+
+    saved = read_plan(options.plan)
+    return as_planned(options, saved), saved
+
+
+def _refuse_what_moved(options: Options, saved: Any, workflow: Workflow, target: Target, store: Store) -> None:
+    """Raises PlanMovedError when the saved plan is not what would be run now."""
+    from etude.runtime.cli.saved_plans import refuse_what_moved
+    from etude.runtime.planning import plan_stages
+
+    assert options.plan is not None
+    planned = plan_stages(workflow, store, settings_for(target), options.file.parent)
+    refuse_what_moved(saved, workflow, planned, target, options.plan)
 
 
 def _refuse_what_does_not_fit(options: Options, workflow: Workflow, target: Target, store: Store) -> None:

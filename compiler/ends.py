@@ -1,0 +1,41 @@
+"""What a recipe is after: the stages whose results its claims, its report, its numbers and its models show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from etude.compiler.values import Chain, Deferred, Model, Output, Record, Trained
+
+
+def end_stages(values: Iterable[Any]) -> list[str]:
+    """The stages that make the measured values, tables, figures and trained models among the values of bindings.
+
+    Datasets are not ends: they are there for what is made of them.
+    """
+    return list(dict.fromkeys(stage for value in values for stage in _ends(value)))
+
+
+def _ends(value: Any) -> Iterator[str]:
+    if isinstance(value, Deferred):
+        yield from (ref.stage for ref in value.refs())
+    elif isinstance(value, Output):
+        yield value.ref.stage
+    elif isinstance(value, Model):
+        yield from _trainings(value)
+    elif isinstance(value, Record):
+        for item in value.values():
+            yield from _ends(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _ends(item)
+
+
+def _trainings(model: Model) -> Iterator[str]:
+    """The stages that a model's weights come from, as far as its own and not its stages' inputs say."""
+    while isinstance(model, Trained):
+        yield model.training.stage
+        model = model.base
+    for part in model.parts if isinstance(model, Chain) else ():
+        if isinstance(part, Model):
+            yield from _trainings(part)
