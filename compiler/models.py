@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from msgspec import Struct
@@ -126,6 +127,8 @@ def call_model(session: Session, model: Model, arguments: Sequence[Any], locatio
 def _mode(session: Session, frame: Frame, model: Model) -> bool:
     """Whether a call is in training mode: exactly if the stage updates one of the model's weights."""
     origins = session.memo.get(("origins", model.identity))
+    if frame.kind == "model" and not frame.training:
+        return False  # nothing of what it is part of learns, whatever else its weights are
     if session.live is None or not origins:
         return frame.training
     return any(origin in session.live for origin in origins)
@@ -222,10 +225,12 @@ def trace_model(
     evaluator: Any,
 ) -> Traced:
     """The sub-program of a model for inputs of these types; made once for each distinct model, types and mode."""
-    key = (model.identity, tuple(types), training)
+    frozen = _frozen(session, model) if training else None
+    key = (model.identity, tuple(types), training, *([frozen] if frozen else []))
     if key not in session.memo:
         if isinstance(model, Trained):
-            base = trace_model(session, model.base, types, training, location, evaluator)
+            with _before(session, model):
+                base = trace_model(session, model.base, types, training, location, evaluator)
             session.memo[key] = replace(base, origins=_after(base.origins, model.training.updated))
         elif isinstance(model, Slow):
             base = trace_model(session, model.base, types, training, location, evaluator)
@@ -238,10 +243,31 @@ def trace_model(
             _check_weights(session, model, session.memo[key], location)
         if not session.memo[key].uses_mode:
             session.memo[model.identity, tuple(types), not training] = session.memo[key]
+            session.memo[model.identity, tuple(types), training] = session.memo[key]
     traced: Traced = session.memo[key]
     session.memo["origins", model.identity] = flat_origins(traced.origins)
     session.memo["traced", model.identity] = traced
     return traced
+
+
+def _frozen(session: Session, model: Model) -> frozenset[AnyOrigin]:
+    """The weights of a model that do not learn in the stage being traced: its parts with them are not in training."""
+    if session.live is None:
+        return frozenset()
+    return frozenset(session.memo.get(("origins", model.identity), ())) - session.live
+
+
+@contextmanager
+def _before(session: Session, model: Trained) -> Iterator[None]:
+    """What learns, in terms of the weights that a trained model's base has."""
+    outer = session.live
+    if outer is not None:
+        session.live = outer | {old for old, new in model.training.updated.items() if new in outer}
+        session.live -= {old for old, new in model.training.updated.items() if new not in outer}
+    try:
+        yield
+    finally:
+        session.live = outer
 
 
 def traced_model(session: Session, model: Model) -> Traced | None:
@@ -374,7 +400,12 @@ def flat_origins(origins: Origins) -> list[AnyOrigin]:
 
 
 def add_weight(
-    session: Session, shape: tuple[Dim, ...], init: tuple[tuple[str, Any], ...], location: Location
+    session: Session,
+    shape: tuple[Dim, ...],
+    init: tuple[tuple[str, Any], ...],
+    location: Location,
+    *,
+    running: bool = False,
 ) -> Tensor:
     """A new weight of the model being traced."""
     frame = session.frame
@@ -385,7 +416,7 @@ def add_weight(
             raise faults.wrong_value(f"a weight cannot have the dimension {dim}, which depends on the batch", location)
     origin = Origin(frame.identity, len(frame.slot_origins), frame.structure, frame.seed)
     frame.slot_origins.append(origin)
-    return tensor(frame, frame.builder.weight(Slot("", TensorType("float32", shape), init)), location)
+    return tensor(frame, frame.builder.weight(Slot("", TensorType("float32", shape), init, running)), location)
 
 
 def model_origins(session: Session, model: Model) -> list[AnyOrigin]:

@@ -75,9 +75,10 @@ class TrainTrace(Struct):
         return {**{n: m for p in players for n, m in p.models.items()}, **{n: s for n, (s, _) in self.slow.items()}}
 
     def update_of(self, player: Player, slots: SlotTable) -> list[int]:
-        """The slots that a player updates."""
+        """The slots that a player updates by gradients."""
         mine = {origin for name in player.models for origin in self.origins[name]}
-        return sorted(index for origin, index in slots.origins.items() if origin in mine)
+        found = (index for origin, index in slots.origins.items() if origin in mine)
+        return sorted(index for index in found if not slots.entries[index].get("running"))
 
     def ports(self, players: Sequence[Player], slots: SlotTable) -> list[list[int]]:
         """The slots of each result; a weight shared by two results belongs to the first."""

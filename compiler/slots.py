@@ -66,7 +66,8 @@ class SlotTable(Struct):
             "init": dict(slot.init),
             "source": self.source(origin),
         }
-        return {**entry, "running": True} if slot.running else entry
+        # the running numbers of a slow copy follow others, as its weights do
+        return {**entry, "running": True} if slot.running and not isinstance(origin, SlowOrigin) else entry
 
     def source(self, origin: AnyOrigin) -> dict[str, Any]:
         """Where the numbers of a weight come from, for the stage's spec."""
@@ -92,7 +93,7 @@ def warn_about_fresh(
         if fresh is None:
             continue
         model = entry["path"].split(".")[0]
-        if index in copies:
+        if index in copies or (live and entry.get("running")):
             continue
         if index not in live:
             site.session.diagnostics.add(faults.fresh_frozen(model, place))

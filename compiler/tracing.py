@@ -51,6 +51,7 @@ class Frame(Struct):
     child_origins: list[Origins] = field(default_factory=list)
     slot_origins: list[AnyOrigin] = field(default_factory=list)
     uses_mode: bool = False
+    running: dict[int, int] = field(default_factory=dict)  # a value of the batch to the slot value that follows it
 
     def origins(self) -> Origins:
         return Origins(tuple(self.slot_origins), tuple(self.child_origins))
@@ -287,3 +288,5 @@ def name_value(frame: Frame, value: Tensor, name: str) -> None:
     """Remember the recipe's name of a traced value, for the source that is emitted."""
     if value.builder is frame.builder and isinstance(value.operand, Value):
         frame.builder.names.setdefault(value.operand.id, name)
+        if value.operand.id in frame.running:
+            frame.builder.names.setdefault(frame.running[value.operand.id], name)

@@ -65,7 +65,7 @@ def fold(site: object) -> str:
 
 def is_tabled(op: Op) -> bool:
     """Whether `op` computes something by itself, unlike the structural operations."""
-    return op.name not in {"weight", "call"}
+    return op.name not in {"weight", "update", "call"}
 
 
 def mentions_batch(sub: Sub, framework: Framework) -> bool:
@@ -112,12 +112,19 @@ class _Writer:
     def _operation(self, index: int, op: Op) -> None:
         if op.name == "weight":
             self.text[op.results[0].id] = self.members.weights[op.attrs["slot"]]
+        elif op.name == "update":
+            self._update(self.members.weights[op.attrs["slot"]], self._operand(op.operands[0]))
         elif index in self.chains:
             chain = self.chains[index]
             if chain is not None:
                 self._loop(chain, index)
         else:
             self._place(op, self._expression(op))
+
+    def _update(self, place: str, text: str) -> None:
+        """Put a value into a running slot of the module."""
+        is_torch = self.members.framework == "torch"
+        self.body.lines.append(f"{place}.copy_({text})" if is_torch else f"{place} = {text}")
 
     def _expression(self, op: Op) -> str:
         self._bind_repeated(op)

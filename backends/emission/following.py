@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from etude.backends.emission.models import ModelsPlan, Place, learning
+from etude.backends.emission.models import ModelsPlan, Place, learning, running_slots
 
 NUMBER = re.compile(r"\.(\d+)")
 
@@ -19,6 +19,7 @@ class Following:
     followed: Place
     decay: float
     is_module: bool
+    has_running: bool = False
 
 
 def followings(plan: ModelsPlan, ema: Sequence[tuple[int, int, float]]) -> list[Following]:
@@ -38,7 +39,7 @@ def _as_module(
     plan: ModelsPlan, place: Place, slots: list[int], paths: dict[int, str], follows: dict[int, tuple[int, float]]
 ) -> Following | None:
     """The pair of two modules, if each weight of one stands where the other has the one that it follows."""
-    modules = {known.path: (use[0], known) for use, known in plan.places.items()}
+    modules = {known.path: (use[0], known, use) for use, known in plan.places.items()}
     if place.path not in modules or not slots:
         return None
     suffix = paths[slots[0]].removeprefix(place.path)
@@ -50,7 +51,7 @@ def _as_module(
         there = other[1].path + paths[slot].removeprefix(place.path)
         if (paths[follows[slot][0]], follows[slot][1]) != (there, decay):
             return None
-    return Following(place, other[1], decay, is_module=True)
+    return Following(place, other[1], decay, is_module=True, has_running=bool(running_slots(*modules[place.path][2])))
 
 
 def _as_weights(slots: list[int], paths: dict[int, str], follows: dict[int, tuple[int, float]]) -> Iterator[Following]:

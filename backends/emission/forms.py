@@ -93,8 +93,8 @@ class Forms:
         operands = [_text_of(operand, names) for operand in op.operands]
         if is_tabled(op):
             return template(op, self.framework), *operands
-        if op.name == "weight":
-            return "weight", op.attrs["slot"]
+        if op.name in {"weight", "update"}:
+            return op.name, op.attrs["slot"], *operands
         site = op.attrs["site"] if is_draw(op, sub) else None
         return "call", op.attrs["child"], site, *operands
 

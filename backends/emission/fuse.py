@@ -1,5 +1,6 @@
 """Join operations that PyTorch has as one, which saves it a pass over memory: a bias into its convolution or matrix
-product, a scale and a shift into the standardisation before them. XLA does so by itself."""
+product, a scale and a shift into the standardisation before them. XLA does so by itself. Products in bfloat16 are left
+alone: the bias is added in float32."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections import Counter
 from msgspec import Struct
 from msgspec.structs import replace
 
+from etude.backends.emission.precision import is_lowered
 from etude.backends.ops.spelling import Framework
 from etude.backends.program.ir import Op, Operand, Sub, Value
 
@@ -32,7 +34,7 @@ class _Uses(Struct):
         if not isinstance(operand, Value) or self.counts[operand.id] != 1:
             return None
         op = self.makers.get(operand.id)
-        return op if op is not None and op.name == name else None
+        return op if op is not None and op.name == name and not is_lowered(op) else None
 
 
 def fuse(sub: Sub, framework: Framework) -> Sub:
@@ -48,8 +50,8 @@ def fuse(sub: Sub, framework: Framework) -> Sub:
             new, parts = found
             fused[op.results[0].id] = new
             gone |= {part.results[0].id for part in parts}
-    kept = (op for op in sub.ops if op.results[0].id not in gone)
-    return replace(sub, ops=tuple(fused.get(op.results[0].id, op) for op in kept))
+    kept = (op for op in sub.ops if not op.results or op.results[0].id not in gone)
+    return replace(sub, ops=tuple(fused.get(op.results[0].id, op) if op.results else op for op in kept))
 
 
 def _fused(op: Op, uses: _Uses) -> tuple[Op, list[Op]] | None:

@@ -116,7 +116,7 @@ def _cover(
     own = _slots_of(module)
     if not own & missing:
         return
-    running = _running_of(plan, module)
+    running = running_slots(plan, module)
     if own - running <= missing:
         found.append(place)
         missing -= own
@@ -134,7 +134,8 @@ def _slots_of(module: Module) -> set[int]:
     return set(module.slots).union(*map(_slots_of, module.children))
 
 
-def _running_of(plan: ClassPlan, module: Module) -> set[int]:
+def running_slots(plan: ClassPlan, module: Module) -> set[int]:
+    """The slots of a module that its calls update."""
     own = {slot for slot, kind in zip(module.slots, plan.sub.slots, strict=True) if kind.running}
     parts = zip(plan.classes, module.children, strict=True)
-    return own.union(*(_running_of(below, part) for below, part in parts if below is not None))
+    return own.union(*(running_slots(below, part) for below, part in parts if below is not None))

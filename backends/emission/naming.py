@@ -10,13 +10,13 @@ from collections.abc import Iterable
 # Names that mean something everywhere in emitted modules.
 RESERVED = frozenset(
     {*dir(builtins), "self", "key", "np", "torch", "nn", "F", "Tensor", "jax", "jnp", "lax", "nnx", "optax", "Array"}
-    | {"partial", "Callable", "random", "device", "Models", "rebuild"}
+    | {"partial", "Callable", "random", "device", "Models", "rebuild", "values_at"}
 )
 # Names of the functions of a module and of their parameters.
 FUNCTIONS = frozenset(
     {"models", "batch", "rows", "lr", "data", "index", "params", "rest", "opt_state", "total", "terms", "loss", "step"}
     | {"evaluate", "scores", "optimizer", "optimizers", "build", "init", "update"}
-    | {"slow", "follow", "state", "initial_state", "clock"}
+    | {"slow", "follow", "state", "initial_state", "clock", "statistics", "learned", "tracked"}
 )
 
 # What to call the result of an operation that nobody named.

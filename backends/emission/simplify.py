@@ -15,7 +15,8 @@ from etude.backends.program.ir import Child, Literal, Op, Operand, Sub, Value
 def simplify(sub: Sub, framework: Framework, done: dict[int, Sub] | None = None) -> Sub:
     """`sub` and all below it as `framework` should do it; `is_random` becomes exact.
 
-    Draws at different sites are never merged, and neither are calls that draw. What has a running slot is never dead.
+    Draws at different sites are never merged, and neither are calls that draw. What updates a running slot is never
+    dead.
     A call of a model that returns its input is that input. `done` memoises by object identity.
     """
     memo = {} if done is None else done
@@ -27,7 +28,7 @@ def simplify(sub: Sub, framework: Framework, done: dict[int, Sub] | None = None)
 
 def is_stateful(sub: Sub) -> bool:
     """Whether calling `sub` changes running slots."""
-    return any(slot.running for slot in sub.slots) or any(is_stateful(child.sub) for child in sub.children)
+    return any(op.name == "update" for op in sub.ops) or any(is_stateful(child.sub) for child in sub.children)
 
 
 def is_draw(op: Op, sub: Sub) -> bool:
@@ -80,6 +81,8 @@ def _passed_through(op: Op, sub: Sub) -> list[Operand] | None:
 def _identity(op: Op, sub: Sub, stateful: list[bool]) -> Hashable:
     operands = tuple(o.id if isinstance(o, Value) else repr(o.value) for o in op.operands)
     attributes: Hashable = op.attributes
+    if op.name == "update":
+        return id(op)
     if op.name == "call":
         child = op.attrs["child"]
         if stateful[child]:
@@ -96,7 +99,7 @@ def _live(ops: list[Op], outputs: tuple[tuple[str, Operand], ...], stateful: lis
     needed = {value.id for _, value in outputs if isinstance(value, Value)}
     kept = []
     for op in reversed(ops):
-        acts = op.name == "call" and stateful[op.attrs["child"]]
+        acts = op.name == "update" or (op.name == "call" and stateful[op.attrs["child"]])
         if acts or any(result.id in needed for result in op.results):
             kept.append(op)
             needed |= {operand.id for operand in op.operands if isinstance(operand, Value)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from flax import nnx
@@ -18,6 +18,11 @@ def rebuild(make: Callable[[], M], *weights: Mapping[str, Array]) -> M:
         for path, value in named.items():
             variable_at(models, path).set_value(value)
     return models
+
+
+def values_at(models: nnx.Module, paths: Sequence[str]) -> dict[str, Array]:
+    """What the variables at some dotted paths hold."""
+    return {path: variable_at(models, path)[...] for path in paths}
 
 
 def variable_at(models: nnx.Module, path: str) -> nnx.Variable[Any]:

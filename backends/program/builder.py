@@ -71,6 +71,10 @@ class Builder(Struct):
         (value,) = self.append("weight", (), {"slot": len(self.slots) - 1}, (slot.type,))
         return value
 
+    def update(self, slot: int, value: Operand) -> None:
+        """Put a value into a running slot."""
+        self.append("update", (value,), {"slot": slot}, ())
+
     def call(
         self, child: int, operands: Sequence[Operand], types: Sequence[TensorType], *, rows: bool = False
     ) -> tuple[Value, ...]:

@@ -31,9 +31,10 @@ Operand: TypeAlias = Value | Literal
 
 
 class Op(Struct, frozen=True):
-    """One operation. `name` is a row of `backends.ops`, or one of two structural names:
+    """One operation. `name` is a row of `backends.ops`, or one of the structural names:
 
     - `weight`, attribute `slot`: the value of the sub-program's own slot;
+    - `update`, attribute `slot`: what a running slot holds from now on; it has no result;
     - `call`, attributes `child` (index into `children`), `site` (the ordinal of this call, for randomness) and `rows`
       (true in a row program: operands and results are rows, the model sees the batch).
 

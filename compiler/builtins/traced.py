@@ -7,7 +7,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from etude.backends.program.ir import Value
 from etude.compiler import faults
+from etude.compiler.arithmetic import binary
 from etude.compiler.builtins.table import REGISTRY, builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
@@ -60,6 +62,30 @@ def dropout(site: CallSite, x: Any, rate: Any) -> Any:
     if not frame.training:
         return x
     return apply_operation(site.session, "dropout", [x], {"rate": float(rate)}, site.location)
+
+
+@builtin
+def running(site: CallSite, value: Any, rate: Any, *, init: Any = None) -> Tensor:
+    """The value of the batch in training, and its slow mean otherwise: at each step it moves by `rate` towards it."""
+    session, frame = site.session, site.session.frame
+    if frame is None or frame.kind != "model":
+        raise faults.only_in_traced_code("'running'", site.location, "the body of a model")
+    if not isinstance(value, Tensor) or value.type.dtype != "float32":
+        raise faults.wrong_kind("'value' of 'running'", "a tensor of floats", describe(value), site.at("value"))
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+        raise faults.wrong_value("'rate' of 'running' is a share between 0 and 1", site.at("rate"), "write 0.1")
+    frame.uses_mode = True
+    start = (("kind", "zeros"),) if init is None else _initialiser(site, init)
+    slow = add_weight(session, value.type.shape, start, site.location, running=True)
+    if not frame.training:
+        return slow
+    slot = len(frame.builder.slots) - 1
+    gap = binary(session, "-", apply_operation(session, "stop", [value], {}, site.location), slow, site.location)
+    moved = binary(session, "+", slow, binary(session, "*", float(rate), gap, site.location), site.location)
+    frame.builder.update(slot, moved.operand)
+    if isinstance(value.operand, Value) and isinstance(slow.operand, Value):
+        frame.running[value.operand.id] = slow.operand.id
+    return value
 
 
 @builtin
