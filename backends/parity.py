@@ -2,14 +2,16 @@
 
 The tolerance is the larger of 1e-5 and ten times what the same program does when its initial weights move by one
 rounding of float32: a difference below that is what reordering sums may cause, and no error. A value that lies a
-rounding away from the kink of a relu, or from a tie of a maximum, makes that effect large, but not for every move:
-where 1e-5 does not do, several moves are tried.
+rounding away from the kink of a relu, or from a tie of a maximum, makes that effect large, but not for every move, and
+maybe only on the backend on whose side of the kink it lies closer: where 1e-5 does not do, several moves are tried on
+both.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from etude.backends.base import Array, Backend, Columns, Held, Ids, InputWeights
 from etude.backends.inputs import initial_weights
 
 Json = Any
+Effect = Callable[[Sequence[Array]], float]
+"""How far the losses or outputs of a backend move when the program starts from moved weights."""
 
 FLOOR = 1e-5
 FACTOR = 10.0
@@ -45,10 +49,11 @@ def compare_train(
     first, second = (_trained(backend, spec, initial, data, ids, valid, steps) for backend in backends)
     difference = _loss_difference(first, second)
 
-    def effect(start: Sequence[Array]) -> float:
-        return _loss_difference(first, _trained(backends[0], spec, start, data, ids, valid, steps))
+    def effect(backend: Backend, found: TrainResult, start: Sequence[Array]) -> float:
+        return _loss_difference(found, _trained(backend, spec, start, data, ids, valid, steps))
 
-    tolerance = _tolerance(difference, initial, effect)
+    effects = [partial(effect, *pair) for pair in zip(backends, (first, second), strict=True)]
+    tolerance = _tolerance(difference, initial, effects)
     return {
         "steps": first.steps,
         "loss_difference": difference,
@@ -75,10 +80,11 @@ def compare_rows(
     first, second = (backend.rows(given, data, ids, inputs) for backend in backends)
     difference, changed = _differences(first, second)
 
-    def effect(start: Sequence[Array]) -> float:
-        return _differences(first, backends[0].rows(given, data, ids, {0: start}))[0]
+    def effect(backend: RowBackend, found: Mapping[str, Array], start: Sequence[Array]) -> float:
+        return _differences(found, backend.rows(given, data, ids, {0: start}))[0]
 
-    tolerance = _tolerance(difference, initial, effect)
+    effects = [partial(effect, *pair) for pair in zip(backends, (first, second), strict=True)]
+    tolerance = _tolerance(difference, initial, effects)
     return {
         "rows": len(ids),
         "difference": difference,
@@ -94,13 +100,14 @@ def with_weights(spec: Mapping[str, Json], initial: Sequence[Array]) -> tuple[di
     return {**spec, "slots": slots}, {0: initial}
 
 
-def _tolerance(difference: float, initial: Sequence[Array], effect: Callable[[Sequence[Array]], float]) -> float:
-    """What is tolerated, looked for until it covers `difference`; `effect` runs the program from moved weights."""
+def _tolerance(difference: float, initial: Sequence[Array], effects: Sequence[Effect]) -> float:
+    """What is tolerated, looked for until it covers `difference`."""
     tolerance = FLOOR
     for move in range(MOVES):
-        if difference <= tolerance or not initial:
-            break
-        tolerance = max(tolerance, FACTOR * effect(one_rounding_off(initial, move)))
+        for effect in effects:
+            if difference <= tolerance or not initial:
+                return tolerance
+            tolerance = max(tolerance, FACTOR * effect(one_rounding_off(initial, move)))
     return tolerance
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from etude.backends.base import Backend, Rows, load
+from etude.backends.inputs import initial_weights
 from etude.backends.parity import compare_rows, compare_train, one_rounding_off
 
 Spec = dict[str, Any]
@@ -66,6 +67,29 @@ def test_another_program_does_not_agree(both: list[Backend], train_spec: Make, d
 
     assert found["loss_difference"] > found["tolerance"]
     assert not found["agrees"]
+
+
+def test_a_kink_that_only_the_second_backend_is_close_to_is_no_disagreement(
+    both: list[Backend], train_spec: Make, data: Rows
+) -> None:
+    spec = train_spec(valid=None)
+    start = initial_weights(spec["slots"], {})
+
+    class AtKink:
+        """A backend whose losses jump as soon as the weights move."""
+
+        name = "at kink"
+
+        def train(self, spec: Spec, *arguments: Any, **named: Any) -> Any:
+            found, weights = both[0].train(spec, *arguments, **named), arguments[3][0]
+            if all(np.array_equal(a, b) for a, b in zip(weights, start, strict=True)):
+                found.history[-1]["loss"] += 5e-5
+            return found
+
+    found = compare_train([both[0], AtKink()], spec, *data, None, {}, steps=3)  # type: ignore[list-item]
+
+    assert found["loss_difference"] > 1e-5
+    assert found["agrees"]
 
 
 def test_measurements_agree(both: list[Backend], rows_spec: Spec, data: Rows) -> None:
