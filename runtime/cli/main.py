@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from etude.runtime.cli import faults
-from etude.runtime.cli.terminal import paint_for, say_error
+from etude.runtime.cli.terminal import paint_for, say_error, show_what_it_can
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `etude` with these arguments (by default the process's) and give the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    show_what_it_can(sys.stdout)
+    show_what_it_can(sys.stderr)
     try:
         code = _dispatch(given)
         sys.stdout.flush()
@@ -25,8 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # nobody reads: do not complain again at exit
         return faults.OK
-    except KeyboardInterrupt:
-        print("\ninterrupted; what was finished is kept", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        said = str(error) or "interrupted; what was finished is kept"
+        print(f"\n{said}", file=sys.stderr)
         return faults.INTERRUPTED
     except faults.UsageError as error:
         see = f"see `{error.command} --help`" if error.command else None
@@ -53,31 +56,39 @@ def _dispatch(given: list[str]) -> int:
         return faults.OK
     command, *rest = given
     module = find_command(command)
+    while hasattr(module, "__path__") and rest and not rest[0].startswith("-"):
+        command, rest = f"{command} {rest[0]}", rest[1:]
+        module = find_command(command)
     from etude.runtime.cli.options import parser_for, read_options
 
     parser = parser_for(command, module.Options, module.__doc__ or "", module.EXAMPLES)
     return int(module.run(read_options(parser, module.Options, rest)))
 
 
-def command_names() -> list[str]:
-    """The names of all commands."""
+def command_names(above: str = "") -> list[str]:
+    """The names of all commands, or of those below one that is a package (`store gc` is below `store`)."""
     import pkgutil
 
-    import etude.runtime.cli.commands as package
-
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    package = importlib.import_module(_module_name(above))
+    prefix = f"{above} " if above else ""
+    return sorted(prefix + module.name for module in pkgutil.iter_modules(getattr(package, "__path__", [])))
 
 
 def find_command(name: str) -> ModuleType:
     """The module of a command. Raises UsageError with the nearest names."""
-    path = f"etude.runtime.cli.commands.{name}"
-    if name.isidentifier() and importlib.util.find_spec(path):
-        return importlib.import_module(path)
+    *above, last = name.split(" ")
+    if last.isidentifier() and importlib.util.find_spec(_module_name(name)):
+        return importlib.import_module(_module_name(name))
     import difflib
 
-    close = difflib.get_close_matches(name, command_names(), 1)
-    hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(command_names())}"
+    known = command_names(" ".join(above))
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}"
     raise faults.UsageError(f"there is no command '{name}'", hint=hint)
+
+
+def _module_name(command: str) -> str:
+    return ".".join(["etude.runtime.cli.commands", *command.split()])
 
 
 def overview() -> str:

@@ -124,6 +124,11 @@ class Objects:
             self._verified[hash] = stamp
         return path
 
+    def verify(self, hash: str) -> None:
+        """Read an object of this folder whole, whatever is known of it. Raises `DamagedObject`."""
+        path = self.locate(hash)
+        self._check(hash, read_hash(path), path)
+
     def read(self, hash: str) -> bytes:
         """An object's bytes, verified. Raises `DamagedObject`, `MissingObject`."""
         path = self.locate(hash)

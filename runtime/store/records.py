@@ -93,13 +93,13 @@ class Records:
             remove(path)
             sync_folder(path.parent)
 
-    def keys(self) -> Iterator[str]:
+    def all_keys(self) -> Iterator[str]:
         """The keys that have a file, sorted."""
         for path in sorted(self.folder.glob("*/*.json")):
             yield path.parent.name + path.stem
 
     def __iter__(self) -> Iterator[Record]:
-        for key in self.keys():
+        for key in self.all_keys():
             if record := self.find(key):
                 yield record
 

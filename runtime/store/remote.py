@@ -1,7 +1,7 @@
 """A second store behind a URL, of any kind that fsspec knows: `s3://..`, `gs://..`, `file:///..`.
 
-It has the same two folders, `objects/` and `records/`. It is never believed: what comes from there is hashed on its
-way in, as on a disk of our own. An object may be there cut short after an upload that broke off; its size tells.
+It has the same folders, `objects/` and `records/`, and `runs/` with a file for each. It is never believed: what comes
+from there is hashed on its way in. An object may be there cut short after an upload that broke off; its size tells.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Remote:
     def size(self, hash: str) -> int | None:
         """The bytes of an object, None when it is not there."""
         if hash not in self._sizes:
-            files, path = self._file("objects", hash)
+            files, path = self._file(_object(hash))
             with self._explaining(path):
                 try:
                     self._sizes[hash] = int(files.info(path)["size"])
@@ -40,16 +40,11 @@ class Remote:
 
     def record(self, key: str) -> bytes | None:
         """The file of a record, None when it is not there."""
-        files, path = self._file("records", f"{key}.json")
-        with self._explaining(path):
-            try:
-                return bytes(files.cat_file(path))
-            except FileNotFoundError:
-                return None
+        return self._content(_record(key))
 
     def fetch(self, hash: str, objects: Objects) -> bool:
         """Bring an object here. False when it is not there, or is not what its name says."""
-        files, path = self._file("objects", hash)
+        files, path = self._file(_object(hash))
         with self._explaining(path):
             try:
                 stream = files.open(path, "rb")
@@ -72,7 +67,7 @@ class Remote:
         """Send an object; False when it was there."""
         if self.size(hash) == size:
             return False
-        self._send("objects", hash, source)
+        self._send(_object(hash), source)
         self._sizes[hash] = size
         return True
 
@@ -80,18 +75,43 @@ class Remote:
         """Send a record, after its objects; False when it was there."""
         if self.record(key) == source.read_bytes():
             return False
-        self._send("records", f"{key}.json", source)
+        self._send(_record(key), source)
         return True
 
-    def _send(self, folder: str, name: str, source: Path) -> None:
-        files, path = self._file(folder, name)
+    def put_run(self, run: str, source: Path) -> None:
+        """Send the folder of a run, packed."""
+        self._send(f"runs/{run}.tar", source)
+
+    def run(self, run: str) -> bytes | None:
+        """The packed folder of a run, None when it is not there."""
+        return self._content(f"runs/{run}.tar")
+
+    def run_files(self) -> list[str]:
+        """The names of the packed folders."""
+        files, root = self._files()
+        with self._explaining(f"{root}/runs"):
+            try:
+                return [str(path).rstrip("/").rsplit("/", 1)[-1] for path in files.ls(f"{root}/runs", detail=False)]
+            except FileNotFoundError:
+                return []
+
+    def _content(self, name: str) -> bytes | None:
+        files, path = self._file(name)
+        with self._explaining(path):
+            try:
+                return bytes(files.cat_file(path))
+            except FileNotFoundError:
+                return None
+
+    def _send(self, name: str, source: Path) -> None:
+        files, path = self._file(name)
         with self._explaining(path):
             files.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
             files.put_file(str(source), path)
 
-    def _file(self, folder: str, name: str) -> tuple[Any, str]:
+    def _file(self, name: str) -> tuple[Any, str]:
         files, root = self._files()
-        return files, f"{root}/{folder}/{name[:2]}/{name[2:]}"
+        return files, f"{root}/{name}"
 
     def _files(self) -> tuple[Any, str]:
         if self._opened is None:
@@ -114,6 +134,14 @@ class Remote:
             raise
         except Exception as error:
             raise RemoteError(self.url, f"{path}: {error or type(error).__name__}") from error
+
+
+def _object(hash: str) -> str:
+    return f"objects/{hash[:2]}/{hash[2:]}"
+
+
+def _record(key: str) -> str:
+    return f"records/{key[:2]}/{key[2:]}.json"
 
 
 class _RefusedError(Exception):

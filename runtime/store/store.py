@@ -13,6 +13,7 @@ from etude.runtime.store.errors import MissingObject, StoreError
 from etude.runtime.store.files import explained, replace_file
 from etude.runtime.store.leases import Leases
 from etude.runtime.store.objects import Objects
+from etude.runtime.store.pins import Pins
 from etude.runtime.store.records import Record, Records
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
 FORMAT = "1"
 SCRATCH_SECONDS = 24 * 3600
-FOLDERS = ("objects", "records", "leases", "runs", "pins", "tmp")
+FOLDERS = ("objects", "records", "partial", "leases", "runs", "pins", "tmp")
 Verify: TypeAlias = Literal["always", "changed"]
 
 
 class Store:
-    """`objects/`, `records/`, `leases/`, `runs/`, `pins/`, `tmp/` and the index `files.sqlite`.
+    """`objects/`, `records/`, `partial/`, `leases/`, `runs/`, `pins/`, `tmp/` and the index `files.sqlite`.
 
     `verify` says when an object's content is hashed before a process uses it for the first time: always, or only if
     its stamp (size, times, inode) is not that of an earlier time. `remote` is the URL of a second store, from which is
@@ -37,6 +38,7 @@ class Store:
         self.verify, self.remote_url = verify, remote
         self.root = Path(root)
         self.scratch = self.root / "tmp"
+        self.partial = self.root / "partial"
         self.runs = self.root / "runs"
         try:
             for name in FOLDERS:
@@ -49,6 +51,7 @@ class Store:
         self.remote = self._open_remote()
         self.objects = Objects(self.root / "objects", self.scratch, hash_file=hash_file, remote=self.remote)
         self.records = Records(self.root / "records", self.scratch, self.objects, remote=self.remote)
+        self.pins = Pins(self.root / "pins", self.scratch)
 
     def settings(self) -> dict[str, Any]:
         """What another process needs to open this store as it is here."""
@@ -94,11 +97,14 @@ class Store:
         return sizes
 
     def sweep(self) -> None:
-        """Remove what killed processes left behind a day ago."""
+        """Remove what killed processes left behind: a day ago, or beside the record that made it useless."""
         for path in self.scratch.iterdir():
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > SCRATCH_SECONDS:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in self.partial.iterdir():
+            if self.records.read(path.name) is not None and self.record(path.name) is not None:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _check_format(self) -> None:
         path = self.root / "format"
