@@ -13,8 +13,8 @@ def select_stages(workflow: Workflow, pattern: str) -> list[Stage]:
     A name is given whole or by its last parts (`teacher` for `trials[seed=1].teacher`). Raises UsageError for none.
     """
     stages = list(workflow.stages.values())
-    for test in (_is_named, _is_stemmed, _matches):
-        found = [stage for stage in stages if test(stage, pattern)]
+    for test in (is_named, is_stemmed, matches):
+        found = [stage for stage in stages if test(stage.name, pattern) or stage.id == pattern]
         if found:
             return found
     import difflib
@@ -33,16 +33,16 @@ def one_stage(workflow: Workflow, pattern: str) -> Stage:
     return next((stage for stage in found if "steps" in stage.spec or "program" in stage.spec), found[0])
 
 
-def _is_named(stage: Stage, pattern: str) -> bool:
-    return stage.name == pattern or stage.id == pattern
+def is_named(name: str, pattern: str) -> bool:
+    return name == pattern
 
 
-def _is_stemmed(stage: Stage, pattern: str) -> bool:
-    return stem(stage.name) == pattern or stem(stage.name).endswith(f".{pattern}")
+def is_stemmed(name: str, pattern: str) -> bool:
+    return stem(name) == pattern or stem(name).endswith(f".{pattern}")
 
 
-def _matches(stage: Stage, pattern: str) -> bool:
-    """Globs in which brackets stand for themselves."""
+def matches(name: str, pattern: str) -> bool:
+    """Whether a glob matches in which brackets stand for themselves."""
     import fnmatch
 
-    return fnmatch.fnmatchcase(stage.name, pattern.replace("[", "[[]"))
+    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))

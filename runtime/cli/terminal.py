@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from typing import TextIO
 
 from etude.compiler.render.ansi import Paint
+
+# What stands for what where a character is missing: curves, marks, branches.
+PLAINER = {
+    **dict(zip("▁▂▃▄▅▆▇█", "_.-~=+*#", strict=True)),
+    **dict(zip("✓✗•·→│├└─━", "+x*.>||`--", strict=True)),
+    "\u00d7": "x",
+    "…": "...",
+}
+
+
+def show_what_it_can(stream: TextIO) -> None:
+    """Let a stream whose encoding lacks a character show another one in its place, a terminal of ASCII for one."""
+    if isinstance(stream, io.TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+        codecs.register_error("etude-plainer", _plainer)
+        stream.reconfigure(errors="etude-plainer")
+
+
+def _plainer(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    missing = error.object[error.start : error.end]
+    return "".join(PLAINER.get(character, "?") for character in missing), error.end
 
 
 def is_live(stream: TextIO) -> bool:

@@ -19,7 +19,7 @@ FINISHED: Mapping[str, Status] = {
     "stage-failed": "failed",
     "stage-skipped": "skipped",
 }
-SHOWN = ("loss", "valid.loss", "valid.accuracy")
+SHOWN = ("loss", "valid.loss", "valid.score", "valid.accuracy")
 
 
 @dataclass
