@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from etude.backends.numerics import PORTABLE, Numerics
+
+if TYPE_CHECKING:
+    from etude.backends.snapshots import Keeper
+
 Json = Any
 Array = NDArray[Any]
 
@@ -70,12 +75,12 @@ class TrainResult:
     seconds: float
     kept: int
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    continued: list[int] = field(default_factory=list)
 
 
 class TrainingError(Exception):
     """A loss or a weight is no longer a finite number. Steps count from 1; `checkpoint` holds the weights after
     `last_good_step`, all slots by ordinal; `term` is the loss term at fault, or "weights"."""
-    continued: list[int] = field(default_factory=list)
 
     def __init__(self, *, step: int, term: str, loss: float | None, last_good_step: int, checkpoint: Path) -> None:
         what = "a weight" if term == "weights" else f"the loss {term!r}" if term != "loss" else "the loss"
@@ -106,11 +111,6 @@ class RowBackend(Protocol):
         """The Python source that a stage's tensor programs become."""
         ...
 
-    def rows(self, spec: Mapping[str, Json], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
-        """What `pieces` gives as one array [rows, ...] for each output."""
-        ...
-
-
     def pieces(
         self, spec: Mapping[str, Json], data: Columns, ids: Ids, weights: InputWeights
     ) -> Iterator[dict[str, Array]]:
@@ -118,6 +118,11 @@ class RowBackend(Protocol):
 
         There is at least one piece."""
         ...
+
+    def rows(self, spec: Mapping[str, Json], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
+        """What `pieces` gives as one array [rows, ...] for each output."""
+        ...
+
 
 class Backend(RowBackend, Protocol):
     """A framework that trains, too."""
@@ -135,23 +140,23 @@ class Backend(RowBackend, Protocol):
         *,
         limit: int | None = None,
         record: Record = "epoch",
+        keeper: Keeper | None = None,
     ) -> TrainResult:
         """Run a train stage.
 
         `folder` receives the source (`step.py`) and what is kept of a failure. `emit` is given events of kind
         "progress"; `stop` is asked before every step. `limit` ends the run after so many steps of an otherwise
-        keeper: Keeper | None = None,
         unchanged one; `record` "step" makes `history` a row per step. `keeper` is where it goes
         on from, and keeps how far it is. Raises `TrainingError`, `TrainingStopped`.
         """
         ...
 
 
-def load(name: str, *, device: str = "auto", threads: int | None = None) -> Backend:
+def load(name: str, *, device: str = "auto", threads: int | None = None, numerics: Numerics = PORTABLE) -> Backend:
     """The backend called `name` ("torch", "jax"; "numpy" has no `train`), imported now.
 
     `device` is "cpu", "cuda" or "auto"; `threads` caps the processor threads of this process, which is only possible
     before the framework first computes.
     """
     module = importlib.import_module(f"etude.backends.{name}.backend")
-    return cast(Backend, module.make(device=device, threads=threads))
+    return cast(Backend, module.make(device=device, threads=threads, numerics=numerics))

@@ -19,6 +19,9 @@ Kind: TypeAlias = Literal[
     "stage-started",
     "stage-progress",  # data: step, steps, epoch, loss, terms, history (new rows), rows_per_second
     "stage-warning",  # data: message
+    "stage-continued",  # data: step (from which it goes on), steps
+    "stage-kept",  # data: step (of which a checkpoint was written), bytes, seconds
+    "stage-stopped",  # data: step, steps, kept (the step from which it will go on)
     "stage-finished",  # data: seconds, outputs, made, key
     "stage-failed",  # data: message, hint, seconds, details (a file), checkpoint (a file or none)
     "stage-skipped",  # data: because (a sentence: what failed, or the condition that does not hold)
@@ -26,6 +29,14 @@ Kind: TypeAlias = Literal[
     "run-stopping",  # data: running (the names of the stages that end at their next step)
     "run-interrupted",
 ]
+
+# What a worker says of a stage while it runs, and the event that it becomes.
+TOLD: Mapping[str, Kind] = {
+    "progress": "stage-progress",
+    "warning": "stage-warning",
+    "continued": "stage-continued",
+    "kept": "stage-kept",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Nothing heavy is imported here. A run that finds everything in the store starts 
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -13,15 +13,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etude.backends.numerics import Precision, Random
 from etude.compiler.keys import uses_backend
 from etude.compiler.workflow import Ref, Stage, Workflow
-from etude.runtime.events import EventLog, Listener
+from etude.runtime.checkpoints import remove_partial
+from etude.runtime.events import TOLD, EventLog, Listener
 from etude.runtime.executors import Executor, Message
-from etude.runtime.export import export_model, place_file
+from etude.runtime.export import export_models, place_file
 from etude.runtime.expressions import ExpressionError
 from etude.runtime.planning import (
     Identity,
-    PlannedStage,
     identify,
     is_off,
     needed_stages,
@@ -29,11 +30,13 @@ from etude.runtime.planning import (
     wanted_stages,
 )
 from etude.runtime.results import RunResult, StageResult, collect_result
-from etude.runtime.runs import abandon, create_folder, file_names, finish
+from etude.runtime.runs import break_off, create_folder, file_names, finish, write_plan
 from etude.runtime.scheduling import Schedule
+from etude.runtime.setbacks import Interruption, Losses, Retries
 from etude.runtime.sources import SourceError
 from etude.runtime.stages import INLINE, Job, Settings, StageError, execute
-from etude.runtime.store import Leases, Record, Store, StoreError
+from etude.runtime.store import Leases, LostObject, Record, Store, StoreError
+from etude.runtime.store.files import replace_file
 
 if TYPE_CHECKING:
     from etude.runtime.accounts import Accounts
@@ -52,43 +55,57 @@ def run(
     backend: str,
     base: Path,
     device: str = "cpu",
-    precision: str = "float32",
+    precision: Precision = "float32",
+    random: Random = "portable",
+    compile: bool = False,
+    by_stage: Mapping[str, Mapping[str, Json]] | None = None,
     jobs: int | None = None,
     only: Collection[str] | None = None,
     recipe_text: str | None = None,
     about: Mapping[str, Json] | None = None,
+    retries: int = 0,
     on_event: Listener | None = None,
 ) -> RunResult:
     """Run every stage that is not in the store yet, and judge the claims.
 
     `base` is the folder that relative file names in the recipe start from; `jobs` how many stages run side by side
     (default: one per processor core, four on an accelerator), which caps the threads of each; `only` the ids of the
-    stages that are wanted, with all that they need. A stage that fails takes with it only what depends on it. Raises
-    `StoreError`, and `KeyboardInterrupt` with everything finished so far recorded.
+    stages that are wanted, with all that they need; `retries` how often a stage is tried again whose worker died or
+    that had too little memory. A stage that fails takes with it only what depends on it. An object that turns out to be
+    damaged is made anew. Raises `StoreError`, and `KeyboardInterrupt` with everything finished so far recorded.
     """
     cores = available_cores()
     jobs = jobs or (cores if device == "cpu" else min(cores, JOBS_ON_A_DEVICE))
-    settings = Settings(backend=backend, device=device, precision=precision, threads=max(1, cores // jobs))
+    settings = Settings(
+        backend=backend,
+        device=device,
+        precision=precision,
+        random=random,
+        compile=compile,
+        threads=max(1, cores // jobs),
+        stages=by_stage or {},
+    )
     wanted = wanted_stages(workflow) if only is None else needed_stages(workflow, only)
     folder = create_folder(store)
     store.sweep()
-    if recipe_text is not None:
-        (folder / "recipe.etude").write_text(recipe_text, encoding="utf-8")
     started = time.time()
     with EventLog(folder / "events.jsonl", on_event) as events, store.leases() as leases:
-        runner = Runner(workflow, store, settings, base, folder, events, leases, jobs, wanted)
+        runner = Runner(workflow, store, settings, base, folder, events, leases, jobs, wanted, Retries(retries))
         try:
-            runner.run()
-        except BaseException:
-            events.add("run-interrupted")
-            abandon(folder)
+            if recipe_text is not None:
+                replace_file(folder / "recipe.etude", recipe_text.encode(), store.scratch)
+            with runner.interruption.watching():
+                runner.run()
+                result = runner.conclude(started)
+            finish(store, folder, {**result.to_json(), **(about or {}), "settings": asdict(settings)})
+            events.add("run-finished", **result.counts(), seconds=result.seconds)
+        except BaseException as error:
+            with contextlib.suppress(StoreError):
+                events.add("run-interrupted")
+            break_off(folder, error)
             raise
         finally:
             runner.close()
-        models = runner.export_models()
-        result = collect_result(workflow, store, settings, folder, runner.results, models, started)
-        finish(store, folder, {**result.to_json(), **(about or {}), "settings": asdict(settings)})
-        events.add("run-finished", **result.counts(), seconds=result.seconds)
     return result
 
 
@@ -110,7 +127,12 @@ class Runner:
     leases: Leases
     jobs: int
     wanted: set[str]
+    retries: Retries = field(default_factory=Retries)
+    interruption: Interruption = field(default_factory=Interruption)
     results: dict[str, StageResult] = field(default_factory=dict)
+    _losses: Losses = field(default_factory=Losses)
+    _before: dict[str, StageResult] = field(default_factory=dict)
+    _is_stopping: bool = False
     _identities: dict[str, Identity] = field(default_factory=dict)
     _running: dict[int, Stage] = field(default_factory=dict)
     _waiting_elsewhere: set[str] = field(default_factory=set)
@@ -126,19 +148,55 @@ class Runner:
         """Bring every wanted stage to a result."""
         planned = plan_stages(self.workflow, self.store, self.settings, self.base, self.wanted)
         chosen = [planned[id] for id in planned if id in self.wanted]
-        self._write_plan(chosen)
+        write_plan(self.store, self.folder, chosen)
         self._identities = {each.stage.id: each.identity for each in chosen if each.identity}
         self._to_run = [each.stage for each in chosen if each.action == "run"]
         self.events.add("run-started", run=self.folder.name, stages=len(chosen), folder=str(self.folder))
-        while self._running or not self._schedule.is_idle:
-            for stage in self._schedule.arrivals():
-                self._take_up(stage)
-            self._fill_room()
+        self._settle_all()
+
+    def conclude(self, started: float) -> RunResult:
+        """Put the models in the run's folder and read what the run came to."""
+        while True:
+            try:
+                outputs = {id: result.outputs for id, result in self.results.items() if result.outputs}
+                models = export_models(self.store, self.workflow, outputs, self.folder / "models")
+                settings, results = self.settings, self.results
+                return collect_result(self.workflow, self.store, settings, self.folder, results, models, started)
+            except LostObject as error:
+                if not self._losses.add(error.hash):
+                    raise
+                self._start_over()
+                self._settle_all()
+
+    def _settle_all(self) -> None:
+        """Work until every wanted stage has a result, also those that waited for an object to be made anew."""
+        self._work()
+        while self._losses.found and max(self._losses.found.values()) == self._losses.round:
+            self._start_over()
+            self._work()
+
+    def _work(self) -> None:
+        while self._running or not (self._is_stopping or self._schedule.is_idle):
+            if self.interruption.is_asked and not self._is_stopping:
+                self._stop()
+            if not self._is_stopping:
+                for stage in self._schedule.arrivals():
+                    self._take_up(stage)
+                self._fill_room()
             if self._executor is not None:
                 for message in self._executor.poll(POLL_SECONDS):
                     self._handle(message)
             elif not self._schedule.is_idle:
                 time.sleep(POLL_SECONDS)
+        if self._is_stopping:
+            raise self.interruption.told()
+
+    def _stop(self) -> None:
+        """Start nothing more; what is running ends at its next step."""
+        self._is_stopping = True
+        self.events.add("run-stopping", running=[stage.name for stage in self._running.values()])
+        if self._executor is not None:
+            self._executor.stop()
 
     def close(self) -> None:
         """End the workers, and keep no empty folders."""
@@ -148,25 +206,18 @@ class Runner:
             self._executor.close()
         _remove_if_empty(self.folder / "stages")
 
-    def export_models(self) -> dict[str, dict[str, str]]:
-        """Write the models bound at the top level into the run's folder, as far as their stages are done."""
-        outputs = {id: result.outputs for id, result in self.results.items() if result.outputs}
-        exported = {}
-        for binding in self.workflow.models:
-            hash = export_model(self.store, binding, outputs)
-            if hash is not None:
-                path = self.folder / "models" / f"{file_names([binding.name])[binding.name]}.safetensors"
-                place_file(self.store, hash, path)
-                exported[binding.name] = {"hash": hash, "path": str(path)}
-        return exported
-
     def _take_up(self, stage: Stage) -> None:
         """Settle a stage that has arrived if it is known, left out, or done in a moment; else queue it."""
-        if is_off(stage, self._hashes(stage.guards), self._hashes(stage.inputs), self.store):
-            self._leave_out(stage)
+        if self._settle_again(stage):
             return
         try:
+            if is_off(stage, self._hashes(stage.guards), self._hashes(stage.inputs), self.store):
+                self._leave_out(stage)
+                return
             identity = self._identity(stage)
+        except LostObject as error:
+            self._lose(stage, error.hash, str(error), {})
+            return
         except (SourceError, StoreError) as error:
             self._fail(stage, str(error), {})
             return
@@ -182,15 +233,24 @@ class Runner:
 
     def _fill_room(self) -> None:
         """Hand out queued stages while workers are free."""
-        while self._executor is None or self._executor.has_room():
+        while self._has_room():
             stage = self._schedule.next()
             if stage is None:
+                return
+            if stage.id in self.retries.alone and self._running:
+                self._schedule.queue(stage)
                 return
             identity = self._identities[stage.id]
             if self._is_running_as_twin(identity.key):
                 self._schedule.hold(stage, identity.key)
             else:
                 self._start(stage, identity)
+
+    def _has_room(self) -> bool:
+        """Whether another stage may be started: not beside one that had too little memory before."""
+        if any(stage.id in self.retries.alone for stage in self._running.values()):
+            return False
+        return self._executor is None or self._executor.has_room()
 
     def _start(self, stage: Stage, identity: Identity) -> None:
         """Start a stage, unless another run is at it or has just finished it."""
@@ -238,10 +298,13 @@ class Runner:
         )
         try:
             result = execute(job)
+            sizes = self.store.sizes(result.all_objects())
+        except LostObject as error:
+            self._lose(stage, error.hash, str(error), {})
+            return
         except (ExpressionError, StageError, StoreError) as error:
             self._give_up(stage, str(error), {"seconds": time.perf_counter() - started})
             return
-        sizes = self.store.sizes(result.all_objects())
         done = {"outputs": result.outputs, "objects": sizes, "made": result.made, "source": result.source}
         self._record(stage, {**done, "seconds": time.perf_counter() - started})
 
@@ -256,11 +319,12 @@ class Runner:
             "kind": stage.kind,
             "spec": stage.spec,
             "inputs": self._hashes(stage.inputs),
-            "settings": asdict(self.settings),
-            "store": str(self.store.root),
+            "settings": asdict(self.settings.of(stage.id)),
+            "store": self.store.settings(),
             "base": str(self.base),
             "folder": str(folder),
             "fingerprint": identity.fingerprint,
+            "key": identity.key,
         }
         self._executor.submit(self._tasks, request)
 
@@ -273,17 +337,19 @@ class Runner:
 
     def _handle(self, message: Message) -> None:
         stage = self._running[message.task]
+        if message.kind in TOLD:
+            self.interruption.note(stage, message)
+            self.events.add(TOLD[message.kind], stage.id, stage.name, **message.data)
+            return
+        del self._running[message.task]
         match message.kind:
-            case "progress":
-                self.events.add("stage-progress", stage.id, stage.name, **message.data)
-            case "warning":
-                self.events.add("stage-warning", stage.id, stage.name, **message.data)
             case "done":
-                del self._running[message.task]
                 self._record(stage, message.data)
             case "failed":
-                del self._running[message.task]
-                self._give_up(stage, message.data["message"], message.data)
+                self._end_badly(stage, message.data["message"], message.data)
+            case "stopped":
+                self.events.add("stage-stopped", stage.id, stage.name, **self.interruption.stopped(stage, message.data))
+                self._let_go(stage)
 
     def _record(self, stage: Stage, done: Mapping[str, Json]) -> None:
         """Write the record of a stage that was executed, and go on with what waited for it."""
@@ -299,6 +365,8 @@ class Runner:
             source=done["source"],
         )
         record = self.store.records.write(record)
+        if stage.kind == "train":
+            remove_partial(self.store, key)
         self._tell(stage)
         self.leases.release(key)
         _remove_if_empty(self._stage_folder(stage))
@@ -313,26 +381,85 @@ class Runner:
             self._accounts = Accounts(self.store.root)
         identity = self._identities[stage.id]
         hashes = [identity.fingerprint] if stage.kind == "load" else self._hashes(stage.inputs)
-        account = Account.of(stage, self.workflow, hashes, self.settings.backend, self.settings.precision)
+        own = self.settings.of(stage.id)
+        account = Account.of(stage, self.workflow, hashes, own.backend, own.numerics.text)
         self._accounts.add(identity.key, self.workflow.recipe, account, stage)
+
+    def _end_badly(self, stage: Stage, message: str, report: Mapping[str, Json]) -> None:
+        """Try a stage again that a worker could not finish, have made anew what it needs, or give it up."""
+        if report.get("lost"):
+            self._lose(stage, report["lost"], message, report)
+        elif self.retries.another(stage, report):
+            attempt = f"attempt {self.retries.used[stage.id] + 1} of {self.retries.most + 1}"
+            self.events.add("stage-warning", stage.id, stage.name, message=f"{message.splitlines()[0]}; {attempt}")
+            self._let_go(stage)
+            self._schedule.queue(stage)
+        else:
+            self._give_up(stage, message, report)
+
+    def _let_go(self, stage: Stage) -> None:
+        """Leave a stage that is no longer executed to whoever comes next: here, or another run."""
+        key = self._identities[stage.id].key
+        self.leases.release(key)
+        self._schedule.release(key)
 
     def _give_up(self, stage: Stage, message: str, report: Mapping[str, Json]) -> None:
         """Let go of a stage that failed while it was executed."""
-        key = self._identities[stage.id].key
-        self.leases.release(key)
         self._fail(stage, message, report)
-        self._schedule.release(key)
+        self._let_go(stage)
+
+    def _lose(self, stage: Stage, hash: str, message: str, report: Mapping[str, Json]) -> None:
+        """Let a stage wait for another round, before which all stages whose objects are lost are executed again."""
+        if self.store.remote is not None:
+            self.store.remote.refuse(hash)
+        if self._losses.add(hash):
+            notice = f"object {hash[:12]} is damaged or missing; what made it runs again"
+            self.events.add("stage-warning", stage.id, stage.name, message=notice)
+            self._schedule.abandon(stage)
+        else:
+            self._fail(stage, message, report)
+        if stage.id in self._identities:
+            self._let_go(stage)
+
+    def _start_over(self) -> None:
+        """Begin another round: results stand as far as their objects are there, and nothing that was lost is used."""
+        self._losses.round += 1
+        self._before, self.results = self.results, {}
+        self._identities.clear()
+        self._schedule = Schedule(self.workflow, self.wanted)
+
+    def _settle_again(self, stage: Stage) -> bool:
+        """Give a stage the result that it had in the round before, if that stands."""
+        before = self._before.pop(stage.id, None)
+        if before is None:
+            return False
+        if before.action in ("run", "cached"):
+            record = self.store.record(self._identity(stage).key)
+            if record is None or (record.key, record.outputs) != (before.key, before.outputs):
+                return False
+        self.results[stage.id] = before
+        if before.action == "failed":
+            self._skip_dependents(stage)
+        else:
+            self._schedule.settle(stage)
+        return True
 
     def _finish(self, stage: Stage, record: Record, action: str) -> None:
         """Give a stage its result."""
-        self.results[stage.id] = StageResult.of(stage, action, self._identities[stage.id].key, record)
-        if record.source is not None:
-            place_file(self.store, record.source, self.folder / "source" / f"{self._files[stage.name]}.py")
-        if action == "run":
-            details = {"seconds": record.seconds, "outputs": record.outputs, "made": record.made}
-            self.events.add("stage-finished", stage.id, stage.name, **details)
-        else:
-            self.events.add("stage-cached", stage.id, stage.name, outputs=record.outputs)
+        key = self._identities[stage.id].key
+        self.results[stage.id] = StageResult.of(stage, action, key, record)
+        try:
+            if record.source is not None:
+                place_file(self.store, record.source, self.folder / "source" / f"{self._files[stage.name]}.py")
+            if action == "run":
+                details = {"seconds": record.seconds, "outputs": record.outputs, "made": record.made, "key": key}
+                self.events.add("stage-finished", stage.id, stage.name, **details)
+            else:
+                self.events.add("stage-cached", stage.id, stage.name, outputs=record.outputs, key=key)
+        except LostObject as error:  # its own, which is shown or placed
+            del self.results[stage.id]
+            self._lose(stage, error.hash, str(error), {})
+            return
         self._schedule.settle(stage)
 
     def _leave_out(self, stage: Stage) -> None:
@@ -344,12 +471,17 @@ class Runner:
     def _fail(self, stage: Stage, message: str, report: Mapping[str, Json]) -> None:
         """Note a failure with its details in a file, and skip all that depends on the stage."""
         details = self._stage_folder(stage) / "error.txt"
-        details.parent.mkdir(parents=True, exist_ok=True)
-        details.write_text(f"stage {stage.name} ({stage.kind})\n{report.get('traceback') or message}\n")
+        with contextlib.suppress(OSError):  # what went wrong may be the disk
+            details.parent.mkdir(parents=True, exist_ok=True)
+            details.write_text(f"stage {stage.name} ({stage.kind})\n{report.get('traceback') or message}\n")
         failure = {"message": message, "details": str(details), "checkpoint": report.get("checkpoint")}
         seconds = round(report.get("seconds", 0.0), 4)
         self.results[stage.id] = StageResult.of(stage, "failed", None, None, seconds=seconds, failure=failure)
         self.events.add("stage-failed", stage.id, stage.name, seconds=seconds, **failure)
+        self._skip_dependents(stage)
+
+    def _skip_dependents(self, stage: Stage) -> None:
+        """Settle all that depends on a stage that failed."""
         because = f"needs {stage.name}, which failed"
         for lost in self._schedule.abandon(stage):
             failure = {"message": because}
@@ -358,22 +490,6 @@ class Runner:
 
     def _stage_folder(self, stage: Stage) -> Path:
         return self.folder / "stages" / self._files[stage.name]
-
-    def _write_plan(self, planned: Iterable[PlannedStage]) -> None:
-        """Keep what was going to happen, for those who ask later why."""
-        stages = [
-            {
-                "id": each.stage.id,
-                "name": each.stage.name,
-                "kind": each.stage.kind,
-                "action": each.action,
-                "reason": each.reason,
-                "key": each.key,
-                "inputs": [ref.stage for ref in each.stage.inputs],
-            }
-            for each in planned
-        ]
-        (self.folder / "plan.json").write_text(json.dumps({"stages": stages}, indent=1), encoding="utf-8")
 
 
 def _remove_if_empty(folder: Path) -> None:

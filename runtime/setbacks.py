@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from etude.compiler.workflow import Stage
+from etude.runtime.executors import Message
 
 Json = Any
 TRANSIENT = {"WorkerEnded", "OutOfMemory", "ConnectionError", "TimeoutError"}
@@ -47,11 +48,39 @@ class Retries:
         return True
 
 
+class RunInterrupted(KeyboardInterrupt):
+    """A run was asked to end and did; the message says how far it is and how to go on."""
+
+
 @dataclass
 class Interruption:
-    """Ctrl-C, or the request to end: the first asks, the second is a `KeyboardInterrupt`."""
+    """Ctrl-C, or the request to end: the first asks, the second is a `KeyboardInterrupt`.
+
+    `kept` has the step of the last checkpoint of each stage, by id.
+    """
 
     is_asked: bool = False
+    kept: dict[str, int] = field(default_factory=dict)
+    _stopped: list[str] = field(default_factory=list)
+
+    def note(self, stage: Stage, message: Message) -> None:
+        """Remember up to where a stage is kept."""
+        if message.kind in ("kept", "continued"):
+            self.kept[stage.id] = message.data["step"]
+
+    def stopped(self, stage: Stage, report: Mapping[str, Json]) -> dict[str, Json]:
+        """Note a stage that ended at a step as it was asked to: how far it is, and from where it will go on."""
+        step, steps, kept = report.get("step"), report.get("steps"), self.kept.get(stage.id, 0)
+        if steps is not None:
+            lost = "" if kept == step else f" (kept up to step {kept})"
+            self._stopped.append(f"{stage.name} at step {step} of {steps}{lost}")
+        return {"step": step, "steps": steps, "kept": kept}
+
+    def told(self) -> RunInterrupted:
+        """What to end the run with."""
+        stopped = self._stopped[:3] + [f"{len(self._stopped) - 3} more"] * (len(self._stopped) > 3)
+        where = f", {', '.join(stopped)}" if stopped else ""
+        return RunInterrupted(f"interrupted{where}; the state is kept: the same command goes on from there")
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:

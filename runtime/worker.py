@@ -84,6 +84,7 @@ def _serve(message: Json, send: Send, stop: threading.Event) -> None:
         base=Path(message["base"]),
         folder=Path(message["folder"]),
         fingerprint=message["fingerprint"],
+        key=message.get("key"),
         emit=lambda event: send({**event, "task": task}),
         stop=stop.is_set,
     )
@@ -92,7 +93,8 @@ def _serve(message: Json, send: Send, stop: threading.Event) -> None:
         objects = store.sizes(result.all_objects())
     except Exception as error:
         kind = "stopped" if type(error).__name__ == "TrainingStopped" else "failed"
-        send({"kind": kind, "task": task, "seconds": time.perf_counter() - started, **failure(error)})
+        progress = {name: getattr(error, name) for name in ("step", "steps") if hasattr(error, name)}
+        send({"kind": kind, "task": task, "seconds": time.perf_counter() - started, **progress, **failure(error)})
         return
     send(
         {

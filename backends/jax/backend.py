@@ -14,9 +14,10 @@ from etude.backends.jax.emit import emit_rows, emit_train
 from etude.backends.jax.rows import run_pieces, to_device
 from etude.backends.jax.train import JaxSession
 from etude.backends.modules import load_source
+from etude.backends.numerics import PORTABLE, Numerics
 from etude.backends.randomness import stage_key
-from etude.backends.training import train_session
 from etude.backends.snapshots import Keeper
+from etude.backends.training import train_session
 
 
 class JaxBackend:
@@ -24,21 +25,21 @@ class JaxBackend:
 
     name = "jax"
 
-    def __init__(self, device: str, threads: int | None) -> None:
-        self.device = devices.prepare(device, threads)
+    def __init__(self, device: str, threads: int | None, numerics: Numerics = PORTABLE) -> None:
+        self.device, self.numerics = devices.prepare(device, threads), numerics
 
     def describe(self) -> dict[str, Any]:
-        return devices.describe(self.device)
+        return devices.describe(self.device) | self.numerics.described()
 
     def source(self, spec: Mapping[str, Any]) -> str:
-        return (emit_train(spec) if "steps" in spec else emit_rows(spec)).source
+        return (emit_train(spec, self.numerics) if "steps" in spec else emit_rows(spec, self.numerics)).source
 
     def pieces(
         self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights
     ) -> Iterator[dict[str, Array]]:
         if not len(ids):
-            return empty_outputs(spec["program"])
-        emitted = emit_rows(spec)
+            return iter([empty_outputs(spec["program"])])
+        emitted = emit_rows(spec, self.numerics)
         module = load_source(emitted.source)
         weights_at: tuple[dict[str, Any], ...] = ()
         if spec["slots"]:
@@ -63,14 +64,14 @@ class JaxBackend:
         *,
         limit: int | None = None,
         record: Record = "epoch",
-    ) -> TrainResult:
         keeper: Keeper | None = None,
-        emitted = emit_train(spec)
+    ) -> TrainResult:
+        emitted = emit_train(spec, self.numerics)
         module = load_source(emitted.source, folder / "step.py")
         session = JaxSession(module, emitted.slots, TrainInputs.of(spec, data, valid, weights), self.device)
         return train_session(session, spec, ids, folder, emit, stop, limit=limit, record=record, keeper=keeper)
 
 
-def make(*, device: str, threads: int | None) -> JaxBackend:
+def make(*, device: str, threads: int | None, numerics: Numerics = PORTABLE) -> JaxBackend:
     """The backend, on a device."""
-    return JaxBackend(device, threads)
+    return JaxBackend(device, threads, numerics)

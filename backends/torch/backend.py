@@ -10,6 +10,8 @@ from etude.backends.base import Array, Columns, Emit, Held, Ids, InputWeights, R
 from etude.backends.evaluation import appended
 from etude.backends.inputs import TrainInputs, empty_outputs, initial_weights, row_table
 from etude.backends.modules import load_source
+from etude.backends.numerics import PORTABLE, Numerics
+from etude.backends.snapshots import Keeper
 from etude.backends.torch import devices
 from etude.backends.torch.emit import emit_rows, emit_train
 from etude.backends.torch.rows import load_models, run_rows
@@ -22,21 +24,21 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self, device: str, threads: int | None) -> None:
-        self.device = devices.prepare(device, threads)
+    def __init__(self, device: str, threads: int | None, numerics: Numerics = PORTABLE) -> None:
+        self.device, self.numerics = devices.prepare(device, threads), numerics
 
     def describe(self) -> dict[str, Any]:
-        return devices.describe(self.device)
+        return devices.describe(self.device) | self.numerics.described()
 
     def source(self, spec: Mapping[str, Any]) -> str:
-        return (emit_train(spec) if "steps" in spec else emit_rows(spec)).source
+        return (emit_train(spec, self.numerics) if "steps" in spec else emit_rows(spec, self.numerics)).source
 
     def pieces(
         self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights
     ) -> Iterator[dict[str, Array]]:
         if not len(ids):
-            return empty_outputs(spec["program"])
-        emitted = emit_rows(spec)
+            return iter([empty_outputs(spec["program"])])
+        emitted = emit_rows(spec, self.numerics)
         module = load_source(emitted.source)
         models = None
         if spec["slots"]:
@@ -60,14 +62,14 @@ class TorchBackend:
         *,
         limit: int | None = None,
         record: Record = "epoch",
-    ) -> TrainResult:
-        emitted = emit_train(spec)
         keeper: Keeper | None = None,
+    ) -> TrainResult:
+        emitted = emit_train(spec, self.numerics)
         module = load_source(emitted.source, folder / "step.py")
         session = TorchSession(module, emitted.slots, TrainInputs.of(spec, data, valid, weights), self.device)
         return train_session(session, spec, ids, folder, emit, stop, limit=limit, record=record, keeper=keeper)
 
 
-def make(*, device: str, threads: int | None) -> TorchBackend:
+def make(*, device: str, threads: int | None, numerics: Numerics = PORTABLE) -> TorchBackend:
     """The backend, on a device."""
-    return TorchBackend(device, threads)
+    return TorchBackend(device, threads, numerics)

@@ -11,7 +11,8 @@ Json = Any
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a worker says about a task: `progress` and `warning` while it runs, then `done`, `failed` or `stopped`."""
+    """What a worker says about a task: while it runs `progress`, `warning`, and the step at which it has `continued` or
+    up to which it is `kept`; then `done`, `failed` or `stopped`."""
 
     task: int
     kind: str

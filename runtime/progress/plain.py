@@ -60,6 +60,12 @@ def _line(state: StageState, event: Event) -> str:
         case "stage-finished" if not quiet:
             result = f", {state.result}" if state.result else ""
             return f"{name}: done in {duration_text(state.seconds)}{result}"
+        case "stage-continued":
+            return f"{name}: continues at step {event.data['step']} of {event.data['steps']}"
+        case "stage-stopped":
+            return f"{name}: stopped" + (
+                f" at step {event.data['step']} of {event.data['steps']}" if state.share else ""
+            )
         case "stage-failed":
             return f"{name}: FAILED: {state.result}"
         case "stage-skipped":

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etude.backends.numerics import PORTABLE, Numerics, Precision, Random
 from etude.runtime.store import Store
 
 if TYPE_CHECKING:
@@ -44,14 +45,27 @@ class Settings:
 
     backend: str
     device: str = "cpu"
-    precision: str = "float32"
+    precision: Precision = "float32"
+    random: Random = "portable"
+    compile: bool = False
     threads: int = 1
+    stages: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+
+    def of(self, stage: str) -> Settings:
+        """The settings of one stage."""
+        return replace(self, **self.stages.get(stage, {}), stages={}) if self.stages else self
+
+    @property
+    def numerics(self) -> Numerics:
+        """How numbers are computed."""
+        return Numerics(precision=self.precision, compile=self.compile, random=self.random)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One stage to execute. `inputs` are the content hashes of `spec`'s inputs, None for one that was not made as its
-    condition did not hold; `folder` is for files of this run.
+    condition did not hold; `folder` is for files of this run; `key` is that of the stage,
+    under which it may keep how far it is.
 
     `emit` is given events of kind "progress" and "warning"; `stop` is asked now and then whether to give up.
     """
@@ -64,6 +78,7 @@ class Job:
     base: Path
     folder: Path
     fingerprint: str | None = None
+    key: str | None = None
     emit: Callable[[Mapping[str, Json]], None] = lambda event: None
     stop: Callable[[], bool] = lambda: False
 
@@ -90,7 +105,8 @@ class Job:
 
     def backend(self) -> Backend:
         """The chosen backend, imported once per process."""
-        return loaded_backend(self.settings.backend, self.settings.device, self.settings.threads)
+        settings = self.settings
+        return loaded_backend(settings.backend, settings.device, settings.threads, settings.numerics)
 
     def _made(self, index: int) -> str:
         hash = self.inputs[index]
@@ -144,12 +160,12 @@ class LazyColumns(Mapping[str, "ColumnRows"]):
 
 
 @cache
-def loaded_backend(name: str, device: str, threads: int) -> Backend:
+def loaded_backend(name: str, device: str, threads: int, numerics: Numerics = PORTABLE) -> Backend:
     """A backend of this process. Raises `StageError` when its framework is not installed."""
     from etude.backends.base import load
 
     try:
-        return load(name, device=device, threads=threads)
+        return load(name, device=device, threads=threads, numerics=numerics)
     except ModuleNotFoundError as error:
         if str(error.name).startswith("etude."):
             raise StageError(f'no backend is called "{name}"') from error

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 def execute(job: Job) -> Result:
     """Train on the chosen backend; one weights artifact per updated model. Raises `TrainingError`, `StageError`."""
+    from etude.runtime.checkpoints.keeper import opened_keeper
+
     inputs, backend = job.spec["inputs"], job.backend()
     columns, ids = held_rows(job, inputs["on"], "train on")
     valid = None if inputs.get("valid") is None else held_rows(job, inputs["valid"], "validate on")
     weights = {k: job.weights(k) for k in weights_inputs(job.spec)}
-    trained = backend.train(job.spec, columns, ids, valid, weights, job.folder, job.emit, job.stop)
+    with opened_keeper(job) as keeper:
+        given = (job.spec, columns, ids, valid, weights)
+        trained = backend.train(*given, job.folder, job.emit, job.stop, keeper=keeper)
     objects = job.store.objects
     outputs = {
         str(port): put_weights(job, [trained.weights[slot] for slot in slots])
@@ -26,6 +30,8 @@ def execute(job: Job) -> Result:
     outputs["history"] = objects.put_json(trained.history)
     speed = {"training_seconds": round(trained.seconds, 4), "batch": min(job.spec["batch"], _rows(ids))}
     made = {"rows": _rows(ids), "steps": trained.steps, "kept": trained.kept, **speed, "backend": backend.describe()}
+    if trained.continued:
+        made["continued"] = trained.continued
     return Result(outputs, made=made, source=objects.put((job.folder / "step.py").read_bytes()))
 
 

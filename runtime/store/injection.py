@@ -1,8 +1,12 @@
-"""Faults on purpose, for tests: kill, or fail, at the n-th durable file operation of a run.
+"""Faults on purpose, for tests: kill, or fail, at the n-th durable file operation of a run, or a step of a training.
 
 `ETUDE_INJECT=KIND:N:TRACE` arms it; N counts over all processes of the run, by the lines of the file TRACE, which says
 in the end what was done, by whom and in which order. Kinds: `count` only counts; `kill` kills the process that is at
 it, `kill-run` the scheduler, too; `full` and `readonly` refuse from the N-th operation on. Otherwise it costs a call.
+
+`ETUDE_INJECT_STEP=KIND:N` acts once a training has done N steps. Kinds: `kill` kills its process; `kill-run` that of
+the run, too; `interrupt` and `terminate` send the run what Ctrl-C and the end of a session send, and wait for it to ask
+for a stop; `interrupt-twice` sends it again then.
 """
 
 from __future__ import annotations
@@ -11,14 +15,16 @@ import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-VARIABLE = "ETUDE_INJECT"
+VARIABLE, STEP_VARIABLE = "ETUDE_INJECT", "ETUDE_INJECT_STEP"
 LINE_BYTES = 256
 REFUSED_WHEN_FULL = {"create", "write", "fsync", "mkdir"}
 
 Check = Callable[[str, Path], None]
+StepCheck = Callable[[int, Callable[[], bool]], None]
 
 
 def armed(setting: str) -> Check:
@@ -70,4 +76,31 @@ def _nothing(operation: str, path: Path) -> None:
     """Let every operation pass."""
 
 
+def armed_step(setting: str) -> StepCheck:
+    """What `ETUDE_INJECT_STEP` asks for, as a function of the steps done and of whether a stop was asked for."""
+    kind, number = setting.split(":")
+    number_sent = {"interrupt": signal.SIGINT, "interrupt-twice": signal.SIGINT, "terminate": signal.SIGTERM}
+
+    def check(done: int, stop: Callable[[], bool]) -> None:
+        if done < int(number) or stop():
+            return
+        if kind.startswith("kill"):
+            if kind == "kill-run":
+                os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getppid(), number_sent[kind])
+        while not stop():
+            time.sleep(0.001)
+        if kind == "interrupt-twice":
+            os.kill(os.getppid(), signal.SIGINT)
+            time.sleep(3600)
+
+    return check
+
+
+def _no_step(done: int, stop: Callable[[], bool]) -> None:
+    """Let every step pass."""
+
+
+after_step: StepCheck = armed_step(os.environ[STEP_VARIABLE]) if STEP_VARIABLE in os.environ else _no_step
 before: Check = armed(os.environ[VARIABLE]) if VARIABLE in os.environ else _nothing
