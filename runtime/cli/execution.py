@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etude.runtime.cli.faults import UsageError
-from etude.runtime.cli.options import Adjustments, option
+from etude.runtime.cli.options import Adjustments, flag, option
 from etude.runtime.targets import BACKENDS, Target, find_target, installed_backends
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Execution(Adjustments):
     )
     target: str = option("where to run: cpu, gpu, tpu, or one of etude.toml", metavar="NAME", default="cpu")
     store: Path = option("where results are kept", metavar="DIR", default=DEFAULT_STORE, parse=Path)
+    verify: bool = flag("read every data file again, whatever its size and times say")
 
 
 def chosen_target(options: Execution, recipe: Path) -> Target:

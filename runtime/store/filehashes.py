@@ -21,9 +21,11 @@ class FileHashes:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def hash(self, path: Path) -> str:
-        """The SHA-256 of a file's bytes, from the table when its stamp says that it has not changed."""
+    def hash(self, path: Path, *, again: bool = False) -> str:
+        """The SHA-256 of a file's bytes, from the table when its stamp is the one it had; `again` reads it."""
         resolved = path.resolve()
+        if again:
+            return self._measure(resolved)
         stamp = _stamp(os.stat(resolved))
         known = self._known(str(resolved), stamp)
         return known or self._measure(resolved)

@@ -47,6 +47,7 @@ def run(options: Options) -> int:
     target = chosen_target(options, file)
     settings = settings_for(target)
     with store_to_read(options.store) as store:
+        store.trusts_times = not options.verify
         plan = make_plan(workflow, target, settings, store, file.parent)
         if options.after is None:
             difference = _since_the_last_run(plan, workflow, store, settings)
