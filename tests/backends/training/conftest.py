@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from etude.backends.program.dims import Dim, b
 from etude.backends.program.ir import Child, Literal, Module, Operand, Slot, StageProgram, Sub, Value
 from etude.backends.program.serialize import program_to_json
 from etude.backends.program.types import TensorType
+from etude.backends.snapshots import Keeper, Snapshot
 
 Spec = dict[str, Any]
 WIDTHS = (8, 16, 3)
@@ -173,6 +176,7 @@ def run(data: Rows, valid: Rows, tmp_path: Path) -> Callable[..., TrainResult]:
         weights: InputWeights | None = None,
         limit: int | None = None,
         record: Record = "epoch",
+        keeper: Keeper | None = None,
     ) -> TrainResult:
         held_out = valid if spec["valid"] else None
         return backend.train(
@@ -185,6 +189,62 @@ def run(data: Rows, valid: Rows, tmp_path: Path) -> Callable[..., TrainResult]:
             stop=lambda: False,
             limit=limit,
             record=record,
+            keeper=keeper,
         )
 
     return train
+
+
+class Killed(BaseException):
+    """What ends a training in the place of a signal."""
+
+
+class Shelf:
+    """A keeper in memory: snapshots every `every` steps as a file would give them back; ends the training once."""
+
+    def __init__(self, every: int, end: int) -> None:
+        self.every, self.end = every, end
+        self.snapshot: Snapshot | None = None
+
+    def latest(self) -> Snapshot | None:
+        return self.snapshot
+
+    def is_due(self, step: int) -> bool:
+        if step == self.end:
+            self.end = -1
+            raise Killed
+        return step % self.every == 0
+
+    def keep(self, take: Callable[[], Snapshot | None], *, wait: bool = False) -> None:
+        snapshot = take()
+        assert snapshot is not None
+        self.snapshot = replace(snapshot, facts=json.loads(json.dumps(snapshot.facts)))
+
+
+@pytest.fixture
+def taken_up() -> Callable[..., TrainResult]:
+    """Run a training with `train(keeper=..)` that ends after `end` steps, and again from what was kept of it."""
+
+    def again(train: Callable[..., TrainResult], *, every: int, end: int) -> TrainResult:
+        shelf = Shelf(every, end)
+        with pytest.raises(Killed):
+            train(keeper=shelf)
+        result = train(keeper=shelf)
+        assert result.continued == [end // every * every]
+        return result
+
+    return again
+
+
+@pytest.fixture
+def assert_equal_to_the_bit() -> Callable[[TrainResult, TrainResult], None]:
+    """Compare all that two trainings came to."""
+
+    def check(first: TrainResult, second: TrainResult) -> None:
+        assert json.dumps(first.history) == json.dumps(second.history)
+        assert (first.steps, first.kept, len(first.checkpoints)) == (second.steps, second.kept, len(second.checkpoints))
+        for one, other in zip([first, *first.checkpoints], [second, *second.checkpoints], strict=True):
+            for x, y in zip(one.weights, other.weights, strict=True):
+                np.testing.assert_array_equal(x, y)
+
+    return check

@@ -105,10 +105,9 @@ IDS = {"first": FIRST[1], "second": SECOND[1]}
 
 @pytest.fixture
 def train(tmp_path: Path) -> Callable[..., TrainResult]:
-    def run(backend: Backend, spec: Spec, ids: Any = IDS) -> TrainResult:
-        return backend.train(
-            spec, COLUMNS, ids, None, {}, tmp_path, emit=lambda e: None, stop=lambda: False, record="step"
-        )
+    def run(backend: Backend, spec: Spec, ids: Any = IDS, **settings: Any) -> TrainResult:
+        given = (spec, COLUMNS, ids, None, {}, tmp_path)
+        return backend.train(*given, emit=lambda e: None, stop=lambda: False, record="step", **settings)
 
     return run
 
@@ -253,3 +252,15 @@ def test_a_run_taken_up_from_its_state_has_the_slow_copies_and_what_was_carried(
     assert first.keys() == second.keys() >= {"weights.0", "weights.1", "state.total"}
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])
+
+
+def test_a_killed_training_of_players_with_all_this_ends_with_the_same_bits(
+    backend: Backend, train: Callable[..., TrainResult], taken_up: Any, assert_equal_to_the_bit: Any
+) -> None:
+    player = several_spec()["steps"][0]
+    other = player | {"name": "two", "every": 2, "optimizer": {"name": "adamw", "lr": 0.01, "weight_decay": 0.1}}
+    spec = several_spec(steps=[player | {"name": "one"}, other])
+
+    rest = taken_up(lambda keeper: train(backend, spec, keeper=keeper), every=3, end=5)
+
+    assert_equal_to_the_bit(rest, train(backend, spec))
