@@ -122,7 +122,7 @@ class RunState:
                 history = self.read(outputs["history"])
                 return metrics_text(history[-1]) if history else ""
             case "measure" | "compute":
-                return value_text(self.read(outputs["value"]))
+                return value_text(self.read(outputs["value"])) if "value" in outputs else "trees"
             case "claim":
                 return str(self.read(outputs["verdict"])["verdict"])
         return ""
