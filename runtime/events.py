@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -61,14 +62,13 @@ class EventLog:
     """Writes events to a file as they come and passes them on."""
 
     def __init__(self, path: Path, listener: Listener | None = None) -> None:
-        self.path, self._file = path, path.open("a", encoding="utf-8")
+        self.path, self._file = path, path.open("ab", buffering=0)
         self._listener = listener
 
     def add(self, kind: Kind, stage: str | None = None, name: str | None = None, **data: Json) -> None:
         """Note an event now. Raises `StoreError` when the disk is full."""
         event = Event(kind, time.time(), stage, name, data)
-        write(self._file, json.dumps(event.to_json(), ensure_ascii=False) + "\n", self.path)
-        self._file.flush()
+        write(self._file, (json.dumps(event.to_json(), ensure_ascii=False) + "\n").encode(), self.path)
         if self._listener is not None:
             self._listener(event)
 
@@ -80,6 +80,9 @@ class EventLog:
 
 
 def read_events(path: Path) -> list[dict[str, Json]]:
-    """The events of a run's file; a last line that a kill cut short is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """The events of a run's file; a line that a kill, or a full disk, cut short is left out."""
+    found = []
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found

@@ -17,26 +17,31 @@ from etude.compiler.draw.picture import TIMES, Picture
 from etude.compiler.draw.repeats import repeat_classes, stem
 from etude.compiler.draw.workflow import workflow_picture
 from etude.compiler.workflow import Ref
+from etude.runtime.histories import speed_text
 from etude.runtime.progress.durations import duration_text
 from etude.runtime.report import markup
 from etude.runtime.report.cache import drawn_once
 from etude.runtime.report.curves import curves_png
+from etude.runtime.report.heatmaps import heatmap_png, heatmap_table
 from etude.runtime.report.numbers import number_text
+from etude.runtime.report.panels import panels_html, panels_of
 from etude.runtime.report.provenance import Provenance, environment
-from etude.runtime.report.spreadsheets import figure_csv, table_csv
+from etude.runtime.report.spreadsheets import figure_csv, heatmap_csv, histories_csv, table_csv
 from etude.runtime.results import RunResult, StageResult
 from etude.runtime.runs import file_names
+from etude.runtime.store.files import make_folder, replace_file
 
 Json = Any
 STYLE = Path(__file__).with_name("style.css")
+MOST_TRAININGS, MOST_MEMBERS = 24, 50  # kinds of trainings with charts, and lines in one
 
 
 def write_page(result: RunResult, recipe_text: str) -> Path:
     """Write everything below `report/` in the run's folder; the path of the page."""
     folder = result.folder / "report"
-    folder.mkdir(exist_ok=True)
+    make_folder(folder, exist_ok=True)
     page = folder / "index.html"
-    page.write_text(Page(result, recipe_text, folder).html(), encoding="utf-8")
+    replace_file(page, Page(result, recipe_text, folder).html().encode(), result.store.scratch)
     return page
 
 
@@ -66,8 +71,8 @@ class Page:
 
     def html(self) -> str:
         title = PurePath(self.result.workflow.recipe).stem
-        parts = [self._head(title), *self._claims(), *self._results(), *self._graph(), *self._stages()]
-        parts += [*self._recipe(), *self._environment()]
+        parts = [self._head(title), *self._claims(), *self._results(), *self._trainings(), *self._graph()]
+        parts += [*self._stages(), *self._recipe(), *self._environment()]
         return (
             f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
@@ -137,6 +142,8 @@ class Page:
                 return markup.data_table(value) + self._files({f"{file}.csv": table_csv(value)})
             case "plot":
                 return self._figure(file, value)
+            case "heatmap":
+                return self._heatmap(file, value)
             case "images":
                 return self._pictures(file, value)
         return f'<p class="metric">{escape(number_text(value))}</p>'
@@ -150,6 +157,18 @@ class Page:
         names = ", ".join(series["label"] for series in figure["series"])
         return f"<figure>{markup.picture(pngs, names)}</figure>{self._files(files)}"
 
+    def _heatmap(self, file: str, figure: Json) -> str:
+        if not figure["values"]:
+            return '<p class="faint">nothing was measured</p>'
+        files: dict[str, str | bytes] = {f"{file}.csv": heatmap_csv(figure)}
+        pngs = heatmap_png(self.result.store, figure)
+        picture = ""
+        if pngs is not None:
+            files[f"{file}.png"] = pngs["light"]
+            alt = f"heat map of {len(figure['rows'])} rows and {len(figure['columns'])} columns"
+            picture = f'<figure class="heatmap">{markup.picture(pngs, alt)}</figure>'
+        return picture + self._files(files) + heatmap_table(figure)
+
     def _pictures(self, file: str, figure: Json) -> str:
         if figure["picture"] is None:
             return '<p class="faint">no rows, no pictures</p>'
@@ -161,10 +180,31 @@ class Page:
         """Write files beside the page, and link to them."""
         links = []
         for name, data in files.items():
-            path = self.folder / name
-            path.write_bytes(data if isinstance(data, bytes) else data.encode())
+            data = data if isinstance(data, bytes) else data.encode()
+            replace_file(self.folder / name, data, self.result.store.scratch)
             links.append(f'<a href="{escape(name)}">{escape(name)}</a>')
         return f'<p class="files">{" · ".join(links)}</p>'
+
+    def _trainings(self) -> Iterator[str]:
+        """How each training went, the members of a sweep together."""
+        groups: dict[str, list[StageResult]] = {}
+        for stage in self.result.stages.values():
+            if stage.kind == "train" and "history" in stage.outputs:
+                groups.setdefault(self.classes[stage.id], []).append(stage)
+        if groups:
+            yield "<h2>Trainings</h2>\n"
+        for members in list(groups.values())[:MOST_TRAININGS]:
+            yield self._training(members)
+        if len(groups) > MOST_TRAININGS:
+            yield f'<p class="faint">and {len(groups) - MOST_TRAININGS} more: `etude show` tells of each</p>'
+
+    def _training(self, members: list[StageResult]) -> str:
+        histories = {m.name: self.result.store.read_json(m.outputs["history"]) for m in members[:MOST_MEMBERS]}
+        name = members[0].name if len(members) == 1 else f"{stem(members[0].name)} {TIMES}{len(members)}"
+        speed = speed_text(members[0].made) + (" each" if len(members) > 1 else "")
+        files = self._files({f"history-{self.file_names[members[0].name]}.csv": histories_csv(histories)})
+        panels = panels_html(panels_of(list(histories.values())))
+        return f'<h3>{escape(name)}</h3><p class="speed">{escape(speed)}</p>{panels}{files}\n'
 
     def _graph(self) -> Iterator[str]:
         subject = ["graph", picture_to_dot(self.picture), has_dot()]

@@ -72,9 +72,11 @@ def temporary(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
 
 
 def write(file: Any, data: Any, path: Path) -> None:
-    """Append to an open file."""
+    """Append to an open file, all of it: one without a buffer may take it in pieces."""
     with _Operation("write", path):
-        file.write(data)
+        left = memoryview(data).cast("B")
+        while left:
+            left = left[file.write(left) :]
 
 
 def synced(file: BinaryIO, path: Path) -> None:

@@ -4,9 +4,9 @@
 in the end what was done, by whom and in which order. Kinds: `count` only counts; `kill` kills the process that is at
 it, `kill-run` the scheduler, too; `full` and `readonly` refuse from the N-th operation on. Otherwise it costs a call.
 
-`ETUDE_INJECT_STEP=KIND:N` acts once a training has done N steps. Kinds: `kill` kills its process; `kill-run` that of
+`ETUDE_INJECT_STEP=KIND:N,..` acts once a training has done N steps. Kinds: `kill` kills its process; `kill-run` that of
 the run, too; `interrupt` and `terminate` send the run what Ctrl-C and the end of a session send, and wait for it to ask
-for a stop; `interrupt-twice` sends it again then.
+for a stop; `interrupt-twice` sends it again then; `worker-terminate` asks only the training's process to end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ LINE_BYTES = 256
 REFUSED_WHEN_FULL = {"create", "write", "fsync", "mkdir"}
 
 Check = Callable[[str, Path], None]
-StepCheck = Callable[[int, Callable[[], bool]], None]
+StepCheck = Callable[[int, Callable[[], bool], Path], None]
+SENT = {
+    "interrupt": signal.SIGINT,
+    "interrupt-twice": signal.SIGINT,
+    "terminate": signal.SIGTERM,
+    "worker-terminate": signal.SIGTERM,
+}
 
 
 def armed(setting: str) -> Check:
@@ -77,18 +83,23 @@ def _nothing(operation: str, path: Path) -> None:
 
 
 def armed_step(setting: str) -> StepCheck:
-    """What `ETUDE_INJECT_STEP` asks for, as a function of the steps done and of whether a stop was asked for."""
-    kind, number = setting.split(":")
-    number_sent = {"interrupt": signal.SIGINT, "interrupt-twice": signal.SIGINT, "terminate": signal.SIGTERM}
+    """What `ETUDE_INJECT_STEP` asks for, as a function of the steps done, whether a stop was asked for, and a folder.
 
-    def check(done: int, stop: Callable[[], bool]) -> None:
-        if done < int(number) or stop():
+    The folder remembers what was done, with the number of the process, so that it is not done again after that.
+    """
+    kind, numbers = setting.split(":")
+    steps = [int(number) for number in numbers.split(",")]
+
+    def check(done: int, stop: Callable[[], bool], folder: Path) -> None:
+        mark = folder / f"{kind}-{done}"
+        if done not in steps or mark.exists():
             return
+        mark.write_text(str(os.getpid()))
         if kind.startswith("kill"):
             if kind == "kill-run":
                 os.kill(os.getppid(), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
-        os.kill(os.getppid(), number_sent[kind])
+        os.kill(os.getpid() if kind == "worker-terminate" else os.getppid(), SENT[kind])
         while not stop():
             time.sleep(0.001)
         if kind == "interrupt-twice":
@@ -98,7 +109,7 @@ def armed_step(setting: str) -> StepCheck:
     return check
 
 
-def _no_step(done: int, stop: Callable[[], bool]) -> None:
+def _no_step(done: int, stop: Callable[[], bool], folder: Path) -> None:
     """Let every step pass."""
 
 
