@@ -125,11 +125,14 @@ def replace_file(path: Path, data: bytes, scratch: Path) -> None:
     sync_folder(path.parent)
 
 
-def create_exclusively(path: Path, data: bytes, scratch: Path) -> bool:
-    """Write a whole file unless the name is taken. True for the one process that made it."""
+def create_exclusively(path: Path, data: bytes, scratch: Path, *, lasting: bool = True) -> bool:
+    """Write a whole file unless the name is taken. True for the one process that made it.
+
+    One that is not `lasting` need not be there after the machine lost its power: the disk is not waited for.
+    """
     with temporary(scratch) as (file, temporary_path):
         write(file, data, temporary_path)
-        synced(file, temporary_path)
+        synced(file, temporary_path) if lasting else file.flush()
         try:
             with _Operation("link", path):
                 os.link(temporary_path, path)
@@ -139,7 +142,8 @@ def create_exclusively(path: Path, data: bytes, scratch: Path) -> bool:
             if error.errno not in NO_LINKS:
                 raise
             return _create_directly(path, data)
-    sync_folder(path.parent)
+    if lasting:
+        sync_folder(path.parent)
     return True
 
 

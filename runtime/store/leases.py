@@ -85,7 +85,8 @@ class Leases:
         return self.folder / f"{key}.json"
 
     def _create(self, path: Path, token: str) -> bool:
-        return create_exclusively(path, json.dumps({"token": token, **this_process()}).encode(), self.scratch)
+        holder = json.dumps({"token": token, **this_process()}).encode()
+        return create_exclusively(path, holder, self.scratch, lasting=False)
 
     def _remove_stale(self, key: str, path: Path) -> bool:
         """Move a lease that ran out aside; True when the name is free now."""
