@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ BLOCK_BYTES = 16 << 20
 RELEASE_BYTES = 64 << 20
 PIECE_BYTES = 1 << 20  # copied at a time: a temporary that stays in the processor's cache
 FAULT_BYTES = 64 << 10  # what the system maps around a place that is touched
+NEAR = 4  # so many rows within that, and mapping it is cheaper than a call for each
 STORED = {"bool": "uint8"}  # Arrow packs truth values into bits, which numpy cannot map
 
 
@@ -73,18 +76,22 @@ def read_array(objects: Objects, hash: str, dtype: str, shape: Sequence[int]) ->
 class Rows:
     """A stored column whose rows are read when they are asked for: `rows[positions]` is a new array.
 
-    Rows are read in the order of the file, whatever the order they are asked for in. What was mapped is given back
-    about every 64 MiB, so that a pass over a file larger than memory stays small.
+    Rows are read in the order of the file, whatever the order they are asked for in. Those that lie far from each other
+    are copied by the system, a call for each: to map a page takes longer than to copy a row. Others are copied from the
+    mapped file; that is given back about every 64 MiB, so that a pass over a file larger than memory stays small.
     """
 
     def __init__(self, objects: Objects, hash: str, dtype: str, shape: Sequence[int], index: Array | None) -> None:
-        with objects.path(hash).open("rb") as file:
-            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        file = os.open(objects.path(hash), os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        weakref.finalize(self, os.close, file)
+        self._file, self._mapped = file, mmap.mmap(file, 0, access=mmap.ACCESS_READ)
         column = _column_of(pa.py_buffer(self._mapped))
         self._values = column if dtype == "text" else _numbers(column, dtype, shape)
-        self._index, self._touched, self._is_cold = index, 0, False
+        self._index, self._touched = index, 0
         self.dtype = np.dtype(object if dtype == "text" else dtype)
         self.shape = (len(column) if index is None else len(index), *shape)
+        self._row_bytes = self.dtype.itemsize * math.prod(shape)
+        self._start = 0 if dtype == "text" else _address(self._values) - _address(np.frombuffer(self._mapped, np.uint8))
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -107,55 +114,71 @@ class Rows:
         if self.dtype == object:
             out[:] = self._values.take(pa.array(places)).to_pylist()
             return
-        is_ascending = bool((places[1:] > places[:-1]).all())
-        order = None if is_ascending else np.argsort(places, kind="stable")
-        faults = _major_faults()
+        is_rising = bool((places[1:] > places[:-1]).all())
+        order = None if is_rising else np.argsort(places, kind="stable")
         for part in _parts(len(places), PIECE_BYTES // max(1, self._row_bytes)):
-            where = part if order is None else order[part]
-            self._copy(places[where], where, out, is_ascending=is_ascending)
-        self._is_cold = _major_faults() > faults
+            where = np.arange(part.start, min(part.stop, len(places))) if order is None else order[part]
+            self._read(places[where], where, out, is_rising=is_rising)
 
-    @property
-    def _row_bytes(self) -> int:
-        return self.dtype.itemsize * math.prod(self.shape[1:])
+    def _read(self, places: Array, where: Array, out: Array, *, is_rising: bool) -> None:
+        """Put the rows at places that do not fall where they belong."""
+        span = int(places[-1] - places[0]) + 1
+        is_run = is_rising and span == len(places)
+        if not self._row_bytes or not hasattr(os, "preadv"):
+            out[where] = self._values[places]
+        elif is_run or len(places) * FAULT_BYTES < NEAR * span * self._row_bytes:
+            is_direct = out.dtype == self.dtype and out.flags.c_contiguous
+            made = out if is_direct else np.empty((len(places), *self.shape[1:]), self.dtype)
+            targets = where if is_direct else np.arange(len(places))
+            self._copy(places, targets, memoryview(made.reshape(-1).view(np.uint8)), is_run=is_run)
+            if not is_direct:
+                out[where] = made
+        else:
+            out[where] = self._values[places]
+            self._touched += span * self._row_bytes
+            if self._touched > RELEASE_BYTES:
+                self._touched = 0
+                release(self._mapped)
 
-    def _copy(self, places: Array, where: Any, out: Array, *, is_ascending: bool) -> None:
-        """Copy rows at places that do not fall; the system is told of them first if it was slow before."""
-        first, last = int(places[0]), int(places[-1]) + 1
-        if self._is_cold:
-            self._announce(places)
-        out[where] = self._values[first:last] if is_ascending and last - first == len(places) else self._values[places]
-        self._touched += min(last - first, len(places)) * self._row_bytes
-        self._touched += min((last - first) * self._row_bytes, len(places) * FAULT_BYTES)
-        if self._touched > RELEASE_BYTES:
-            self._touched = 0
-            release(self._mapped)
+    def _copy(self, places: Array, targets: Array, out: memoryview, *, is_run: bool) -> None:
+        """Copy rows one by one, or all at once; where the first is not there yet, the system is told of all of them."""
+        size = self._row_bytes * (len(places) if is_run else 1)
+        few = slice(1 if is_run else None)
+        starts = (self._start + places[few] * self._row_bytes).tolist()
+        if not is_run and not self._is_there(starts[0]):
+            self._announce(starts)
+        for start, target in zip(starts, (targets[few] * self._row_bytes).tolist(), strict=True):
+            done = os.preadv(self._file, [out[target : target + size]], start)
+            while done < size:  # a call gives up to 2 GiB
+                more = os.preadv(self._file, [out[target + done : target + size]], start + done)
+                if not more:
+                    raise OSError("the file of a column ends before its rows do")
+                done += more
 
-    def _announce(self, places: Array) -> None:
+    def _is_there(self, start: int) -> bool:
+        """Whether a byte can be read without waiting for the disk, as far as the system says."""
+        flag = getattr(os, "RWF_NOWAIT", 0)
+        try:
+            os.preadv(self._file, [bytearray(1)], start, flag)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # a file system that cannot tell
+        return True
+
+    def _announce(self, starts: Sequence[int]) -> None:
         """Ask the system to read these rows, all at once and not one after the other."""
-        if not self._row_bytes or not hasattr(mmap, "MADV_WILLNEED"):
-            return
-        offset = self._values.ctypes.data - np.frombuffer(self._mapped, np.uint8).ctypes.data
-        starts = (offset + places * self._row_bytes) // mmap.PAGESIZE
-        ends = (offset + (places + 1) * self._row_bytes - 1) // mmap.PAGESIZE + 1
-        breaks = np.flatnonzero(starts[1:] > ends[:-1]) + 1
-        for start, end in zip(starts[np.r_[0, breaks]], ends[np.r_[breaks - 1, -1]], strict=True):
-            self._mapped.madvise(mmap.MADV_WILLNEED, int(start) * mmap.PAGESIZE, int(end - start) * mmap.PAGESIZE)
+        for start in starts if hasattr(os, "posix_fadvise") else ():
+            os.posix_fadvise(self._file, start, self._row_bytes, os.POSIX_FADV_WILLNEED)
+
+
+def _address(values: Array) -> int:
+    return values.ctypes.data
 
 
 def _parts(rows: int, size: int) -> Iterator[slice]:
     for start in range(0, rows, max(1, size)):
         yield slice(start, start + max(1, size))
-
-
-def _major_faults() -> int:
-    """How often this thread has waited for a page to be read; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    thread = getattr(resource, "RUSAGE_THREAD", None)
-    return 0 if thread is None else resource.getrusage(thread).ru_majflt
 
 
 def release(mapped: mmap.mmap) -> None:
