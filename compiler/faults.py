@@ -296,6 +296,67 @@ def no_weight(glob: str, location: Location, near: Sequence[str]) -> RecipeError
     )
 
 
+# --- E5: leakage ---------------------------------------------------------------------------------
+
+
+def test_reaches_training(path: str, location: Location, made: Location) -> Diagnostic:
+    return Diagnostic(
+        "E501", f"test data reaches training: {path}", location, "trains on what test labels say",
+        (Related(made, "the test data is made here"),),
+        "train on another part, or take the part that may be trained on from the split under another name",
+    )  # fmt: skip
+
+
+def test_decides(what: str, path: str, location: Location, made: Location) -> Diagnostic:
+    return Diagnostic(
+        "E502", f"{what}: {path}", location, "chosen by test data",
+        (Related(made, "the test data is made here"),),
+        "choose on a validation part: split(train = ..., valid = ..., test = ...)",
+    )  # fmt: skip
+
+
+def test_was_seen(data: str, seen: str, location: Location, where: Location) -> Diagnostic:
+    return Diagnostic(
+        "E503",
+        f"the model measured on '{data}' was shaped by '{seen}', which may hold the same rows",
+        location,
+        "measured as if these rows were new",
+        (Related(where, f"'{seen}' is made here"),),
+        'measure on a part that training never sees, or say why they differ: assume disjoint(a, b) because "..."',
+    )
+
+
+def grouped_rows(column: str, location: Location, first: Location) -> Diagnostic:
+    return Diagnostic(
+        "E504",
+        f"rows that belong together by '{column}' are split row by row",
+        location,
+        "a group can come to lie on both sides",
+        (Related(first, f"here groups of '{column}' are kept whole"),),
+        f'split by group = "{column}"',
+    )
+
+
+def transductive(path: str, location: Location, made: Location) -> Diagnostic:
+    return Diagnostic(
+        "W501", f"the inputs of test data shape a model (transductive): {path}", location,
+        "sees test inputs, though not their labels",
+        (Related(made, "the test data is made here"),),
+        "results on this test data are not results on unseen inputs: say so where they are claimed",
+    )  # fmt: skip
+
+
+def independent(what: str, location: Location, value: Location) -> RecipeError:
+    return _fault(
+        "E409",
+        f"the value was not computed from {what}, so it has no derivative by it",
+        location,
+        "always zero",
+        related=(Related(value, "the value"),),
+        help="name the input, binding or weights(m) that the value was computed from",
+    )
+
+
 # --- warnings ------------------------------------------------------------------------------------
 
 

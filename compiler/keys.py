@@ -21,6 +21,7 @@ SEMANTICS: Mapping[str, int] = {
     "sample": 1,
     "drop": 1,
     "union": 1,
+    "overlap": 1,
     "subtract": 1,
     "filter": 1,
     "top": 1,
@@ -34,6 +35,7 @@ SEMANTICS: Mapping[str, int] = {
     "claim": 1,
     "table": 1,
     "plot": 1,
+    "heatmap": 1,
 }
 STRUCTURAL = 1  # the same for `weight` and `call`, which have no row in the table of operations
 
@@ -90,8 +92,13 @@ def recipe_keys(workflow: Workflow) -> dict[str, str]:
 
 
 def uses_backend(stage: Stage) -> bool:
-    """Whether the stage runs on the chosen backend: it trains, or its row program has weights."""
-    return stage.kind == "train" or bool(stage.spec.get("slots"))
+    """Whether the stage runs on the chosen backend: it trains, or its row program has weights or derivatives."""
+    return stage.kind == "train" or bool(stage.spec.get("slots")) or differentiates(stage.spec)
+
+
+def differentiates(spec: Mapping[str, Json]) -> bool:
+    """Whether a row program takes derivatives, which the frameworks do and numpy does not."""
+    return "grad" in (spec.get("program") or {}).get("operations", ())
 
 
 def canonical_spec(stage: Stage) -> dict[str, Json]:
@@ -100,7 +107,7 @@ def canonical_spec(stage: Stage) -> dict[str, Json]:
     match stage.kind:
         case "load":
             spec["uri"] = _without_place(spec["uri"])
-        case "train":
+        case "train" | "overlap":
             spec.pop("names", None)
         case "claim":
             spec["shown"] = [expression for _, expression in spec.get("shown", [])]
@@ -108,6 +115,8 @@ def canonical_spec(stage: Stage) -> dict[str, Json]:
             spec["expression"] = _ordered(spec["expression"])
         case "plot":
             spec["series"] = [{**series, "label": ""} for series in spec["series"]]
+        case "heatmap":
+            spec = {"expression": spec["expression"]}
         case "select":
             spec |= {side: _pathless(spec[side]) for side in ("then", "else") if side in spec}
     if "slots" in spec:

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from etude.compiler.checks.leakage import check_leakage
 from etude.compiler.checks.names import check_names
 from etude.compiler.diagnostics import Diagnostic, Diagnostics, RecipeError, Source
 from etude.compiler.modules import syntax_diagnostic
@@ -17,6 +18,7 @@ from etude.grammar import nodes
 from etude.grammar.recovery import parse_all
 
 CHECKS = (check_names,)
+GRAPH_CHECKS = (check_leakage,)
 DescribeSource = Callable[[str, Mapping[str, Any]], SourceSchema]
 
 
@@ -61,6 +63,9 @@ def compile_recipe(
         for diagnostic in check(program, recipe.scope):
             found.add(diagnostic)
     recipe.evaluate()
+    for graph_check in () if found.has_errors else GRAPH_CHECKS:
+        for diagnostic in graph_check(recipe.session):
+            found.add(diagnostic)
     workflow = None if found.has_errors else recipe.workflow()
     return Compilation(source, list(found.sorted()), program, workflow, recipe)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
 from etude.compiler.diagnostics import Diagnostics, Location
-from etude.compiler.schema import SourceSchema
+from etude.compiler.schema import ColumnSchema, SourceSchema
 from etude.compiler.stages import StageTable
 from etude.compiler.values import AnyOrigin
 from etude.compiler.workflow import Ref
@@ -22,13 +22,19 @@ DescribeSource = Callable[[str, dict[str, Any], Location], SourceSchema]
 
 class Session(Struct):
     """Everything that evaluation reads or adds to beside scopes. `frames` is the stack of traced functions; `live`
-    holds the weights that the `train` being traced updates (None elsewhere, and while they are still being found)."""
+    holds the weights that the `train` being traced updates (None elsewhere, and while they are still being found).
+    `places` has where each stage stands, `sources` the columns of what was loaded and of its parts, `tests` those of
+    them where test data comes into being, `disjoint` the pairs of datasets that the recipe assumes to share no row."""
 
     describe_source: DescribeSource
     evaluator: Any = None
     seed: int = 0
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     stages: StageTable = field(default_factory=StageTable)
+    places: dict[str, Location] = field(default_factory=dict)
+    sources: dict[Ref, Mapping[str, ColumnSchema]] = field(default_factory=dict)
+    tests: set[Ref] = field(default_factory=set)
+    disjoint: list[tuple[Ref, Ref]] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     inner_names: list[str] = field(default_factory=list)

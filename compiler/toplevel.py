@@ -28,6 +28,7 @@ from etude.compiler.typing import expected_text, matches
 from etude.compiler.values import (
     POISON,
     Chain,
+    Dataset,
     Deferred,
     Model,
     Output,
@@ -208,8 +209,7 @@ class Recipe(Struct, dict=True):
             elif isinstance(statement, nodes.Report):
                 self._guard(partial(self._report, statement))
             elif isinstance(statement, nodes.Assume):
-                where = Location(self.source, statement.span)
-                self.diagnostics.add(faults.not_available("'assume'", where).diagnostic)
+                self._guard(partial(self._assume, statement))
 
     def _site(self, node: nodes.Node, name: str) -> CallSite:
         return CallSite(self.evaluator, Location(self.source, node.span), {}, name, False)
@@ -236,6 +236,20 @@ class Recipe(Struct, dict=True):
         self.claims.append(Claim(id, line, " ".join(text.split()), node.because))
         if not _compares_runs(value.expression) and self._depends_on_training(inputs.refs):
             self.diagnostics.add(faults.single_seed(Location(self.source, node.claim.span)))
+
+    def _assume(self, node: nodes.Assume) -> None:
+        """`assume disjoint(a, b)`: the recipe's word that two datasets share no row."""
+        call, where = node.claim, Location(self.source, node.claim.span)
+        if not (
+            isinstance(call, nodes.Call) and isinstance(call.callee, nodes.Name) and call.callee.name == "disjoint"
+        ):
+            raise faults.wrong_kind("'assume'", "disjoint(a, b)", "another claim", where)
+        with self.session.from_top(self.seed):
+            data = [self.evaluator.evaluate(argument.value, self.scope) for argument in call.arguments]
+        if len(data) != 2 or not all(isinstance(d, Dataset) for d in data):
+            given = ", ".join(describe(d) for d in data) or "nothing"
+            raise faults.wrong_kind("'disjoint'", "two datasets", given, where)
+        self.session.disjoint.append((data[0].ref, data[1].ref))
 
     def _depends_on_training(self, refs: list[Ref]) -> bool:
         seen: set[str] = set()

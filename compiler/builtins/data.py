@@ -38,6 +38,7 @@ def add_stage(
         id: str = session.stages.add(kind, spec, inputs, outputs, **about)
     except OverflowError:
         raise faults.too_many_stages(session.stages.limit, place) from None
+    session.places.setdefault(id, place)
     return id
 
 
@@ -76,13 +77,18 @@ def load(site: CallSite, uri: Any, **options: Any) -> Any:
     role = plain.get("role", schema.role)
     if schema.splits:
         id = add_stage(site, "load", {"uri": uri, "options": plain}, [], dict.fromkeys(schema.splits, "Dataset"), uri)
-        return Record({
-            name: Dataset(Ref(id, name), columns, None, name if name in ROLES else role, frozenset([id]))
-            for name in schema.splits
-        })  # fmt: skip
+        return Record({name: _loaded(site, Ref(id, name), columns, None, name if name in ROLES else role)
+                       for name in schema.splits})  # fmt: skip
     made = Dataset(Ref("", "data"), columns, schema.rows, role)
     id = add_stage(site, "load", {"uri": uri, "options": plain}, [], {"data": str(made)}, uri)
-    return Dataset(Ref(id, "data"), columns, schema.rows, role, frozenset([id]))
+    return _loaded(site, Ref(id, "data"), columns, schema.rows, role)
+
+
+def _loaded(site: CallSite, ref: Ref, columns: dict[str, ColumnSchema], rows: float | None, role: str) -> Dataset:
+    site.session.sources[ref] = columns
+    if role == "test":
+        site.session.tests.add(ref)
+    return Dataset(ref, columns, rows, role, frozenset([ref.stage]))
 
 
 def _option(site: CallSite, name: str, value: Any) -> Any:
@@ -131,7 +137,7 @@ def split(
     if parts is not None:
         count = plain_int(site, "parts", parts)
         names = [str(i) for i in range(count)]
-        made = _parts(site, d, {**spec, "parts": count}, dict.fromkeys(names, 1 / max(count, 1)))
+        made = parts_of(site, d, {**spec, "parts": count}, dict.fromkeys(names, 1 / max(count, 1)))
         return [made[name] for name in names]
     if not shares:
         raise faults.missing_argument("split", "train", site.location)
@@ -143,10 +149,11 @@ def split(
     total = sum(shares.values())
     if total > 1 + 1e-9:
         raise faults.wrong_value(f"the shares of 'split' add up to {total:.0%}, more than all rows", site.location)
-    return Record(_parts(site, d, {**spec, "parts": [[n, s] for n, s in shares.items()]}, shares))
+    return Record(parts_of(site, d, {**spec, "parts": [[n, s] for n, s in shares.items()]}, shares))
 
 
-def _parts(site: CallSite, d: Dataset, spec: dict[str, Any], shares: dict[str, float]) -> dict[str, Dataset]:
+def parts_of(site: CallSite, d: Dataset, spec: dict[str, Any], shares: dict[str, float]) -> dict[str, Dataset]:
+    """The outputs of a split; one called train, valid or test has that role."""
     label = (
         " / ".join(f"{name} {share:.0%}" for name, share in shares.items()) if isinstance(spec["parts"], list) else ""
     )
@@ -154,6 +161,9 @@ def _parts(site: CallSite, d: Dataset, spec: dict[str, Any], shares: dict[str, f
     result = {}
     for name, share in shares.items():
         role = d.role if d.role == "test" or name not in ROLES else name
+        site.session.sources[Ref(id, name)] = d.columns
+        if role == "test" and d.role != "test":
+            site.session.tests.add(Ref(id, name))
         rows = None if d.rows is None else d.rows * share
         result[name] = Dataset(Ref(id, name), d.columns, rows, role, d.roots)
     return result

@@ -184,3 +184,13 @@ def test_a_file_that_changed_after_its_key_was_made_is_refused(store: Store, num
     )
     with pytest.raises(StageError, match="changed while it was read"):
         execute(job)
+
+
+def test_rows_of_equal_content_are_found_whatever_their_labels(store: Store, perform: Any, data: Dataset) -> None:
+    rows = np.arange(95, 105)
+    other = Dataset.create(store, [X, LABEL], {"x": rows.astype("f4"), "label": np.ones(10, "i4")})
+    spec = {"columns": ["x"], "names": ["tested", "trained"]}
+    with pytest.raises(StageError, match="5 of the 10 rows of the test data 'tested' are also in 'trained'"):
+        perform("overlap", spec, other, data)
+    apart = Dataset.create(store, [X], {"x": np.arange(200, 210).astype("f4")})
+    assert store.read_json(perform("overlap", spec, apart, data).outputs["shared"]) == 0

@@ -1,0 +1,171 @@
+"""What of test data is in each output of the graph: by column, in the choice of rows, in weights and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from etude.compiler.schema import ColumnSchema
+from etude.compiler.workflow import Ref, Stage
+
+
+class Mark(Struct, frozen=True):
+    """Test data from the output `ref`: of its inputs, or of its targets."""
+
+    ref: Ref
+    of: Literal["inputs", "labels"]
+
+
+Marks = frozenset[Mark]
+NONE: Marks = frozenset()
+
+
+class Flow(Struct, frozen=True):
+    """The marks of an output: in the columns of a dataset, and in everything else (`whole`), as in which rows there
+    are, or in a number or a weight. `seen` are the datasets whose rows a model was shaped by."""
+
+    columns: Mapping[str, Marks] = {}
+    whole: Marks = NONE
+    seen: frozenset[Ref] = frozenset()
+
+    def of(self, columns: Iterable[str] | None = None) -> Marks:
+        """The marks in some columns (by default in all), and in the whole."""
+        names = self.columns if columns is None else columns
+        return self.whole.union(*(self.columns.get(name, NONE) for name in names))
+
+
+def test_columns(ref: Ref, columns: Mapping[str, ColumnSchema]) -> dict[str, Marks]:
+    """The marks of test data where it comes into being."""
+    return {
+        name: frozenset([Mark(ref, "labels" if is_target(column) else "inputs")]) for name, column in columns.items()
+    }
+
+
+def is_target(column: ColumnSchema) -> bool:
+    """Whether a column says what is to be predicted."""
+    return column.kind == "label" or column.is_target
+
+
+def used_columns(program: Any) -> list[str]:
+    """The columns that a traced function reads."""
+    return [name for name, *_ in program["subs"][-1]["inputs"]]
+
+
+def dependencies(program: Any) -> dict[str, set[str]]:
+    """The columns that each output of a traced function is computed from."""
+    sub = program["subs"][-1]
+    reached: dict[int, set[str]] = {value: {name} for name, value, _ in sub["inputs"]}
+    for _, operands, _, results in sub["ops"]:
+        found = {name for operand in operands if isinstance(operand, int) for name in reached.get(operand, ())}
+        reached.update((value, found) for value, _ in results)
+    return {name: reached.get(value, set()) if isinstance(value, int) else set() for name, value in sub["outputs"]}
+
+
+def flow_of(stage: Stage, known: Mapping[Ref, Flow]) -> Flow:
+    """What the outputs of a stage take over from its inputs: the same for each of its ports."""
+    inputs = [known.get(ref, Flow()) for ref in stage.inputs]
+    found = _RULES.get(stage.kind, _mixed)(stage, inputs)
+    seen = found.seen.union(*(flow.seen for flow in inputs))
+    return found if not seen else replace(found, seen=seen)
+
+
+def _mixed(stage: Stage, inputs: list[Flow]) -> Flow:
+    return Flow(whole=NONE.union(*(flow.of() for flow in inputs)))
+
+
+def _same_rows(stage: Stage, inputs: list[Flow]) -> Flow:
+    """Parts of a dataset with all its columns. Which rows are in a random part says nothing of them."""
+    return Flow(inputs[0].columns, inputs[0].whole)
+
+
+def _drop(stage: Stage, inputs: list[Flow]) -> Flow:
+    gone = stage.spec["columns"]
+    return Flow({name: marks for name, marks in inputs[0].columns.items() if name not in gone}, inputs[0].whole)
+
+
+def _joined(stage: Stage, inputs: list[Flow]) -> Flow:
+    names = {name: None for flow in inputs for name in flow.columns}
+    columns = {name: NONE.union(*(flow.columns.get(name, NONE) for flow in inputs)) for name in names}
+    return Flow(columns, NONE.union(*(flow.whole for flow in inputs)))
+
+
+def _chosen_rows(stage: Stage, inputs: list[Flow]) -> Flow:
+    """Rows chosen by a function of some columns, and of models and numbers."""
+    data, *others = inputs
+    by = data.of(used_columns(stage.spec["program"])).union(*(flow.of() for flow in others))
+    return Flow(data.columns, by)
+
+
+def _mapped(stage: Stage, inputs: list[Flow]) -> Flow:
+    data, *others = inputs
+    outside = NONE.union(*(flow.of() for flow in others))
+    columns = {name: data.columns.get(name, NONE) for name in stage.spec["keep"]}
+    for name, sources in dependencies(stage.spec["program"]).items():
+        columns[name] = outside.union(*(data.columns.get(source, NONE) for source in sources))
+    return Flow(columns, data.whole)
+
+
+def _measured(stage: Stage, inputs: list[Flow]) -> Flow:
+    data, *others = inputs
+    return Flow(whole=data.of(used_columns(stage.spec["program"])).union(*(flow.of() for flow in others)))
+
+
+def _trained(stage: Stage, inputs: list[Flow]) -> Flow:
+    """All that a training takes in, but validation that chooses nothing."""
+    taken = [marks for _, marks in training_marks(stage, inputs)]
+    if is_chosen(stage):
+        taken += [marks for _, marks in validation_marks(stage, inputs)]
+    return Flow(whole=NONE.union(*taken), seen=frozenset(stage.inputs[i] for i, _ in _data_inputs(stage, "on")))
+
+
+def training_marks(stage: Stage, inputs: list[Flow]) -> list[tuple[int, Marks]]:
+    """The marks that reach the weights of a training through each of its inputs, but for validation."""
+    on, valid = _data_inputs(stage, "on"), _data_inputs(stage, "valid")
+    used = {name for step in stage.spec["steps"] for name in used_columns(step["loss"])}
+    data = dict(on)
+    found = [(i, inputs[i].of(_columns_of(name, inputs[i], used))) for i, name in on]
+    rest = [i for i in range(len(inputs)) if i not in data and i not in dict(valid)]
+    return found + [(i, inputs[i].of()) for i in rest]
+
+
+def validation_marks(stage: Stage, inputs: list[Flow]) -> list[tuple[int, Marks]]:
+    """The marks of what a training is validated on."""
+    programs = stage.spec["valid"] and [p for p in (stage.spec["valid"]["loss"], stage.spec["valid"]["scores"]) if p]
+    used = {name for program in programs or () for name in used_columns(program)}
+    return [(i, inputs[i].of(_columns_of(name, inputs[i], used))) for i, name in _data_inputs(stage, "valid")]
+
+
+def is_chosen(stage: Stage) -> bool:
+    """Whether the weights that a training keeps, or its length, depend on validation."""
+    return stage.spec["valid"] is not None and (stage.spec["keep"] == "best" or stage.spec["patience"] is not None)
+
+
+def _data_inputs(stage: Stage, role: str) -> list[tuple[int, str]]:
+    """The data inputs of a training with the names of their streams ("" for the only one)."""
+    given = stage.spec["inputs"][role]
+    if given is None:
+        return []
+    return [(given, "")] if isinstance(given, int) else [(index, name) for name, index in given.items()]
+
+
+def _columns_of(stream: str, flow: Flow, used: set[str]) -> list[str]:
+    """The columns of one stream that are read: those of several have the stream's name before their own."""
+    return [name for name in flow.columns if name in used or f"{stream}.{name}" in used]
+
+
+_RULES = {
+    "split": _same_rows,
+    "sample": _same_rows,
+    "subtract": _same_rows,
+    "drop": _drop,
+    "union": _joined,
+    "select": _joined,
+    "filter": _chosen_rows,
+    "top": _chosen_rows,
+    "map": _mapped,
+    "measure": _measured,
+    "train": _trained,
+}
