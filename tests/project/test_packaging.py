@@ -125,8 +125,8 @@ def test_an_editable_install_adds_nothing_but_the_package(editable: Path) -> Non
 
 
 def test_an_editable_install_sees_the_checkout(editable: Path, source: Path) -> None:
-    printed = in_site(editable, "import etude.grammar.words as words; print(words.__file__)")
-    assert Path(printed.strip()) == source / "grammar" / "words.py"
+    printed = in_site(editable, "import etude.grammar.tokens as tokens; print(tokens.__file__)")
+    assert Path(printed.strip()) == source / "grammar" / "tokens.py"
 
 
 def test_an_editable_install_sees_a_folder_that_came_later(editable: Path, source: Path) -> None:
