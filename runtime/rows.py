@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from etude.backends.base import Columns, RowBackend
+from etude.compiler.keys import differentiates
 from etude.compiler.schema import ColumnSchema
 from etude.runtime.arrays import Array
 from etude.runtime.collecting import collected
@@ -18,8 +19,12 @@ Json = Any
 
 
 def row_backend(job: Job) -> RowBackend:
-    """The backend of a job's row program: numpy where no weights are used."""
-    return job.backend() if job.spec["slots"] else loaded_backend("numpy", "cpu", job.settings.threads)
+    """The backend of a job's row program: numpy where no weights or derivatives are used."""
+    return (
+        job.backend()
+        if job.spec["slots"] or differentiates(job.spec)
+        else loaded_backend("numpy", "cpu", job.settings.threads)
+    )
 
 
 def row_values(job: Job, dataset: Dataset) -> dict[str, Array]:
@@ -35,7 +40,7 @@ def row_pieces(job: Job, dataset: Dataset) -> Iterator[dict[str, Array]]:
 def program_pieces(job: Job, columns: Columns, ids: Ids) -> Iterator[dict[str, Array]]:
     """The outputs of the job's program for the rows with these identities; its weights are inputs of the job."""
     weights = {index: job.weights(index) for index in _weight_inputs(job)}
-    return row_backend(job).pieces(job.spec, columns, ids, weights)
+    return job.until_stopped(row_backend(job).pieces(job.spec, columns, ids, weights))
 
 
 def row_source(job: Job) -> str:

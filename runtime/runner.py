@@ -188,7 +188,7 @@ class Runner:
                     self._handle(message)
             elif not self._schedule.is_idle:
                 time.sleep(POLL_SECONDS)
-        if self._is_stopping:
+        if self.interruption.is_asked:
             raise self.interruption.told()
 
     def _stop(self) -> None:

@@ -70,6 +70,7 @@ class Interruption:
 
     def stopped(self, stage: Stage, report: Mapping[str, Json]) -> dict[str, Json]:
         """Note a stage that ended at a step as it was asked to: how far it is, and from where it will go on."""
+        self.is_asked = True  # where a signal has reached only the worker
         step, steps, kept = report.get("step"), report.get("steps"), self.kept.get(stage.id, 0)
         if steps is not None:
             lost = "" if kept == step else f" (kept up to step {kept})"

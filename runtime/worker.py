@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -32,6 +33,8 @@ def main() -> None:
     messages: queue.SimpleQueue[Json] = queue.SimpleQueue()
     stop = threading.Event()
     threading.Thread(target=_listen, args=(sys.stdin, messages, stop), daemon=True).start()
+    for number in (signal.SIGINT, signal.SIGTERM):  # of who ends all processes of a session; Ctrl-C goes to the run
+        signal.signal(number, lambda *_: stop.set())
     while True:
         message = messages.get()
         if "warm" in message:
@@ -92,7 +95,7 @@ def _serve(message: Json, send: Send, stop: threading.Event) -> None:
         result = execute(job)
         objects = store.sizes(result.all_objects())
     except Exception as error:
-        kind = "stopped" if type(error).__name__ == "TrainingStopped" else "failed"
+        kind = "stopped" if type(error).__name__ in {"TrainingStopped", "StageStopped"} else "failed"
         progress = {name: getattr(error, name) for name in ("step", "steps") if hasattr(error, name)}
         send({"kind": kind, "task": task, "seconds": time.perf_counter() - started, **progress, **failure(error)})
         return

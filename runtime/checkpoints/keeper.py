@@ -53,6 +53,7 @@ class StepKeeper:
         self._folder: CheckpointFolder | None = None
         self._thread: threading.Thread | None = None
         self._next = time.perf_counter() + pace.seconds
+        self._last_written = 0.0
         self._last = 0
         self._has_failed = False
         self.cost = 0.0
@@ -109,9 +110,10 @@ class StepKeeper:
         else:
             seconds = round(time.perf_counter() - started, 4)
             self._emit({"kind": "kept", "step": snapshot.step, "bytes": size, "seconds": seconds})
-        cost = time.perf_counter() - started
+        self._last_written = time.perf_counter()
+        cost = self._last_written - started
         self.cost += cost
-        self._next = time.perf_counter() + max(self.pace.seconds, cost / SHARE)
+        self._next = self._last_written + max(self.pace.seconds, cost / SHARE)
 
     def _warn(self, message: str) -> None:
         self._emit({"kind": "warning", "message": message})
@@ -128,7 +130,7 @@ def opened_keeper(job: Job, pace: Pace | None = None) -> Iterator[StepKeeper | N
     def opened() -> CheckpointFolder:
         return CheckpointFolder(folder, job.store.scratch, maker(job))
 
-    keeper = StepKeeper(opened, pace or Pace.asked(), job.emit, lambda step: after_step(step, job.stop))
+    keeper = StepKeeper(opened, pace or Pace.asked(), job.emit, lambda step: after_step(step, job.stop, job.folder))
     try:
         yield keeper
     finally:

@@ -11,7 +11,7 @@ from etude.runtime.progress.durations import duration_text
 from etude.runtime.progress.state import ReadValue, RunState, StageState
 
 STOPPING = "stopping: what runs ends at its next step; Ctrl-C again stops now"
-QUIET = {"compute", "claim", "table", "plot"}  # done in a moment, and shown with the result
+QUIET = {"compute", "claim", "table", "plot", "heatmap"}  # done in a moment, and shown with the result
 
 
 class PlainProgress:
@@ -63,9 +63,8 @@ def _line(state: StageState, event: Event) -> str:
         case "stage-continued":
             return f"{name}: continues at step {event.data['step']} of {event.data['steps']}"
         case "stage-stopped":
-            return f"{name}: stopped" + (
-                f" at step {event.data['step']} of {event.data['steps']}" if state.share else ""
-            )
+            where = f" at step {event.data['step']} of {event.data['steps']}" if event.data["steps"] else ""
+            return f"{name}: stopped{where}"
         case "stage-failed":
             return f"{name}: FAILED: {state.result}"
         case "stage-skipped":

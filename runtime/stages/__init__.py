@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from etude.backends.numerics import PORTABLE, Numerics, Precision, Random
 from etude.runtime.store import Store
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from etude.runtime.datasets import Dataset
 
 Json = Any
-INLINE = frozenset({"compute", "claim", "table", "plot"})
+Item = TypeVar("Item")
+INLINE = frozenset({"compute", "claim", "table", "plot", "heatmap"})
 # Kinds that make do without an input: it came from a stage behind a condition that did not hold.
-LENIENT = frozenset({"select", "compute", "claim", "table"})
+LENIENT = frozenset({"select", "compute", "claim", "table", "heatmap"})
 
 
 class StageError(Exception):
@@ -34,6 +35,10 @@ class StageError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
+
+class StageStopped(Exception):
+    """The run asked the stage to end; nothing of it is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +117,13 @@ class Job:
         hash = self.inputs[index]
         assert hash is not None, f"input {index} of a {self.kind} was not made"
         return hash
+
+    def until_stopped(self, items: Iterator[Item]) -> Iterator[Item]:
+        """The items as long as the stage may go on. Raises `StageStopped`."""
+        for item in items:
+            if self.stop():
+                raise StageStopped
+            yield item
 
     def warn(self, message: str) -> None:
         self.emit({"kind": "warning", "message": message})
