@@ -23,8 +23,11 @@ Json = Any
 VECTORS = {"scores", "probabilities", "embeddings"}
 
 
-def metric(name: str, inputs: Sequence[Array], settings: Mapping[str, Json]) -> float | None:
-    """The metric called `name`; None on no rows. Raises `StageError` for values that are not finite or do not fit."""
+def metric(name: str, inputs: Sequence[Array], settings: Mapping[str, Json]) -> Json:
+    """The metric called `name`: a number, or a list with an entry for each class; None on no rows.
+
+    Raises `StageError` for values that are not finite or do not fit.
+    """
     for parameter, values in zip(DECLARED[name][0], inputs, strict=True):
         if values.ndim > (2 if parameter in VECTORS else 1):
             raise StageError(f"{name}: expected one number a row as '{parameter}', got {list(values.shape[1:])}")
@@ -33,7 +36,16 @@ def metric(name: str, inputs: Sequence[Array], settings: Mapping[str, Json]) -> 
     if not len(inputs[0]):
         return None
     value = METRICS[name](*inputs, **settings)
+    if isinstance(value, np.ndarray):
+        return _listed(value)
     return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _listed(values: Array) -> list[Json]:
+    """An array as lists; None where there is no number."""
+    if values.ndim > 1:
+        return [_listed(row) for row in values]
+    return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
 def _auroc(scores: Array, labels: Array) -> float | None:
@@ -64,10 +76,15 @@ def _mean_over_classes(name: str, binary: Callable[..., float], scores: Array, l
     return float(np.mean(found)) if found else None
 
 
-def _of_classes(name: str) -> Callable[..., float | None]:
-    """F1, precision or recall: over the classes that occur, and 0 for one that is never predicted."""
+def _of_classes(name: str) -> Callable[..., Any]:
+    """F1, precision or recall: over the classes that occur, and 0 for one that is never predicted.
 
-    def computed(predictions: Array, labels: Array, average: str) -> float | None:
+    With average = "none" a list of all classes; None for one that has no value, as it never occurs.
+    """
+
+    def computed(predictions: Array, labels: Array, average: str, classes: int = 0) -> Any:
+        if average == "none":
+            return RATIOS[name](_confusion(predictions, labels, classes).astype(np.float64))
         import sklearn.metrics
 
         if average not in AVERAGES:
@@ -82,7 +99,34 @@ def _of_classes(name: str) -> Callable[..., float | None]:
     return computed
 
 
-AVERAGES = ("macro", "micro", "weighted", "binary")
+AVERAGES = ("macro", "micro", "weighted", "binary", "none")
+
+
+def _confusion(predictions: Array, labels: Array, classes: int) -> Array:
+    """How many rows of each class were taken for each, [label, prediction]."""
+    for values in (predictions, labels):
+        outside = (values < 0) | (values >= classes)
+        if outside.any():
+            raise StageError(f"expected classes below {classes}, got {values[outside][0]}")
+    places = labels.astype(np.int64) * classes + predictions.astype(np.int64)
+    return np.bincount(places, minlength=classes * classes).reshape(classes, classes)
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    """part / whole, and no number where the whole is nothing."""
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+
+
+RATIOS: Mapping[str, Callable[[Array], Array]] = {
+    "precision": lambda counts: _ratio(counts.diagonal(), counts.sum(axis=0)),
+    "recall": lambda counts: _ratio(counts.diagonal(), counts.sum(axis=1)),
+    "f1": lambda counts: _ratio(2 * counts.diagonal(), counts.sum(axis=0) + counts.sum(axis=1)),
+}
+
+
+def _support(labels: Array, classes: int) -> Array:
+    """How many rows each class has."""
+    return np.bincount(labels.astype(np.int64), minlength=classes)
 
 
 def _balanced_accuracy(predictions: Array, labels: Array) -> float | None:
@@ -151,7 +195,7 @@ def _wide(values: Array) -> Array:
     return values.astype(np.float64)
 
 
-METRICS: Mapping[str, Callable[..., float | None]] = {
+METRICS: Mapping[str, Callable[..., Any]] = {
     "auroc": _auroc,
     "average_precision": _average_precision,
     "f1": _of_classes("f1"),
@@ -164,4 +208,6 @@ METRICS: Mapping[str, Callable[..., float | None]] = {
     "spearman": _spearman,
     "ece": _ece,
     "silhouette": _silhouette,
+    "confusion_counts": _confusion,
+    "support": _support,
 }

@@ -14,11 +14,15 @@ from etude.compiler.values import Builtin, Tensor, describe
 
 
 class SetMetric(Struct, frozen=True, eq=False):
-    """A metric of all rows: `tensors` are collected, one value or vector a row, and given to it in order."""
+    """A metric of all rows: `tensors` are collected, one value or vector a row, and given to it in order.
+
+    With `classes` it is a list with an entry for each class.
+    """
 
     name: str
     tensors: tuple[Tensor, ...]
     settings: Mapping[str, Any]
+    classes: int | None = None
 
 
 # The metrics by name: the names of what they take of each row, and their settings with defaults.
@@ -35,7 +39,10 @@ METRICS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "spearman": (("predictions", "targets"), {}),
     "ece": (("probabilities", "labels"), {"bins": 15}),
     "silhouette": (("embeddings", "labels"), {}),
+    "confusion_counts": (("predictions", "labels"), {}),
+    "support": (("labels",), {}),
 }
+OF_EACH_CLASS = {"confusion_counts", "support"}  # and what has the setting average = "none"
 
 
 def _metric(name: str, inputs: tuple[str, ...], defaults: dict[str, Any]) -> Builtin:
@@ -45,7 +52,10 @@ def _metric(name: str, inputs: tuple[str, ...], defaults: dict[str, Any]) -> Bui
             raise faults.only_in_traced_code(f"'{name}'", site.location, "the function given to 'measure'")
         tensors = tuple(_tensor(site, name, item, given[item]) for item in inputs)
         settings = {key: _setting(site, name, key, given.get(key, value), value) for key, value in defaults.items()}
-        return SetMetric(name, tensors, settings)
+        if name not in OF_EACH_CLASS and settings.get("average") != "none":
+            return SetMetric(name, tensors, settings)
+        classes = _classes(site, name, tensors[inputs.index("labels")])
+        return SetMetric(name, tensors, {**settings, "classes": classes}, classes)
 
     parameters = (*((item, False) for item in inputs), *((item, True) for item in defaults))
     return Builtin(name, collect, parameters)
@@ -55,6 +65,13 @@ def _tensor(site: CallSite, metric: str, name: str, value: Any) -> Tensor:
     if not isinstance(value, Tensor):
         raise faults.wrong_kind(f"'{name}' of '{metric}'", "a tensor of the row", describe(value), site.at(name))
     return value
+
+
+def _classes(site: CallSite, metric: str, labels: Tensor) -> int:
+    if labels.classes is None:
+        help = "a label is a column of that kind, or as_label(e, classes = 10)"
+        raise faults.wrong_kind(f"'labels' of '{metric}'", "a label", describe(labels), site.at("labels"), help)
+    return labels.classes
 
 
 def _setting(site: CallSite, metric: str, name: str, value: Any, default: Any) -> Any:

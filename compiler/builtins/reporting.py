@@ -52,6 +52,40 @@ def table(site: CallSite, rows: Any) -> Output:
 
 
 @builtin
+def heatmap(site: CallSite, values: Any, *, rows: Any = None, columns: Any = None, x: Any = "", y: Any = "") -> Output:
+    """A matrix of measured values as colours: a list of its rows, with names of rows and columns and of both axes."""
+    if not isinstance(values, list) or not all(isinstance(row, list | Deferred) for row in values):
+        raise faults.wrong_kind("'values' of 'heatmap'", "a list of rows", describe(values), site.at("values"))
+    names = {"rows": rows, "columns": columns}
+    for name, given in names.items():
+        if given is not None and not (isinstance(given, list) and all(isinstance(each, str) for each in given)):
+            raise faults.wrong_kind(f"'{name}' of 'heatmap'", "a list of names", describe(given), site.at(name))
+    if rows is not None and len(rows) != len(values):
+        text = f"'heatmap' has {len(values)} rows and {len(rows)} names for them"
+        raise faults.wrong_value(text, site.at("rows"))
+    inputs = Inputs()
+    spec = {"expression": with_inputs(expression(values, site.location), inputs), **names, "x": x, "y": y}
+    label = " by ".join(str(axis) for axis in (y, x) if axis)
+    id = add_stage(site, "heatmap", spec, inputs.refs, {"figure": "Figure"}, label)
+    return Output("figure", Ref(id, "figure"))
+
+
+@builtin
+def class_names(site: CallSite, data: Any, *, column: Any = None) -> list[str]:
+    """The names of the classes of a dataset's label, or their numbers where they have none."""
+    d = dataset(site, data, "data")
+    labels = [name for name, each in d.columns.items() if each.kind == "label"]
+    name = column_name(site, d, column, "column") if column is not None else labels[0] if len(labels) == 1 else None
+    if name is None or d.columns[name].kind != "label":
+        found = f"the columns {', '.join(d.columns)}" if column is None else f"the column {d.columns[name or column]}"
+        raise faults.wrong_kind(
+            "'class_names'", "one label column", found, site.at("data" if column is None else "column")
+        )
+    schema = d.columns[name]
+    return list(schema.class_names or map(str, range(schema.classes or 0)))
+
+
+@builtin
 def images(site: CallSite, data: Any, *, column: Any = "image", count: Any = 64) -> Output:
     """A grid of the first pictures of a dataset: a column of shape [height, width, channels]."""
     d = dataset(site, data, "data")

@@ -33,6 +33,7 @@ TONES = {
     "claim": CLAIM,
     "table": REPORT,
     "plot": REPORT,
+    "heatmap": REPORT,
     "report": REPORT,
     "learns": TRAIN,
     "frozen": FROZEN,

@@ -85,7 +85,7 @@ def _tables(result: RunResult, paint: Paint) -> Iterator[str]:
     """The tables and numbers of the recipe's report."""
     for name, ref in result.workflow.report:
         kind, value = result.workflow.stages[ref.stage].kind, result.value(ref)
-        if value is None or kind in ("plot", "images"):
+        if value is None or kind in ("plot", "heatmap", "images"):
             continue
         if kind == "table":
             yield paint(name, "bold")

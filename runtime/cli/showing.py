@@ -13,6 +13,7 @@ from etude.compiler.render.ansi import Paint
 from etude.runtime.cli.faults import UsageError
 from etude.runtime.cli.selection import is_named, is_stemmed, matches
 from etude.runtime.events import read_events
+from etude.runtime.histories import COUNTED, History, columns_of, speed_text
 from etude.runtime.progress.durations import duration_text
 from etude.runtime.progress.plain import QUIET
 from etude.runtime.progress.sparklines import sparkline
@@ -23,8 +24,6 @@ from etude.runtime.store import Store, StoreError
 
 Json = Any
 Stage = Mapping[str, Json]
-History = Sequence[Mapping[str, Json]]
-COUNTED = ("step", "epoch", "lr")
 MOST_LINES, MOST_TRAININGS, MOST_ROWS = 40, 8, 12
 WORDS = {"run": "run", "cached": "in the store"}
 
@@ -151,31 +150,6 @@ def history_lines(history: History, width: int = 32) -> Iterator[str]:
         first, last = number_text(values[0]), number_text(values[-1])
         ends = last if len(values) == 1 else f"{first} → {last}"
         yield f"  {name:<{pad}}  {sparkline(values, width):<{min(width, len(history))}}  {ends}"
-
-
-def columns_of(history: History) -> list[str]:
-    """The columns of a history as people read them: where it is, losses, their parts, rates, validation.
-
-    >>> columns_of([{"class": 1.0, "epoch": 1, "loss": 1.0, "lr": 0.1, "step": 5, "valid.loss": 1.0}])
-    ['step', 'epoch', 'loss', 'class', 'lr', 'valid.loss']
-    """
-
-    def place(name: str) -> tuple[int, bool, bool]:
-        rank = {"step": 0, "epoch": 1, "lr": 3}.get(name, 4 if name.startswith("valid.") else 2)
-        return rank, name.split(".")[-1] != "loss", name.endswith((".score", ".accuracy"))
-
-    return sorted(dict.fromkeys(name for row in history for name in row), key=place)
-
-
-def speed_text(made: Mapping[str, Json]) -> str:
-    """`170 steps in 8.7 s, 19.5 steps/s, 1,250 rows/s`."""
-    steps, seconds = made.get("steps"), made.get("training_seconds")
-    if not steps:
-        return ""
-    if not seconds:
-        return f"{steps:,} steps"
-    rows = steps * made.get("batch", 0) / seconds
-    return f"{steps:,} steps in {duration_text(seconds)}, {steps / seconds:,.1f} steps/s, {rows:,.0f} rows/s"
 
 
 def picture_lines(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from etude.runtime.report.numbers import column_texts, mean_and_deviation, numbe
 from etude.runtime.results import ClaimResult
 
 Json = Any
+LONG = 60  # rows from which on a table scrolls in a box of its own
 CLASSES = {"holds": "holds", "fails": "fails", "cannot tell": "unsure"}
 WORDS = "use|param|fn|model|expect|assume|because|report|return|if|then|else|for|in|loop|while|and|or|not|true|false|as"
 TOKEN = re.compile(rf"(?P<comment>#[^\n]*)|(?P<string>\"(?:[^\"\\\n]|\\.)*\")|(?P<word>\b(?:{WORDS})\b)")
@@ -70,7 +71,8 @@ def data_table(table: Json) -> str:
     if any(summary) and len(table["rows"]) > 1:
         body += _summary("mean", [found and found[0] for found in summary], numeric)
         body += _summary("deviation", [found and f"\u00b1 {found[1]}" for found in summary], numeric)
-    return f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    box = "scroll long" if len(table["rows"]) > LONG else "scroll"
+    return f'<div class="{box}"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _summary(name: str, values: list[str | None], numeric: list[bool]) -> str:

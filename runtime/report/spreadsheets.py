@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from typing import Any
+
+from etude.runtime.histories import History, columns_of
+from etude.runtime.report.heatmaps import heatmap_rows
 
 Json = Any
 
@@ -22,6 +26,18 @@ def figure_csv(figure: Json) -> str:
         for x, y in zip(series["x"], series["y"], strict=True)
     ]
     return _csv([["series", "column", figure["x"], "value"], *rows])
+
+
+def histories_csv(histories: Mapping[str, History]) -> str:
+    """The rows of histories, with the names of their stages first."""
+    columns = columns_of([row for history in histories.values() for row in history])
+    rows = [[name, *(row.get(column) for column in columns)] for name, history in histories.items() for row in history]
+    return _csv([["stage", *columns], *rows])
+
+
+def heatmap_csv(figure: Json) -> str:
+    """A matrix with the names of its rows and columns."""
+    return _csv(heatmap_rows(figure))
 
 
 def _csv(rows: list[list[Json]]) -> str:

@@ -92,7 +92,8 @@ def test_where_a_metric_is_not_defined_there_is_no_value(name: str, first: Any, 
 
 @pytest.mark.parametrize("name", sorted(DECLARED))
 def test_on_no_rows_there_is_no_value(name: str) -> None:
-    assert value(name, np.empty(0, np.float32), np.empty(0, np.int32)) is None
+    nothing = [np.empty(0, np.float32), np.empty(0, np.int32)]
+    assert value(name, *nothing[: len(DECLARED[name][0])]) is None
 
 
 def test_values_that_do_not_fit_are_refused() -> None:
@@ -102,3 +103,20 @@ def test_values_that_do_not_fit_are_refused() -> None:
         value("f1", np.zeros((4, 10)), LABELS)
     with pytest.raises(StageError, match="'scores' is not finite"):
         value("auroc", [0.1, np.nan], [0, 1])
+
+
+def test_confusion_counts_rows_of_labels_by_columns_of_predictions() -> None:
+    assert value("confusion_counts", [0, 1, 1, 2], [0, 1, 2, 2], classes=3) == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+
+
+def test_metrics_of_each_class_have_no_value_where_a_class_never_occurs() -> None:
+    guesses, labels = [0, 1, 1, 1], [0, 0, 1, 1]
+    assert value("support", labels, classes=3) == [2, 2, 0]
+    assert value("recall", guesses, labels, average="none", classes=3) == [0.5, 1.0, None]
+    assert value("precision", guesses, labels, average="none", classes=3) == [1.0, 2 / 3, None]
+    assert value("f1", guesses, labels, average="none", classes=3) == [2 / 3, 0.8, None]
+
+
+def test_a_prediction_that_is_no_class_is_refused() -> None:
+    with pytest.raises(StageError, match="expected classes below 2, got 2"):
+        value("confusion_counts", [0, 2], [0, 1], classes=2)

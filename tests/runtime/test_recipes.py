@@ -121,3 +121,25 @@ def test_the_backends_agree_stage_by_stage(first: RunResult, shared: Store) -> N
     assert result.agrees, result.to_json()
     fields = result.to_json()["stages"][0]
     assert fields["loss_difference"] <= fields["tolerance"] and fields["weights_difference"] < 1e-3
+
+
+CLASSES = """
+irises = load("sklearn:iris") |> split(train = 60%, test = 40%, stratify = "label")
+tuned = finetune(mlp([8]) >> linear(3), on = irises.train, optimizer = adamw(lr = 3e-2), budget = 9epochs)
+report {
+  right   = accuracy(tuned, on = irises.test)
+  matrix  = confusion(tuned, on = irises.test)
+  classes = per_class(tuned, on = irises.test)
+}
+"""
+
+
+def test_a_confusion_matrix_a_table_of_classes_and_the_accuracy_agree(shared: Store) -> None:
+    result = performed(CLASSES, shared)
+    right, matrix, classes = (result.value(ref) for _, ref in result.workflow.report)
+    values = np.array(matrix["values"])
+    assert values.sum(axis=1).tolist() == [row[1] for row in classes["rows"]] == [20, 20, 20]
+    assert np.trace(values) / values.sum() == pytest.approx(right)
+    assert classes["columns"] == ["class", "rows", "precision", "recall", "f1"]
+    assert [row[3] for row in classes["rows"]] == pytest.approx((np.diagonal(values) / 20).tolist())
+    assert matrix["rows"] == [row[0] for row in classes["rows"]] == ["setosa", "versicolor", "virginica"]

@@ -7,6 +7,7 @@ import csv
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from etude.compiler.workflow import Claim, Ref
 from etude.runtime.report import write_report
 from etude.runtime.report.cache import drawn_once
 from etude.runtime.report.curves import curves_png
-from etude.runtime.report.markup import highlighted
+from etude.runtime.report.markup import data_table, highlighted
 from etude.runtime.report.numbers import mean_and_deviation, number_text, value_text
 from etude.runtime.results import RunResult
 from etude.runtime.store import Store
@@ -120,7 +121,7 @@ def test_the_page_needs_nothing_from_outside(page: str) -> None:
     assert loaded
     assert all(link.startswith("data:") for link in loaded)
     assert "@import" not in page
-    assert not re.search(r"url\((?!data:)", page)
+    assert not re.search(r"url\((?!data:|#)", page)
 
 
 def test_everything_needed_to_make_it_again_is_there(page: str, result: RunResult) -> None:
@@ -208,3 +209,50 @@ def test_a_report_is_written_without_dot(result: RunResult, monkeypatch: pytest.
 def test_refs_that_have_no_value_are_said_to_have_none(result: RunResult) -> None:
     result.workflow.report.append(("nothing", Ref("s0", "absent")))
     assert "no value" in write_report(result, RECIPE).read_text()
+
+
+def test_every_training_has_its_curves_speed_and_numbers(
+    sketch: Any, numbers: Path, runs: Callable[..., RunResult], store: Store
+) -> None:
+    sketch.compute(HISTORY, name="x")
+    result = runs(sketch)
+    history = store.objects.put_json([{"step": 1, "epoch": 1.0, "loss": 2.0}, {"step": 2, "epoch": 2.0, "loss": 1.0}])
+    made = {"steps": 2, "batch": 10, "training_seconds": 4.0}
+    (id,) = result.stages
+    trained = replace(result.stages[id], kind="train", outputs={"history": history}, made=made)
+    page = write_report(replace(result, stages={id: trained}), RECIPE).read_text(encoding="utf-8")
+    assert "<h2>Trainings</h2>" in page
+    assert "2 steps in 4.0 s, 0.5 steps/s, 5 rows/s" in page
+    assert 'aria-label="loss over epochs, from 1 to 2"' in page
+    csv_file = result.folder / "report" / "history-x.csv"
+    assert csv_file.read_text() == "stage,step,epoch,loss\nx,1,1.0,2.0\nx,2,2.0,1.0\n"
+
+
+def test_a_heat_map_is_a_picture_a_table_and_a_file(sketch: Any, runs: Callable[..., RunResult]) -> None:
+    row = ["list", [["number", 1], ["number", 2]]]
+    spec = {"expression": ["list", [row, row]], "rows": ["a", "b"], "columns": None, "x": "", "y": ""}
+    figure = sketch.add("heatmap", spec, name="report.map")("figure")
+    sketch.workflow.report = [("map", figure)]
+    result = runs(sketch)
+    page = write_report(result, RECIPE).read_text(encoding="utf-8")
+    assert 'alt="heat map of 2 rows and 2 columns"' in page
+    assert '<th scope="row">a</th>' in page
+    assert (result.folder / "report" / "map.csv").read_text() == ",0,1\na,1,2\nb,1,2\n"
+    assert (result.folder / "report" / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_long_table_scrolls_in_a_box_of_its_own() -> None:
+    def table(rows: int) -> str:
+        return data_table({"columns": ["n"], "rows": [[n] for n in range(rows)]})
+
+    assert 'class="scroll long"' in table(61)
+    assert 'class="scroll"' in table(60)
+
+
+def test_many_curves_are_drawn_with_their_names_beside(store: Store) -> None:
+    series = [{"label": f"run {n}", "name": "loss", "x": [1, 2], "y": [n, n + 1]} for n in range(40)]
+    drawn = curves_png(store, {"series": series, "x": "epoch", "y": ["loss"]})
+    few = curves_png(store, {"series": series[:8], "x": "epoch", "y": ["loss"]})
+    assert drawn is not None and few is not None
+    width, narrower = (int.from_bytes(png["light"][16:20], "big") for png in (drawn, few))
+    assert width > narrower

@@ -66,3 +66,26 @@ def test_without_a_choice_the_losses_are_drawn(perform: Any) -> None:
 
 def test_a_computed_value_comes_from_its_inputs(perform: Any) -> None:
     assert perform("compute", {"expression": ["sub", ["input", 0], ["input", 1]]}, 3, 1) == 2
+
+
+HEATMAP = {"expression": ["list", [["at", ["input", 0], 0], ["at", ["input", 0], 1]]], "x": "prediction", "y": "label"}
+
+
+def test_a_heat_map_has_the_names_of_the_recipe(perform: Any) -> None:
+    names = {"rows": ["cat", "dog"], "columns": None}
+    assert perform("heatmap", {**HEATMAP, **names}, [[3, 1, 0], [0, 4, 0]]) == {
+        "values": [[3, 1, 0], [0, 4, 0]],
+        "rows": ["cat", "dog"],
+        "columns": ["0", "1", "2"],
+        "x": "prediction",
+        "y": "label",
+    }
+
+
+def test_a_heat_map_of_what_was_not_measured_is_empty(perform: Any) -> None:
+    assert perform("heatmap", {**HEATMAP, "rows": None, "columns": None}, None)["values"] == []
+
+
+def test_the_rows_of_a_heat_map_have_one_length(perform: Any) -> None:
+    with pytest.raises(StageError, match="lists of one length"):
+        perform("heatmap", {**HEATMAP, "rows": None, "columns": None}, [[1, 2], [1]])
