@@ -7,6 +7,7 @@ how its outputs were made: import what you would run.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -18,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from etude.runtime.store.errors import StoreError
+from etude.compiler.keys import canonical_json
+from etude.runtime.store.errors import LostObject, StoreError
 from etude.runtime.store.files import make_folder, rename, sync_folder, synced
 from etude.runtime.store.objects import read_hash
 from etude.runtime.store.reach import Reach
@@ -60,29 +62,28 @@ def export_run(store: Store, run: str, target: Path, *, with_objects: bool = Tru
     for hash in hashes:
         store.objects.path(hash)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in TRANSIENT]
-    links = {
-        name: hash for path in files if (hash := _object_of(store, path, hashes)) and (name := _name(folder, path))
-    }
+    own = {_name(folder, path): read_hash(path) for path in files}
+    links = {name: hash for name, hash in own.items() if hash in hashes}
     head = {
         "format": FORMAT,
         "run": run,
         "folder": str(folder),
         "objects": len(hashes) if with_objects else 0,
         "records": len(records),
-        "files": len(files) - len(links),
+        "files": {name: hash for name, hash in own.items() if name not in links},
         "links": links,
     }
+    head["check"] = _check(head)
     draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         with draft.open("xb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            _add(tar, HEAD, json.dumps(head).encode())
+            _add(tar, HEAD, canonical_json(head))
             for hash in hashes if with_objects else ():
                 _add_file(tar, f"objects/{hash}", store.objects.locate(hash))
             for record in records:
                 _add(tar, f"records/{record.key}.json", format_record(record))
-            for path in files:
-                if _name(folder, path) not in links:
-                    _add_file(tar, f"run/{_name(folder, path)}", path)
+            for name in head["files"]:
+                _add_file(tar, f"run/{name}", folder / name)
         with draft.open("rb") as file:
             synced(file, draft)
         size = draft.stat().st_size
@@ -109,7 +110,8 @@ class _Import:
         self.store, self.name, self.tar = store, name, tar
         self.records: list[Record] = []
         self.seen: set[str] = set()
-        self.objects = self.files = self.bytes = 0
+        self.files: dict[str, str] = {}
+        self.objects = self.bytes = 0
 
     def whole(self) -> Contents:
         members = self._members()
@@ -122,13 +124,15 @@ class _Import:
         try:
             for member in members:
                 self._take(member, draft)
-            if (self.objects, len(self.records), self.files) != (head["objects"], head["records"], head["files"]):
+            if (self.objects, len(self.records)) != (head["objects"], head["records"]):
                 raise self._refusal("it is cut short")
+            if self.files != head["files"]:
+                raise self._refusal("files of the run are damaged or missing")
             self._finish(head, draft)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return Contents(
-            run=head["run"], objects=self.objects, records=len(self.records), files=self.files, bytes=self.bytes
+            run=head["run"], objects=self.objects, records=len(self.records), files=len(self.files), bytes=self.bytes
         )
 
     def _members(self) -> Iterator[tarfile.TarInfo]:
@@ -151,7 +155,7 @@ class _Import:
                 raise self._refusal(f"'{member.name}' is damaged")
             self.records.append(record)
         elif member.name.startswith("run/"):
-            self._take_file(member, draft / safe_path(member.name[4:], self._refusal))
+            self._take_file(member, draft, member.name[4:])
         else:
             raise self._refusal(f"'{member.name}' does not belong there")
 
@@ -164,18 +168,22 @@ class _Import:
                 raise self._refusal(f"object {hash[:12]} is damaged")
         self.objects += 1
 
-    def _take_file(self, member: tarfile.TarInfo, path: Path) -> None:
+    def _take_file(self, member: tarfile.TarInfo, draft: Path, name: str) -> None:
+        path = draft / safe_path(name, self._refusal)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
             shutil.copyfileobj(self._stream(member), file)
             synced(file, path)
-        self.files += 1
+        self.files[name] = read_hash(path)
 
     def _finish(self, head: Json, draft: Path) -> None:
         """Let the records be found, then the run."""
+        try:  # all that is named is there and sound; fetched, when there is a second store
+            for hash in {*head["links"].values(), *(hash for record in self.records for hash in record.objects)}:
+                self.store.objects.path(hash)
+        except LostObject as error:
+            raise self._refusal(error.message) from error
         for record in self.records:
-            for hash in record.objects:
-                self.store.objects.path(hash)  # there and sound; fetched, when there is a second store
             self.store.records.write(record)
         for name, hash in head["links"].items():
             path = draft / safe_path(name, self._refusal)
@@ -193,12 +201,13 @@ class _Import:
             head = json.loads(data)
             if head["format"] != FORMAT:
                 raise self._refusal(f"its format is {head['format']}, expected {FORMAT}")
+            check = head.pop("check")
             are_hashes = all(HASH.fullmatch(hash) for hash in head["links"].values())
             is_right = RUN_ID.fullmatch(head["run"]) and are_hashes and isinstance(head["folder"], str)
-            counts = [head[name] for name in ("objects", "records", "files")]
+            counts = [head["objects"], head["records"]]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._refusal("it does not begin as one") from error
-        if not is_right or not all(isinstance(count, int) for count in counts):
+        if check != _check(head) or not is_right or not all(isinstance(count, int) for count in counts):
             raise self._refusal("it does not begin as one")
         return head
 
@@ -227,10 +236,8 @@ def safe_path(name: str, refusal: Any) -> Path:
     return Path(*parts)
 
 
-def _object_of(store: Store, path: Path, hashes: list[str]) -> str | None:
-    """The object that a file in a run's folder is a copy of."""
-    hash = read_hash(path)
-    return hash if hash in hashes else None
+def _check(head: Json) -> str:
+    return hashlib.sha256(canonical_json(head)).hexdigest()
 
 
 def _name(folder: Path, path: Path) -> str:
