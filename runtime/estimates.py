@@ -21,7 +21,11 @@ OPTIMIZER_STATES = {"adam": 2, "adamw": 2, "sgd": 1}
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The cost of a whole stage. `rows` is None where only the data would tell; then the cost is a lower bound."""
+    """The cost of a whole stage. `rows` is None where only the data would tell; then the cost is a lower bound.
+
+    `operations` are started one after the other, in `steps` steps of a training; `limit` is the memory that there is,
+    where it is not this machine's.
+    """
 
     flops: int = 0
     bytes: int = 0
@@ -29,10 +33,13 @@ class Estimate:
     parameters: int = 0
     device_bytes: int = 0
     rows: int | None = None
+    operations: int = 0
+    steps: int = 0
+    limit: int | None = None
 
     @property
     def fits(self) -> bool:
-        return self.device_bytes <= memory_bytes()
+        return self.device_bytes <= (memory_bytes() if self.limit is None else self.limit)
 
 
 def memory_bytes() -> int:
@@ -117,7 +124,7 @@ def _training(stage: Stage, inputs: list[int | None]) -> Estimate:
         memory = max(memory, weight_bytes(program) + learned * (1 + states) + cost.kept)
         parameters += learned // 4
     total += _validation_cost(stage, inputs, steps, rows or batch, batch)
-    return Estimate(total.flops, total.bytes, _seconds(total), parameters, memory, rows)
+    return Estimate(total.flops, total.bytes, _seconds(total), parameters, memory, rows, total.operations, steps)
 
 
 def _first(on: int | Mapping[str, int]) -> int:
@@ -146,7 +153,7 @@ def _over_rows(stage: Stage, inputs: list[int | None]) -> Estimate:
     total = Cost(one.flops * (rows or 1), one.bytes * (rows or 1), one.kept, one.operations * batches)
     weights = weight_bytes(program)
     memory = weights + one.kept * min(rows or ROW_BATCH, ROW_BATCH)
-    return Estimate(total.flops, total.bytes, _seconds(total), weights // 4, memory, rows)
+    return Estimate(total.flops, total.bytes, _seconds(total), weights // 4, memory, rows, total.operations)
 
 
 def _seconds(cost: Cost) -> float:

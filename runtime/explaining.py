@@ -81,7 +81,8 @@ class Explainer:
             hashes = [planned.identity.fingerprint if planned.identity else None]
         else:
             hashes = output_hashes(stage.inputs, self.planned)
-        return Account.of(stage, self.workflow, hashes, self.settings.backend, self.settings.precision)
+        own = self.settings.of(stage.id)
+        return Account.of(stage, self.workflow, hashes, own.backend, own.numerics.text)
 
     def _waiting(self, planned: PlannedStage, before: Account) -> list[Change]:
         """The inputs that are made by stages that would run themselves."""

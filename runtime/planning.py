@@ -11,7 +11,7 @@ from etude.compiler.keys import key_parts, parts_key
 from etude.compiler.workflow import Ref, Stage, Workflow
 from etude.runtime.sources import SourceError, find
 from etude.runtime.stages import LENIENT, Settings
-from etude.runtime.store import Record, Store
+from etude.runtime.store import LostObject, Record, Store
 
 Json = Any
 Action: TypeAlias = Literal["run", "cached", "merged", "dropped"]
@@ -51,7 +51,8 @@ def identify(stage: Stage, inputs: Sequence[str | None], store: Store, settings:
     """The key of a stage whose inputs are known by content. Raises `SourceError` when a source is not there."""
     fingerprint = source_fingerprint(stage, store, base) if stage.kind == "load" else None
     hashes = inputs if fingerprint is None else [fingerprint]
-    parts = key_parts(stage, hashes, settings.backend, settings.precision)
+    own = settings.of(stage.id)
+    parts = key_parts(stage, hashes, own.backend, own.numerics.text)
     return Identity(parts_key(parts), parts, fingerprint)
 
 
@@ -92,12 +93,14 @@ def _plan_stage(
         names = dict.fromkeys(planned[each].stage.name for each in waits_for)
         return PlannedStage(stage, "run", f"after {listed(names)}")
     guards, inputs = output_hashes(stage.guards, planned), output_hashes(stage.inputs, planned)
-    if is_off(stage, guards, inputs, store):
-        return PlannedStage(stage, "dropped", "the loop ended before this round")
     try:
+        if is_off(stage, guards, inputs, store):
+            return PlannedStage(stage, "dropped", "the loop ended before this round")
         identity = identify(stage, inputs, store, settings, base)
     except SourceError as error:
         return PlannedStage(stage, "run", f"its source cannot be read: {error}")
+    except LostObject:
+        return PlannedStage(stage, "run", "what decides about it is damaged and has to be made anew")
     record = store.record(identity.key)
     if record is not None:
         return PlannedStage(stage, "cached", "done before", identity, record)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from etude.backends.emission.parameters import Argument
+from etude.backends.numerics import Numerics, Precision, Random
 from etude.backends.ops.spelling import Framework
 from etude.backends.program.ir import Slot
 
@@ -30,3 +31,9 @@ class Dialect:
     read: str = ""
     sequence: str = ""
     parameter: ParameterText | None = None
+    precision: Precision = "float32"
+    random: Random = "portable"
+
+    def of(self, numerics: Numerics) -> Dialect:
+        """The same framework, computing in a chosen way."""
+        return replace(self, precision=numerics.precision, random=numerics.random)

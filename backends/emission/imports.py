@@ -6,12 +6,14 @@ import re
 from functools import cache
 from pathlib import Path
 
+from etude.backends.numerics import Random
 from etude.backends.ops.spelling import Framework
 
 BACKENDS = Path(__file__).parent.parent
 DEFINITION = re.compile(r"^def ([a-z]\w*)\(", re.MULTILINE)
 CALLED = re.compile(r"(?<![\w.])([a-z_]\w*)\(")
 
+RANDOM_MODULES: dict[Random, str] = {"portable": "random", "native": "native_random as random"}
 # (what shows that an import is needed, the import), in the order that the formatter of the project wants.
 STATEMENTS: dict[Framework, tuple[tuple[tuple[str, str], ...], ...]] = {
     "numpy": ((("np.", "import numpy as np"),),),
@@ -25,7 +27,7 @@ STATEMENTS: dict[Framework, tuple[tuple[tuple[str, str], ...], ...]] = {
         ),
     ),
     "jax": (
-        (("partial(", "from functools import partial"),),
+        (("partial(", "from functools import partial"), ("Any", "from typing import Any")),
         (
             ("jax.", "import jax"),
             ("jnp.", "import jax.numpy as jnp"),
@@ -38,18 +40,19 @@ STATEMENTS: dict[Framework, tuple[tuple[tuple[str, str], ...], ...]] = {
 }
 
 
-def import_lines(text: str, framework: Framework) -> list[str]:
-    """The import statements for `text`, in blocks with empty lines between."""
+def import_lines(text: str, framework: Framework, random: Random = "portable") -> list[str]:
+    """The import statements for `text`, in blocks with empty lines between; `random` says where draws come from."""
     blocks = [_joined([line for sign, line in block if _has(text, sign)]) for block in STATEMENTS[framework]]
     ours = []
     if _has(text, "random."):
-        ours.append(f"from etude.backends.{framework} import random")
+        ours.append(f"from etude.backends.{framework} import {RANDOM_MODULES[random]}")
     called = set(CALLED.findall(text))
     names = sorted(called & function_names(framework))
     if names:
         ours.append(f"from etude.backends.{framework}.functions import {', '.join(names)}")
-    if _has(text, "rebuild("):
-        ours.append(f"from etude.backends.{framework}.modules import rebuild")
+    helpers = [name for name in ("rebuild", "values_at") if _has(text, f"{name}(")]
+    if helpers:
+        ours.append(f"from etude.backends.{framework}.modules import {', '.join(helpers)}")
     lines: list[str] = []
     for block in [*blocks, ours]:
         lines += ["", *block] if lines and block else block

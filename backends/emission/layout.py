@@ -10,6 +10,7 @@ INDENT = "    "
 QUOTED = re.compile(r"'([^'\"\\]*)'")
 STATEMENT = re.compile(r"(\s*(?:return |\w+ = ))")
 OPENING, CLOSING = "([{", ")]}"
+ATOM = re.compile(r"[\w.]+")
 
 
 def double_quoted(text: str) -> str:
@@ -117,6 +118,25 @@ def closing(text: str, start: int) -> int:
         if depth == 0:
             return start + position
     raise AssertionError(f"brackets do not match in {text}")
+
+
+def is_atom(text: str) -> bool:
+    """Whether `text` can stand anywhere without parentheses: a name, or a chain of calls and subscripts of one."""
+    head = ATOM.match(text)
+    if head is None or head[0][0].isdigit():
+        return False
+    position = head.end()
+    while position < len(text):
+        if text[position] == ".":
+            name = ATOM.match(text, position + 1)
+            if name is None:
+                return False
+            position = name.end()
+        elif text[position] in "([":
+            position = closing(text, position) + 1
+        else:
+            return False
+    return True
 
 
 def _code(text: str) -> Iterable[tuple[int, str]]:

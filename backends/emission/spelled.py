@@ -8,24 +8,26 @@ from functools import lru_cache
 
 from etude.backends.emission.devices import on_device
 from etude.backends.emission.fuse import AFFINE
-from etude.backends.emission.layout import closing
+from etude.backends.emission.layout import is_atom
+from etude.backends.emission.precision import UP, after, is_lowered, rounded
 from etude.backends.ops.spelling import Framework, spell
 from etude.backends.ops.spelling import needs_batch as is_batch_named
 from etude.backends.program.ir import Literal, Op, Operand
 from etude.backends.program.types import TensorType
 
 HOLE = re.compile(r"_(\d+)_")
-ATOM = re.compile(r"[\w.]+")
 
 
 def spelled(op: Op, framework: Framework, operands: Sequence[str]) -> str:
     """The expression for an operation of the table, or a fused one; the key is the variable `key`."""
     text = template(op, framework)
-    if all(_is_atom(operand) for operand in operands):
+    if all(is_atom(operand) for operand in operands):
         return HOLE.sub(lambda hole: operands[int(hole[1])], text)
     if op.name == AFFINE:
         x, w, b = operands
-        return f"F.linear({x}, {w if _is_atom(w) else f'({w})'}.T, {b})"
+        return f"F.linear({x}, {w if is_atom(w) else f'({w})'}.T, {b})"
+    if is_lowered(op):
+        return after(_placed(spell(op, framework, rounded(op, framework, operands), "key"), framework), UP[framework])
     return _placed(spell(op, framework, operands, "key"), framework)
 
 
@@ -66,8 +68,11 @@ def _operand(operand: Operand) -> TensorType | str:
 
 @lru_cache(maxsize=8192)
 def _template(shape: _Shape, framework: Framework) -> str:
-    text = spell(shape.op, framework, [f"_{i}_" for i in range(len(shape.op.operands))], "key")
-    return _placed(text, framework)
+    holes = [f"_{i}_" for i in range(len(shape.op.operands))]
+    if is_lowered(shape.op):
+        text = spell(shape.op, framework, rounded(shape.op, framework, holes), "key")
+        return after(_placed(text, framework), UP[framework])
+    return _placed(spell(shape.op, framework, holes, "key"), framework)
 
 
 def _placed(text: str, framework: Framework) -> str:
@@ -77,22 +82,3 @@ def _placed(text: str, framework: Framework) -> str:
 @lru_cache(maxsize=8192)
 def _needs_batch(shape: _Shape, framework: Framework) -> bool:
     return is_batch_named(_template(shape, framework))
-
-
-def _is_atom(text: str) -> bool:
-    """Whether `text` can stand anywhere without parentheses: a name, or a chain of calls and subscripts of one."""
-    head = ATOM.match(text)
-    if head is None or head[0][0].isdigit():
-        return False
-    position = head.end()
-    while position < len(text):
-        if text[position] == ".":
-            name = ATOM.match(text, position + 1)
-            if name is None:
-                return False
-            position = name.end()
-        elif text[position] in "([":
-            position = closing(text, position) + 1
-        else:
-            return False
-    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from etude.backends.emission.body import Callee, Members, write_body
+from etude.backends.emission.body import Callee, Members, batch_names, write_body
 from etude.backends.emission.classes import plan_classes
 from etude.backends.emission.dialect import Dialect
 from etude.backends.emission.forms import Form, Forms
@@ -14,6 +14,7 @@ from etude.backends.emission.layout import INDENT, WIDTH, double_quoted, fit, in
 from etude.backends.emission.models import Wanted, plan_models
 from etude.backends.emission.modules import ModuleWriter, attribute_lines, construction
 from etude.backends.emission.naming import FUNCTIONS, RESERVED, Scope, variables
+from etude.backends.emission.precision import lowered
 from etude.backends.emission.simplify import simplify
 from etude.backends.ops.literals import literal_text
 from etude.backends.program.ir import Literal, Operand, StageProgram
@@ -39,7 +40,10 @@ class StageWriter:
     def __init__(self, dialect: Dialect, programs: Mapping[str, StageProgram], evaluation: Sequence[str] = ()) -> None:
         self.dialect, self.programs = dialect, programs
         forms = Forms(dialect.framework)
-        self.roots = {name: forms.root(simplify(program.sub, dialect.framework)) for name, program in programs.items()}
+        self.roots = {
+            name: forms.root(simplify(lowered(program.sub, dialect.precision), dialect.framework))
+            for name, program in programs.items()
+        }
         self.forms = forms.all
         self.names = Scope({*RESERVED, *FUNCTIONS, *function_names(dialect.framework)})
         uses = [
@@ -66,7 +70,8 @@ class StageWriter:
     def outputs(self, name: str) -> Outputs:
         """The body of the function of a program: columns are read from `batch`, row ids are `rows`."""
         root = self.roots[name]
-        sub, scope = root.sub, variables({*FUNCTIONS, *self.writer.taken})
+        sub = root.sub
+        scope = variables({*FUNCTIONS, *self.writer.taken, *batch_names(sub, self.dialect.framework)})
         used = {operand for op in sub.ops for operand in op.operands} | {value for _, value in sub.outputs}
         inputs, columns = [], {}
         for column, value in sub.inputs:
@@ -98,7 +103,10 @@ class StageWriter:
             variable = text if text.isidentifier() else scope.fresh(term)
             lines += [] if variable == text else [f"{variable} = {text}"]
             terms[term] = variable
-        items = {"loss": "total"} | {term: text for term, text in terms.items() if term != "loss"}
+        operands = dict(self.roots[name].sub.outputs)
+        items = {"loss": "total"} | {
+            term: self._constant(operands[term]) or text for term, text in terms.items() if term != "loss"
+        }
         return [*lines, f"total = {' + '.join(terms.values())}", record(items)]
 
     def next_state(self, name: str) -> str:
@@ -198,5 +206,5 @@ def record(items: Mapping[str, str]) -> str:
 def join_module(doc: str, blocks: Sequence[Sequence[str]], dialect: Dialect) -> str:
     """The text of a module around its definitions."""
     text = "\n".join(line for block in blocks for line in ["", "", *(short for line in block for short in fit(line))])
-    imports = "\n".join(import_lines(text, dialect.framework))
+    imports = "\n".join(import_lines(text, dialect.framework, dialect.random))
     return f'"""{doc}"""\n\n{imports}\n{text}\n'

@@ -59,14 +59,17 @@ def attention(
 ) -> Array:
     """softmax(q @ k.T * scale) @ v; a query that may look at nothing gives zeros."""
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    scores = jnp.einsum("...qd,...kd->...qk", q * scale, k)
+    if q.dtype == jnp.bfloat16:  # what is scaled and normalised is kept in float32, as PyTorch does
+        scores = jnp.einsum("...qd,...kd->...qk", q, k, preferred_element_type=jnp.float32) * scale
+    else:
+        scores = jnp.einsum("...qd,...kd->...qk", q * scale, k)
     if causal:
         triangle = jnp.tril(jnp.ones(scores.shape[-2:], bool))
         mask = triangle if mask is None else mask & triangle
     if mask is None:
-        return jax.nn.softmax(scores) @ v
+        return jax.nn.softmax(scores).astype(v.dtype) @ v
     weights = jax.nn.softmax(jnp.where(mask, scores, LOWEST))
-    return jnp.where(mask, weights, 0.0) @ v
+    return jnp.where(mask, weights, 0.0).astype(v.dtype) @ v
 
 
 def cross_entropy(

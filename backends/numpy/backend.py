@@ -11,6 +11,7 @@ from etude.backends.base import Array, Columns, Ids, InputWeights
 from etude.backends.evaluation import appended
 from etude.backends.inputs import empty_outputs, row_table
 from etude.backends.modules import load_source
+from etude.backends.numerics import PORTABLE, Numerics
 from etude.backends.numpy.emit import emit_rows
 from etude.backends.numpy.rows import run_rows
 from etude.backends.randomness import stage_key
@@ -40,6 +41,6 @@ class NumpyBackend:
         return appended(list(self.pieces(spec, data, ids, weights)))
 
 
-def make(*, device: str, threads: int | None) -> NumpyBackend:
-    """The backend; it has one device and one thread."""
+def make(*, device: str, threads: int | None, numerics: Numerics = PORTABLE) -> NumpyBackend:
+    """The backend; it has one device, one thread and one way to compute."""
     return NumpyBackend()

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etude.runtime.cli.faults import UsageError
+from etude.runtime.cli.faults import RecipeFaultError, UsageError
 from etude.runtime.cli.options import Adjustments, flag, option
-from etude.runtime.targets import BACKENDS, Target, find_target, installed_backends
+from etude.runtime.targets import BACKENDS, Target, TargetFileError, check_is_read, find_target, installed_backends
 
 if TYPE_CHECKING:
+    from etude.compiler.workflow import Workflow
     from etude.runtime.stages import Settings
     from etude.runtime.store import Store
 
@@ -27,41 +28,79 @@ class Execution(Adjustments):
     backend: str | None = option(
         "the framework to run on (default: the target's, or what is installed)", choices=BACKENDS
     )
-    target: str = option("where to run: cpu, gpu, tpu, or one of etude.toml", metavar="NAME", default="cpu")
+    target: str = option(
+        "where to run: cpu, gpu, tpu, one of etude.toml; to plan for, also gpu:h200, tpu:v5e:2x2 and the like",
+        metavar="NAME",
+        default="cpu",
+    )
     store: Path = option("where results are kept", metavar="DIR", default=DEFAULT_STORE, parse=Path)
     verify: bool = flag("read every data file again, whatever its size and times say")
+    remote: str | None = option(
+        "a second store, in which results are looked up that are not in the first (default: etude.toml's)",
+        metavar="URL",
+    )
 
 
 def chosen_target(options: Execution, recipe: Path) -> Target:
-    """The target with its backend decided. Raises TargetError, UsageError."""
+    """The target with its backend decided. Raises TargetError, RecipeFaultError, UsageError."""
     from dataclasses import replace
 
-    target = find_target(options.target, [recipe.parent, Path()])
+    with file_faults():
+        target = find_target(options.target, recipe.parent)
     if options.backend and target.backend not in (None, options.backend):
         raise UsageError(f"the target '{target.name}' runs on {target.backend}, not on {options.backend}")
     backend = options.backend or target.backend or next(iter(installed_backends()), None)
     if backend is None:
         raise UsageError("no backend is installed", hint='pip install "etude-lang[torch]" or "etude-lang[jax]"')
-    return replace(target, backend=backend)
-
-
-def settings_for(target: Target) -> Settings:
-    """How stages run on a target, as keys see it."""
-    from etude.runtime.stages import Settings
-
-    assert target.backend is not None
-    return Settings(backend=target.backend, device=target.device, precision=target.precision)
+    target = replace(target, backend=backend)
+    with file_faults():
+        check_is_read(target)
+    return target
 
 
 @contextmanager
-def store_to_read(path: Path) -> Iterator[Store]:
+def file_faults() -> Iterator[None]:
+    """Tell what is wrong with an `etude.toml` as a recipe's mistakes are told. Raises RecipeFaultError."""
+    try:
+        yield
+    except TargetFileError as error:
+        raise RecipeFaultError([error.file], error.diagnostics) from error
+
+
+def settings_for(target: Target, workflow: Workflow | None = None) -> Settings:
+    """How stages run on a target; those of `workflow` may have settings of their own. Raises RecipeFaultError."""
+    from etude.runtime.stages import Settings
+    from etude.runtime.targets.stages import settings_by_stage
+
+    assert target.backend is not None
+    with file_faults():
+        stages = {} if workflow is None else settings_by_stage(target, workflow)
+    return Settings(
+        backend=target.backend,
+        device=target.device,
+        precision=target.precision,
+        random=target.random,
+        compile=target.compile,
+        stages=stages,
+    )
+
+
+def opened_store(path: Path, remote: str | None, *folders: Path) -> Store:
+    """The store, with what the `etude.toml` of these folders says of it. Raises StoreError, UsageError."""
+    from etude.runtime.cli.settings import project_settings
+    from etude.runtime.store import Store
+
+    settings = project_settings(*folders, Path())
+    return Store(path, verify=settings.verify, remote=remote or settings.remote)
+
+
+@contextmanager
+def store_to_read(path: Path, remote: str | None = None, *folders: Path) -> Iterator[Store]:
     """The store, or an empty one for the moment where there is none: looking makes no folder."""
     import tempfile
 
-    from etude.runtime.store import Store
-
     if path.is_dir():
-        yield Store(path)
+        yield opened_store(path, remote, *folders)
         return
     with tempfile.TemporaryDirectory() as folder:
-        yield Store(folder)
+        yield opened_store(Path(folder), remote, *folders)

@@ -66,7 +66,9 @@ WORLD = {
     "etude.runtime.runs.RunError": WRONG_USE,
     "etude.runtime.sources.SourceError": STAGE_FAILED,
     "etude.runtime.store.errors.StoreError": STAGE_FAILED,
-    "etude.runtime.targets.TargetError": WRONG_USE,
+    "etude.runtime.targets.file.TargetError": WRONG_USE,
+    "etude.runtime.topologies.LibtpuMissingError": WRONG_USE,
+    "etude.runtime.tracking.settings.TrackError": WRONG_USE,
 }
 
 

@@ -12,12 +12,14 @@ from msgspec import structs
 from etude.compiler.draw.picture import TIMES
 from etude.compiler.draw.repeats import repeat_classes, stem
 from etude.compiler.render.ansi import Paint
+from etude.runtime.cli.hardware import compiled_to_json, gigabytes, hardware_lines
 from etude.runtime.planning import UNNEEDED
 from etude.runtime.progress.durations import duration_text
 
 if TYPE_CHECKING:
     from etude.compiler.workflow import Workflow
     from etude.runtime.estimates import Estimate
+    from etude.runtime.hardware import OnHardware
     from etude.runtime.planning import PlannedStage
     from etude.runtime.stages import Settings
     from etude.runtime.store import Store
@@ -40,6 +42,7 @@ class Plan:
     stages: Mapping[str, PlannedStage]
     estimates: Mapping[str, Estimate]
     merged: Sequence[tuple[str, PlannedStage]] = ()
+    hardware: OnHardware | None = None
 
     @property
     def runs(self) -> list[str]:
@@ -69,7 +72,13 @@ def make_plan(workflow: Workflow, target: Target, settings: Settings, store: Sto
 
     planned = plan_stages(workflow, store, settings, base)
     _explain(workflow, planned, settings, store)
-    return Plan(workflow, target, planned, estimate_stages(workflow, base), _merged(workflow, planned))
+    plan = Plan(workflow, target, planned, estimate_stages(workflow, base), _merged(workflow, planned))
+    if target.chip is None and target.topology is None:
+        return plan
+    from etude.runtime.hardware import on_hardware
+
+    found = on_hardware(workflow, plan.estimates, plan.runs, target, settings)
+    return replace(plan, estimates=found.estimates, hardware=found)
 
 
 def _explain(workflow: Workflow, planned: dict[str, PlannedStage], settings: Settings, store: Store) -> None:
@@ -127,6 +136,7 @@ def _stage_to_json(plan: Plan, id: str, planned: PlannedStage) -> Json:
         "inputs": list(dict.fromkeys([ref.stage for ref in stage.inputs])),
         "cost": plan.cost(id),
         "memory": {"device_bytes": estimate.device_bytes, "fits": estimate.fits},
+        **(compiled_to_json(plan.hardware, id) if plan.hardware else {}),
         "pass": [],
     }
 
@@ -173,6 +183,7 @@ def plan_to_text(plan: Plan, paint: Paint) -> str:
     widths = [max(len(row[i]) for row in rows) if rows else 0 for i in range(5)]
     lines = [_line(row, widths, paint) for row in rows]
     lines.append(_total_line(plan, paint))
+    lines += hardware_lines(plan.hardware, plan.stages, paint) if plan.hardware else []
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -183,7 +194,7 @@ def _row(plan: Plan, members: list[str]) -> tuple[str, ...]:
     total = sum(plan.seconds(id) for id in members)
     seconds = duration_text(total) if total and planned.action != "merged" else ""
     reason = "" if planned.reason.startswith("after ") else planned.reason  # the order of lines says so already
-    note = reason if estimate.fits else f"does not fit: needs {estimate.device_bytes / 1e9:.1f} GB"
+    note = reason if estimate.fits else f"does not fit: needs {gigabytes(estimate.device_bytes)} GB"
     return planned.action, name, planned.stage.kind, flops_text(estimate.flops), seconds, note
 
 

@@ -1,4 +1,4 @@
-"""Every diagnostic code has a golden recipe that provokes it, and an explanation."""
+"""Every diagnostic code has a golden recipe that provokes it, or a golden `etude.toml`, and an explanation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "compiler" / "golden"
+TARGETS = ROOT / "tests" / "runtime" / "targets" / "golden"
 CODE = re.compile(r"[EW][1-9]\d\d")
 
 
@@ -34,6 +35,14 @@ def test_the_grammar_and_the_compiler_raise_codes() -> None:
 def test_every_code_has_a_golden_recipe() -> None:
     missing = {code: place for code, place in raised_codes().items() if not list(GOLDEN.glob(f"{code}*.etude"))}
     assert missing == {}
+
+
+def test_every_code_about_targets_has_a_golden_file() -> None:
+    raised = {code for code, _ in codes_in(ROOT / "runtime" / "targets")}
+    assert raised
+    assert {code for code in raised if not list(TARGETS.glob(f"{code}*.toml"))} == set()
+    files = sorted(TARGETS.glob("*.toml"))
+    assert [file.name for file in files if file.name[:4] not in file.with_suffix(".txt").read_text()] == []
 
 
 def test_every_golden_recipe_has_its_expected_text() -> None:

@@ -98,7 +98,7 @@ def _run_before(options: Options, workflow: Workflow, stage: Stage, target: Targ
     from etude.runtime.runner import run as run_workflow
     from etude.runtime.store import Store
 
-    settings, store = settings_for(target), Store(options.store)
+    settings, store = settings_for(target, workflow), Store(options.store)
     with show_progress(workflow, store.read_json, live=is_live(sys.stderr)) as listener:
         return run_workflow(
             workflow,
@@ -107,6 +107,9 @@ def _run_before(options: Options, workflow: Workflow, stage: Stage, target: Targ
             base=options.file.parent,
             device=settings.device,
             precision=settings.precision,
+            random=settings.random,
+            compile=settings.compile,
+            by_stage=settings.stages,
             jobs=options.jobs,
             only={ref.stage for ref in stage.inputs},
             on_event=listener,

@@ -101,7 +101,7 @@ def _states(options: Options, workflow: Workflow) -> dict[str, str]:
         return {}
     from etude.runtime.planning import plan_stages
 
-    settings = settings_for(chosen_target(options, options.file))
-    with store_to_read(options.store) as store:
+    settings = settings_for(chosen_target(options, options.file), workflow)
+    with store_to_read(options.store, options.remote, options.file.parent) as store:
         planned = plan_stages(workflow, store, settings, options.file.parent)
     return {id: "cached" for id, each in planned.items() if each.action == "cached"}

@@ -37,8 +37,9 @@ def run(options: Options) -> int:
 
     workflow = workflow_of(options.file, options)
     target = chosen_target(options, options.file)
-    with store_to_read(options.store) as store:
-        plan = make_plan(workflow, target, settings_for(target), store, options.file.parent)
+    with store_to_read(options.store, options.remote, options.file.parent) as store:
+        store.trusts_times = not options.verify
+        plan = make_plan(workflow, target, settings_for(target, workflow), store, options.file.parent)
     if options.json:
         print_json(plan_to_json(plan))
     else:

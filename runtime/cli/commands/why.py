@@ -44,8 +44,9 @@ def run(options: Options) -> int:
 
     workflow = as_asked(workflow_of(options.file, options))
     stages = select_stages(workflow, options.stage)
-    settings = settings_for(chosen_target(options, options.file))
-    with store_to_read(options.store) as store:
+    settings = settings_for(chosen_target(options, options.file), workflow)
+    with store_to_read(options.store, options.remote, options.file.parent) as store:
+        store.trusts_times = not options.verify
         planned = plan_stages(workflow, store, settings, options.file.parent)
         explainer = Explainer(workflow, planned, store, settings)
         found = [explainer.explain(stage.id) for stage in stages]

@@ -1,0 +1,151 @@
+"""How much memory the values of a tensor program take at once: by their lifetimes, nothing is run.
+
+A backward pass needs what most operations between a weight that learns and the loss have read, and of some what they
+have given: that is kept until the end. All else is let go after its last use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from msgspec import Struct
+
+from etude.backends.program.dims import evaluate
+from etude.backends.program.ir import Literal, Module, Op, Operand, StageProgram, Sub, Value
+from etude.backends.program.types import BYTES, TensorType
+
+CALLS = frozenset({"call", "grad"})
+# These give another view of what they are given, which takes no memory.
+VIEWS = frozenset({"reshape", "transpose", "flatten", "broadcast", "rearrange", "slice", "stop"})
+# The gradient of these needs neither what they read nor what they gave.
+LINEAR = frozenset(
+    {"add", "sub", "neg", "sum", "mean", "concat", "stack", "pad", "roll", "flip", "repeat", "cumsum", "avg_pool"}
+)
+# The gradient of these is known from what they gave.
+BY_RESULT = frozenset({"relu", "exp", "tanh", "sigmoid", "softmax", "log_softmax", "sqrt", "rsqrt", "dropout"})
+
+
+class Held(Struct, frozen=True):
+    """Bytes that a program's values take: `kept` for the backward pass, and at most at one moment (`peak`).
+
+    `reads` says which inputs the backward pass needs, `gives` which outputs are among what is kept.
+    """
+
+    kept: int = 0
+    peak: int = 0
+    reads: tuple[bool, ...] = ()
+    gives: tuple[bool, ...] = ()
+
+
+def held_bytes(program: StageProgram, batch: int, learning: Collection[int] = ()) -> Held:
+    """The memory of one evaluation on `batch` rows, weights aside; `learning` are the slots that gradients are for."""
+    sub = program.sub
+    walk = _Walk(frozenset(learning), {})
+    return walk.held(sub, Module((), program.modules), batch, (False,) * len(sub.inputs))
+
+
+class _Walk(Struct):
+    learning: frozenset[int]
+    known: dict[tuple[int, int, bool, tuple[bool, ...]], Held]
+
+    def held(self, sub: Sub, module: Module, batch: int, inputs: tuple[bool, ...]) -> Held:
+        """`inputs` says which of the inputs depend on weights that learn."""
+        place = (id(sub), batch, self.learns(module), inputs)
+        if place not in self.known:
+            self.known[place] = self._held(sub, module, batch, inputs)
+        return self.known[place]
+
+    def learns(self, module: Module) -> bool:
+        """Whether a gradient goes to a weight of a module or of those inside."""
+        return not self.learning.isdisjoint(module.slots) or any(map(self.learns, module.children))
+
+    def _held(self, sub: Sub, module: Module, batch: int, inputs: tuple[bool, ...]) -> Held:
+        tracked = self._tracked(sub, module, inputs)
+        inside = {
+            place: self._inside(sub, module, op, batch, tracked) for place, op in enumerate(sub.ops) if op.name in CALLS
+        }
+        needed = _needed(sub, tracked, inside)
+        kept, peak = _sweep(sub, batch, needed, inside)
+        reads = tuple(value.id in needed for _, value in sub.inputs)
+        return Held(kept, peak, reads, tuple(value.id in needed for value in _outputs(sub)))
+
+    def _tracked(self, sub: Sub, module: Module, inputs: tuple[bool, ...]) -> set[int]:
+        """The values that depend on weights that learn."""
+        tracked = {value.id for (_, value), depends in zip(sub.inputs, inputs, strict=True) if depends}
+        for op in sub.ops:
+            learns = op.name == "weight" and module.slots[op.attrs["slot"]] in self.learning
+            learns = learns or (op.name in CALLS and self.learns(module.children[op.attrs["child"]]))
+            if op.name != "stop" and (learns or any(value.id in tracked for value in _values(op.operands))):
+                tracked |= {result.id for result in op.results}
+        return tracked
+
+    def _inside(self, sub: Sub, module: Module, op: Op, batch: int, tracked: set[int]) -> Held:
+        """What a called sub-program takes; of one whose gradient is taken, twice that."""
+        index = op.attrs["child"]
+        child, inner = sub.children[index].sub, module.children[index]
+        depends = [isinstance(operand, Value) and operand.id in tracked for operand in op.operands]
+        depends = (depends + [False] * len(child.inputs))[: len(child.inputs)]
+        found = self.held(child, inner, _rows(op, batch), tuple(depends))
+        return Held(2 * found.kept, 2 * found.peak, found.reads, found.gives) if op.name == "grad" else found
+
+
+def _needed(sub: Sub, tracked: set[int], inside: dict[int, Held]) -> set[int]:
+    """The values that the backward pass needs; of a view, what it is a view of."""
+    needed: set[int] = set()
+    for place in range(len(sub.ops) - 1, -1, -1):
+        op = sub.ops[place]
+        results = {result.id for result in op.results}
+        if op.name in VIEWS:
+            needed |= {value.id for value in _values(op.operands)} if results & needed else set()
+        elif results & tracked and op.name in BY_RESULT:
+            needed |= results
+        elif results & tracked and op.name in CALLS:
+            needed |= {value.id for value, reads in zip(op.operands, inside[place].reads, strict=False) if reads
+                       and isinstance(value, Value)}  # fmt: skip
+        elif results & tracked and op.name not in LINEAR:
+            needed |= {value.id for value in _values(op.operands)}
+    return needed
+
+
+def _sweep(sub: Sub, batch: int, needed: set[int], inside: dict[int, Held]) -> tuple[int, int]:
+    """Go through the operations in order: what is kept at the end, and the most at one moment."""
+    last = {value.id: place for place, op in enumerate(sub.ops) for value in _values(op.operands)}
+    last |= {value.id: len(sub.ops) for value in _outputs(sub)}
+    live: dict[int, int] = {}
+    kept = peak = 0
+    for place, op in enumerate(sub.ops):
+        own = inside.get(place, Held())
+        peak = max(peak, kept + sum(live.values()) + own.peak)
+        kept += own.kept
+        if op.name != "weight" and op.name not in VIEWS:
+            gives = (own.gives + (False,) * len(op.results))[: len(op.results)]
+            for result, is_kept in zip(op.results, gives, strict=True):
+                if result.id in needed and not is_kept:
+                    kept += _bytes(result.type, batch)
+                elif not is_kept:
+                    live[result.id] = _bytes(result.type, batch)
+        peak = max(peak, kept + sum(live.values()))
+        for value in _values(op.operands):
+            if last[value.id] == place:
+                live.pop(value.id, None)
+    return kept, peak
+
+
+def _outputs(sub: Sub) -> list[Value]:
+    return _values(output for _, output in sub.outputs)
+
+
+def _values(operands: Iterable[Operand]) -> list[Value]:
+    return [operand for operand in operands if not isinstance(operand, Literal)]
+
+
+def _rows(op: Op, batch: int) -> int:
+    """The batch that a called model sees: one row, or the first dimension of what it is given."""
+    if op.attrs.get("rows") or not op.operands:
+        return 1 if op.name == "call" else batch
+    shape = op.operands[0].type.shape
+    return evaluate(shape[0], batch) if shape else 1
+
+
+def _bytes(kind: TensorType, batch: int) -> int:
+    return evaluate(kind.size, batch) * BYTES[kind.dtype]

@@ -1,0 +1,113 @@
+"""What the stages of a workflow take on hardware that is named: memory and time, and whether it fits.
+
+On a GPU both are estimated: memory by the lifetimes of values, time by the roofline. On TPUs trainings are compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from etude.backends.program.dims import evaluate
+from etude.backends.program.ir import StageProgram
+from etude.backends.program.serialize import program_from_json
+from etude.backends.program.types import BYTES
+from etude.compiler.costs import weight_bytes
+from etude.compiler.keys import uses_backend
+from etude.compiler.liveness import held_bytes
+from etude.runtime.devices import GPUS, TPUS, Accelerator
+from etude.runtime.estimates import OPTIMIZER_STATES, ROW_BATCH, Estimate
+from etude.runtime.topologies import CompiledStep, compile_steps
+
+if TYPE_CHECKING:
+    from etude.compiler.workflow import Stage, Workflow
+    from etude.runtime.stages import Settings
+    from etude.runtime.targets import Target
+
+LAUNCH_SECONDS = 5e-6  # to start one operation on a GPU
+
+
+@dataclass(frozen=True)
+class OnHardware:
+    """The estimates of a workflow on some hardware; `steps` has the trainings that were compiled for it, by id."""
+
+    chip: Accelerator | None = None
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    steps: Mapping[str, CompiledStep] = field(default_factory=dict)
+
+
+def on_hardware(
+    workflow: Workflow,
+    estimates: Mapping[str, Estimate],
+    runs: Sequence[str],
+    target: Target,
+    settings: Settings,
+) -> OnHardware:
+    """The estimates for the hardware that a target names; of those that are to run, trainings are compiled for TPUs.
+
+    Raises LibtpuMissingError.
+    """
+    chip = _chip(target)
+    if chip is None:
+        return OnHardware(None, estimates)
+    found = {
+        id: _on_chip(stage, estimates[id], chip, settings.of(id)) if uses_backend(stage) else estimates[id]
+        for id, stage in workflow.stages.items()
+    }
+    if target.topology is None:
+        return OnHardware(chip, found)
+    trainings = [workflow.stages[id] for id in runs if workflow.stages[id].kind == "train"]
+    rows = {stage.id: estimates[stage.id].rows for stage in trainings}
+    steps = compile_steps(trainings, rows, settings, target.topology)
+    found |= {id: _compiled(estimates[id], step, settings.of(id)) for id, step in steps.items() if not step.failure}
+    return OnHardware(chip, found, steps)
+
+
+def _chip(target: Target) -> Accelerator | None:
+    if target.topology is not None:
+        return TPUS[target.topology.partition(":")[0]]
+    return None if target.chip is None else GPUS[target.chip]
+
+
+def _compiled(estimate: Estimate, step: CompiledStep, settings: Settings) -> Estimate:
+    """The estimate of a training whose step was compiled."""
+    seconds = round(step.seconds(settings.precision) * estimate.steps, 3)
+    return replace(estimate, device_bytes=step.bytes, limit=step.limit, seconds=seconds)
+
+
+def _on_chip(stage: Stage, estimate: Estimate, chip: Accelerator, settings: Settings) -> Estimate:
+    """The roofline, with what starting each operation costs."""
+    moving = max(estimate.flops / chip.flops_per_second(settings.precision), estimate.bytes / chip.bandwidth)
+    memory = _training_bytes(stage, estimate, chip) if stage.kind == "train" else _rows_bytes(stage)
+    seconds = round(moving + estimate.operations * LAUNCH_SECONDS, 3)
+    return replace(estimate, device_bytes=memory, limit=chip.memory, seconds=seconds)
+
+
+def _training_bytes(stage: Stage, estimate: Estimate, chip: Accelerator) -> int:
+    """Weights, gradients, the state of the optimizer, what the backward pass needs, and the columns."""
+    from etude.backends.batches import batch_rows
+    from etude.backends.feeding import DEVICE_SHARE
+
+    spec = stage.spec
+    batch = batch_rows(spec["batch"], estimate.rows) if estimate.rows else spec["batch"]
+    states = working = columns = 0
+    for player in spec["steps"]:
+        program = program_from_json(player["loss"])
+        learned = weight_bytes(program, player["update"])
+        states += learned * OPTIMIZER_STATES.get(player["optimizer"]["name"], 2)
+        working = max(working, weight_bytes(program) + learned + held_bytes(program, batch, player["update"]).peak)
+        columns = max(columns, _column_bytes(program, 1))
+    resident = columns * (estimate.rows or batch)
+    return states + working + (resident if resident * DEVICE_SHARE <= chip.memory else columns * batch)
+
+
+def _column_bytes(program: StageProgram, rows: int) -> int:
+    """The size of the columns that a program reads."""
+    types = [value.type for name, value in program.sub.inputs if not name.startswith("@")]
+    return sum(evaluate(kind.size, rows) * BYTES[kind.dtype] for kind in types)
+
+
+def _rows_bytes(stage: Stage) -> int:
+    program = program_from_json(stage.spec["program"])
+    return weight_bytes(program) + held_bytes(program, 1).peak * ROW_BATCH
