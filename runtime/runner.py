@@ -150,6 +150,7 @@ class Runner:
         chosen = [planned[id] for id in planned if id in self.wanted]
         write_plan(self.store, self.folder, chosen)
         self._identities = {each.stage.id: each.identity for each in chosen if each.identity}
+        self._found = {each.stage.id: each.record for each in chosen if each.record}
         self._to_run = [each.stage for each in chosen if each.action == "run"]
         self.events.add("run-started", run=self.folder.name, stages=len(chosen), folder=str(self.folder))
         self._settle_all()
@@ -221,7 +222,7 @@ class Runner:
         except (SourceError, StoreError) as error:
             self._fail(stage, str(error), {})
             return
-        record = self.store.record(identity.key)
+        record = self._found.pop(stage.id, None) or self.store.record(identity.key)
         if record is not None:
             self._finish(stage, record, "cached")
         elif self._is_running_as_twin(identity.key):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from etude.runtime.jsontext import json_text
 from etude.runtime.store import Store
 from etude.runtime.store.files import make_folder, replace_file
 from etude.runtime.store.holders import holder_is_gone, this_process
@@ -57,7 +58,7 @@ def create_folder(store: Store) -> Path:
 
 def finish(store: Store, folder: Path, manifest: Mapping[str, Json]) -> None:
     """Write `run.json`, whole or not at all: the run has come to its end."""
-    replace_file(folder / "run.json", json.dumps(manifest, indent=1, ensure_ascii=False).encode(), store.scratch)
+    replace_file(folder / "run.json", json_text(manifest).encode(), store.scratch)
     abandon(folder)
 
 
@@ -89,7 +90,7 @@ def write_plan(store: Store, folder: Path, planned: Iterable[PlannedStage]) -> N
         }
         for each in planned
     ]
-    replace_file(folder / "plan.json", json.dumps({"stages": stages}, indent=1).encode(), store.scratch)
+    replace_file(folder / "plan.json", json_text({"stages": stages}).encode(), store.scratch)
 
 
 def list_runs(store: Store) -> list[Run]:

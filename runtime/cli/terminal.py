@@ -56,6 +56,6 @@ def say_error(message: str, hint: str | None = None) -> None:
 
 def print_json(value: object) -> None:
     """One JSON object on standard output."""
-    import json
+    from etude.runtime.jsontext import json_text
 
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    print(json_text(value))
