@@ -20,7 +20,7 @@ from etude.compiler.workflow import Workflow
 from etude.runtime.events import Event
 from etude.runtime.progress.durations import clock_text, duration_text
 from etude.runtime.progress.plain import STOPPING
-from etude.runtime.progress.state import ReadValue, RunState, StageState
+from etude.runtime.progress.state import ReadValue, RunState, StageState, progress_texts
 
 BAR, REFRESH = 24, 8
 MARKS = {
@@ -180,16 +180,11 @@ def _single_text(state: StageState, now: float) -> Text:
 
 
 def _running_text(state: StageState, now: float) -> Text:
-    """`62 %  epoch 24.8  loss 1.23  12.3k rows/s  0:07 left`."""
+    """`62%  ▇▅▃▂▁  epoch 24.8  loss 1.23  12.3k rows/s  0:07 left`."""
     if state.share is None:
         return Text(clock_text(now - state.started), style="yellow")
-    progress, left = state.progress, state.seconds_left(now)
-    parts = [f"{state.share:4.0%}", f"epoch {progress['epoch']:.1f}"]
-    if progress.get("loss") is not None:
-        parts.append(f"loss {progress['loss']:.4g}")
-    parts.append(f"{progress['rows_per_second'] / 1000:.1f}k rows/s")
-    if left is not None:
-        parts.append(f"{clock_text(left)} left")
+    curve = [state.curve] if state.losses else []
+    parts = [f"{state.share:4.0%}", *curve, *progress_texts(state, now)]
     return Text("  ".join(parts))
 
 

@@ -8,9 +8,10 @@ from etude.compiler.workflow import Workflow
 from etude.runtime.events import Event
 from etude.runtime.planning import listed
 from etude.runtime.progress.durations import duration_text
-from etude.runtime.progress.state import ReadValue, RunState, StageState
+from etude.runtime.progress.state import ReadValue, RunState, StageState, progress_texts
 
 STOPPING = "stopping: what runs ends at its next step; Ctrl-C again stops now"
+EVERY_SECONDS = 30.0  # between the lines of a training
 QUIET = {"compute", "claim", "table", "plot", "heatmap"}  # done in a moment, and shown with the result
 
 
@@ -21,6 +22,7 @@ class PlainProgress:
         self.state = RunState(workflow, read)
         self.stream = stream
         self._cached: list[str] = []
+        self._told: dict[str, float] = {}  # when each stage last had a line
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -36,10 +38,18 @@ class PlainProgress:
         elif event.kind == "stage-cached" and event.name:
             self._cached.append(event.name)
         elif state is not None:
-            line = _line(state, event)
+            line = self._progress(state, event) if event.kind == "stage-progress" else _line(state, event)
             if line:
+                self._told[state.stage.id] = event.time
                 self._tell_cached()
                 self._print(event, line)
+
+    def _progress(self, state: StageState, event: Event) -> str:
+        """A line now and then for a training that takes its time."""
+        since = event.time - self._told.get(state.stage.id, state.started)
+        if since < EVERY_SECONDS or state.share is None:
+            return ""
+        return f"{state.stage.name}: {state.share:.0%}, {', '.join(progress_texts(state, event.time))}"
 
     def _tell_cached(self) -> None:
         if self._cached:

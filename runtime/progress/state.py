@@ -9,6 +9,9 @@ from typing import Any, Literal, TypeAlias
 from etude.compiler.draw.repeats import repeat_classes
 from etude.compiler.workflow import Stage, Workflow
 from etude.runtime.events import Event
+from etude.runtime.histories import columns_of
+from etude.runtime.progress.durations import clock_text
+from etude.runtime.progress.sparklines import sparkline
 
 Json = Any
 ReadValue: TypeAlias = Callable[[str], Json]
@@ -19,18 +22,24 @@ FINISHED: Mapping[str, Status] = {
     "stage-failed": "failed",
     "stage-skipped": "skipped",
 }
+CURVE = 12  # characters
+MOST_TERMS = 6  # that a line has room for
 SHOWN = ("loss", "valid.loss", "valid.score", "valid.accuracy")
 
 
 @dataclass
 class StageState:
-    """One stage. `progress` is the last report of a training, `result` a few words on what came out."""
+    """One stage. `progress` is the last report of a training, `result` a few words on what came out.
+
+    `losses` are the last ones of the parts, `CURVE` in all, that a training has reached.
+    """
 
     stage: Stage
     status: Status = "waiting"
     started: float = 0.0
     seconds: float = 0.0
     progress: Mapping[str, Json] = field(default_factory=dict)
+    losses: dict[int, float] = field(default_factory=dict)
     result: str = ""
 
     @property
@@ -38,6 +47,18 @@ class StageState:
         """How much of it is done, from 0 to 1; None where it does not say."""
         steps = self.progress.get("steps")
         return self.progress.get("step", 0) / steps if steps else None
+
+    @property
+    def curve(self) -> str:
+        """The losses so far as a curve, which is whole when the training is."""
+        reached = max(self.losses, default=-1) + 1
+        return sparkline([self.losses.get(part) for part in range(reached)])
+
+    def note_loss(self) -> None:
+        """Take the loss of the last report into the curve."""
+        loss, share = self.progress.get("loss"), self.share
+        if loss is not None and share is not None:
+            self.losses[min(int(share * CURVE), CURVE - 1)] = loss
 
     def seconds_left(self, now: float) -> float | None:
         """The time that it needs still, at the speed so far."""
@@ -73,6 +94,7 @@ class RunState:
             self.workers = max(self.workers, self.count("running"))
         elif event.kind == "stage-progress":
             state.progress = event.data
+            state.note_loss()
         elif event.kind in FINISHED:
             state.status = FINISHED[event.kind]
             state.seconds = event.data.get("seconds", 0.0)
@@ -126,6 +148,16 @@ class RunState:
             case "claim":
                 return str(self.read(outputs["verdict"])["verdict"])
         return ""
+
+
+def progress_texts(state: StageState, now: float) -> list[str]:
+    """How a training is getting on: `epoch 24.8`, each term, `12.3k rows/s`, `0:07 left`."""
+    progress, left = state.progress, state.seconds_left(now)
+    terms = progress.get("terms") or {"loss": progress.get("loss")}
+    shown = [name for name in columns_of([terms]) if isinstance(terms[name], int | float)]
+    parts = [f"epoch {progress['epoch']:.1f}", *(f"{name} {terms[name]:.4g}" for name in shown[:MOST_TERMS])]
+    parts.append(f"{progress['rows_per_second'] / 1000:.1f}k rows/s")
+    return [*parts, f"{clock_text(left)} left"] if left is not None else parts
 
 
 def metrics_text(row: Mapping[str, Json]) -> str:

@@ -18,6 +18,7 @@ from etude.runtime.progress.plain import PlainProgress
 from etude.runtime.progress.state import RunState, metrics_text, value_text
 
 START = 1000.0
+TERMS = {"loss": 0.5, "valid.loss": 0.7}
 VALUES: dict[str, Any] = {
     "history": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "valid.accuracy": 0.9}],
     "metric": 0.91234,
@@ -61,7 +62,7 @@ def progressed(tell: Feed) -> None:
     tell(5, "stage-progress", "t1", step=5, steps=10, epoch=1.0, loss=0.6, rows_per_second=1500.0)
     tell(9, "stage-finished", "t1", seconds=8.0, outputs={"0": "w", "history": "history"}, made={})
     tell(9, "stage-started", "t3")
-    tell(10, "stage-progress", "t2", step=45, steps=90, epoch=1.5, loss=0.5, rows_per_second=1234.0)
+    tell(10, "stage-progress", "t2", step=45, steps=90, epoch=1.5, loss=0.5, rows_per_second=1234.0, terms=TERMS)
     tell(11, "stage-failed", "t3", message="the loss is not finite\nmore", seconds=2.0, details="x", checkpoint=None)
 
 
@@ -93,6 +94,30 @@ def test_stages_found_in_the_store_share_a_line(workflow: Workflow) -> None:
         "cached: data, nets[seed=1], nets[seed=2] and 1 more",
         "[    0.0 s, 4/5] score: warning: few rows",
     ]
+
+
+def test_a_training_that_takes_its_time_has_a_line_now_and_then(workflow: Workflow) -> None:
+    stream = io.StringIO()
+    with PlainProgress(workflow, VALUES.__getitem__, stream) as progress:
+        tell = feed(progress)
+        tell(1, "stage-started", "t1")
+        for since in range(2, 70):
+            told = {"epoch": 1.5, "loss": 0.5, "terms": TERMS, "rows_per_second": 1500.0}
+            tell(since, "stage-progress", "t1", step=since, steps=100, **told)
+    assert stream.getvalue().splitlines() == [
+        "[    1.0 s, 0/5] nets[seed=1]: started",
+        "[   31.0 s, 0/5] nets[seed=1]: 31%, epoch 1.5, loss 0.5, valid.loss 0.7, 1.5k rows/s, 1:06 left",
+        "[   61.0 s, 0/5] nets[seed=1]: 61%, epoch 1.5, loss 0.5, valid.loss 0.7, 1.5k rows/s, 0:38 left",
+    ]
+
+
+def test_the_curve_of_a_training_grows_with_it(workflow: Workflow) -> None:
+    state = RunState(workflow, VALUES.__getitem__)
+    tell = feed(state.handle)
+    tell(0, "stage-started", "t1")
+    for step in range(61):
+        tell(step, "stage-progress", "t1", step=step, steps=120, epoch=1.0, loss=float(60 - step))
+    assert state.stages["t1"].curve == "█▇▅▄▂▁▁"
 
 
 def test_the_state_knows_shares_and_the_time_left(workflow: Workflow) -> None:
@@ -130,7 +155,7 @@ def test_the_live_tree_shows_bars_losses_and_failures(workflow: Workflow) -> Non
     (training,) = [line for line in lines if "├─ nets" in line]
     assert "1/3  8.0 s each  the loss is not finite" in training
     (running,) = [line for line in lines if "seed=2" in line]
-    assert "50%  epoch 1.5  loss 0.5  1.2k rows/s" in running
+    assert "50%        ▁  epoch 1.5  loss 0.5  valid.loss 0.7  1.2k rows/s" in running
     assert "━" in running
     assert any("data" in line and "✓ cached" in line for line in lines)
 
