@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,9 +33,12 @@ def test_the_version_is_printed(cli: Cli) -> None:
     assert cli("--version").out == f"etude {__version__}\n"
 
 
-@pytest.mark.parametrize("command", command_names())
+COMMANDS = [*command_names(), *(inner for name in command_names() for inner in command_names(name))]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_two_examples(command: str, cli: Cli) -> None:
-    shown = cli(command, "--help")
+    shown = cli(*command.split(), "--help")
     assert shown.code == 0
     assert shown.out.startswith(f"usage: etude {command}")
     module = find_command(command)
@@ -42,27 +46,32 @@ def test_every_command_has_help_with_two_examples(command: str, cli: Cli) -> Non
     assert all(line in shown.out and meaning in shown.out for line, meaning in module.EXAMPLES)
 
 
-@pytest.mark.parametrize("command", command_names())
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_has_help(command: str) -> None:
     module = find_command(command)
     parser = parser_for(command, module.Options, module.__doc__, module.EXAMPLES)
     assert [action.dest for action in parser._actions if not action.help] == []
 
 
-@pytest.mark.parametrize("command", command_names())
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_examples_of_a_command_are_valid(command: str) -> None:
     module = find_command(command)
     parser = parser_for(command, module.Options, module.__doc__, module.EXAMPLES)
     for line, _ in module.EXAMPLES:
-        words = line.replace('eval "$(', "").replace(')"', "").split(">")[0].split()
-        assert words[:2] == ["etude", command]
-        parser.parse_intermixed_args(words[2:])
+        words = shlex.split(line.replace('eval "$(', "").removesuffix(')"').split(">")[0])
+        assert words[: 1 + len(command.split())] == ["etude", *command.split()]
+        parser.parse_intermixed_args(words[1 + len(command.split()) :])
 
 
 def test_an_unknown_command_gets_a_did_you_mean(cli: Cli) -> None:
     shown = cli("chek")
     assert shown.code == 2
     assert shown.err == "error: there is no command 'chek'\nhint: did you mean 'check'?\n"
+
+
+def test_an_unknown_command_below_another_gets_a_did_you_mean(cli: Cli) -> None:
+    shown = cli("store", "pni")
+    assert (shown.code, shown.err) == (2, "error: there is no command 'store pni'\nhint: did you mean 'store pin'?\n")
 
 
 def test_an_unknown_option_gets_a_did_you_mean(cli: Cli) -> None:

@@ -34,7 +34,7 @@ def imported() -> set[str]:
 
 EXTRAS = PROJECT["optional-dependencies"]
 CORE = names(PROJECT["dependencies"])
-DECLARED = CORE | {name for extra in ("torch", "jax", "data", "report") for name in names(EXTRAS[extra])}
+DECLARED = CORE | {name for extra in ("torch", "jax", "data", "report", "remote") for name in names(EXTRAS[extra])}
 
 
 def test_every_imported_package_is_declared() -> None:

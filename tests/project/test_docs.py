@@ -122,7 +122,8 @@ def test_every_etude_command_in_the_manual_exists_with_its_options() -> None:
         words = shlex.split(line, comments=True)
         if words[:1] != ["etude"]:
             continue
-        shown = help_of(words[1])
+        inner = [word for word in words[2:3] if f"{words[1]} {word}" in command_names(words[1])]
+        shown = help_of(words[1], *inner)
         flags = [word.split("=")[0] for word in words[2:] if word.startswith("-") and word != "-"]
         if shown is None or any(not re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", shown) for flag in flags):
             wrong.append(f"{place}: {line}")
