@@ -180,7 +180,7 @@ def _single_text(state: StageState, now: float) -> Text:
 
 
 def _running_text(state: StageState, now: float) -> Text:
-    """`62%  ▇▅▃▂▁  epoch 24.8  loss 1.23  12.3k rows/s  0:07 left`."""
+    """`62%  ▇▅▃▂▁  0:07 left  12.3k rows/s  epoch 24.8  loss 1.23`."""
     if state.share is None:
         return Text(clock_text(now - state.started), style="yellow")
     curve = [state.curve] if state.losses else []

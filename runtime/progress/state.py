@@ -151,13 +151,16 @@ class RunState:
 
 
 def progress_texts(state: StageState, now: float) -> list[str]:
-    """How a training is getting on: `epoch 24.8`, each term, `12.3k rows/s`, `0:07 left`."""
+    """How a training is getting on: `0:07 left`, `12.3k rows/s`, `epoch 24.8`, and each term; a narrow terminal cuts the
+    last ones.
+    """
     progress, left = state.progress, state.seconds_left(now)
     terms = progress.get("terms") or {"loss": progress.get("loss")}
-    shown = [name for name in columns_of([terms]) if isinstance(terms[name], int | float)]
-    parts = [f"epoch {progress['epoch']:.1f}", *(f"{name} {terms[name]:.4g}" for name in shown[:MOST_TERMS])]
-    parts.append(f"{progress['rows_per_second'] / 1000:.1f}k rows/s")
-    return [*parts, f"{clock_text(left)} left"] if left is not None else parts
+    names = dict.fromkeys([*SHOWN, *columns_of([terms])])
+    shown = [f"{name} {terms[name]:.4g}" for name in names if isinstance(terms.get(name), int | float)]
+    speed = f"{progress['rows_per_second'] / 1000:.1f}k rows/s"
+    remaining = [] if left is None else [f"{clock_text(left)} left"]
+    return [*remaining, speed, f"epoch {progress['epoch']:.1f}", *shown[:MOST_TERMS]]
 
 
 def metrics_text(row: Mapping[str, Json]) -> str:
