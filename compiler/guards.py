@@ -17,6 +17,7 @@ from etude.compiler.values import (
     Record,
     TrainedOrigin,
     Training,
+    Tree,
     describe,
 )
 from etude.compiler.workflow import Ref
@@ -45,10 +46,14 @@ def select(site: CallSite, guard: Ref, new: Any, old: Any) -> Any:
         return [select(site, guard, a, b) for a, b in zip(new, old, strict=True)]
     if isinstance(new, Deferred | int | float) and isinstance(old, Deferred | int | float):
         return _select_number(site, guard, new, old)
-    if isinstance(new, Output | Made | str) or type(new) is not type(old) or isinstance(new, list | Record):
-        text = "what a loop with 'while' hands on must keep its form"
+    if isinstance(new, Output | Made | Tree | str) or type(new) is not type(old) or isinstance(new, list | Record):
+        text = f"{_what(site)} must keep its form"
         raise faults.wrong_kind(text, describe(old), describe(new), site.location)
     return new
+
+
+def _what(site: CallSite) -> str:
+    return "what 'best' chooses from" if site.name == "best" else "what a loop with 'while' hands on"
 
 
 def _select_number(site: CallSite, guard: Ref, new: Any, old: Any) -> Any:
@@ -63,7 +68,7 @@ def _select_dataset(site: CallSite, guard: Ref, new: Dataset, old: Dataset) -> D
     from etude.compiler.builtins.data import add_stage
 
     if dict(new.columns) != dict(old.columns):
-        text = "what a loop with 'while' hands on must keep its columns"
+        text = f"{_what(site)} must keep its columns"
         raise faults.wrong_kind(text, str(old), str(new), site.location)
     id = add_stage(site, "select", {"of": "data"}, [guard, new.ref, old.ref], {"data": str(new)})
     return Dataset(Ref(id, "data"), new.columns, new.rows, new.role, new.roots | old.roots)
@@ -79,8 +84,8 @@ def _select_model(site: CallSite, guard: Ref, new: Model, old: Model) -> Model:
     table = SlotTable(inputs, site.session.seed)
     sides = [_weights(site, side) for side in (new, old)]
     if [shape for _, _, shape in sides[0]] != [shape for _, _, shape in sides[1]]:
-        text = "what a loop with 'while' hands on must keep its architecture"
-        raise faults.wrong_value(text, site.location, "start the loop with a model of the architecture that it trains")
+        help = "start the loop with a model of the architecture that it trains" if site.name != "best" else None
+        raise faults.wrong_value(f"{_what(site)} must keep its architecture", site.location, help)
     spec = {"of": "weights"}
     for name, side in zip(("then", "else"), sides, strict=True):
         spec[name] = [{**slot, "source": table.source(origin)} for origin, slot, _ in side]  # type: ignore[assignment]

@@ -8,7 +8,7 @@ from etude.compiler import faults
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.calls import CallSite
 from etude.compiler.typing import is_float
-from etude.compiler.values import Dataset, Quantity, Setting, describe
+from etude.compiler.values import Builtin, Dataset, Quantity, Setting, describe
 
 DEFAULT_BUDGET = {"epochs": 20, "min_steps": 200}
 DEFAULT_OPTIMIZER = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "eps": 1e-8, "betas": [0.9, 0.999]}
@@ -66,8 +66,9 @@ def budget_text(budget: dict[str, Any]) -> str:
 def keep_choice(site: CallSite, value: Any, valid: Dataset | None) -> str:
     if value is None:
         return "last"
-    if not isinstance(value, Setting) or value.kind != "choice":
+    is_best = isinstance(value, Builtin) and value.name == "best"
+    if not is_best and not (isinstance(value, Setting) and value.kind == "choice"):
         raise faults.wrong_kind("'keep' of 'train'", "best or last", describe(value), site.at("keep"))
-    if value.fields["name"] == "best" and valid is None:
+    if is_best and valid is None:
         raise faults.wrong_value("keep = best needs valid", site.at("keep"), "give valid = a dataset")
-    return str(value.fields["name"])
+    return "best" if is_best else "last"

@@ -117,5 +117,4 @@ def constant_init(site: CallSite, value: Any = 0.0) -> Setting:
 
 for _name in ("lecun_normal", "he_normal", "xavier_normal", "lecun_uniform", "he_uniform", "xavier_uniform"):
     REGISTRY[_name] = Setting("initialiser", {"kind": _name})
-for _name in ("best", "last"):
-    REGISTRY[_name] = Setting("choice", {"name": _name})
+REGISTRY["last"] = Setting("choice", {"name": "last"})

@@ -59,6 +59,8 @@ class _Leakage(Struct):
         self._guards(stage)
         if stage.kind == "split":
             self._split(stage)
+        elif stage.kind == "select":
+            self._choice(stage, inputs)
         elif stage.kind == "train":
             self._train(stage, inputs)
         elif stage.kind == "measure":
@@ -88,6 +90,17 @@ class _Leakage(Struct):
             if labels:
                 self.decided.add(where)
                 self.flows[guard] = Flow()
+
+    def _choice(self, stage: Stage, inputs: list[Flow]) -> None:
+        where = self._place(stage.id)
+        labels = self._labels(inputs[0].of())
+        if labels and where not in self.decided:
+            path, made = self._path(stage.inputs[0], labels)
+            what = f"test data chooses '{stage.name}'"
+            self.found.append(faults.test_decides(what, f"{path} -> {stage.name}", where, made))
+        if labels:
+            self.decided.add(where)
+            self.flows[stage.inputs[0]] = Flow()
 
     def _train(self, stage: Stage, inputs: list[Flow]) -> None:
         reaching = training_marks(stage, inputs)

@@ -103,6 +103,11 @@ LEAKS = {
         "  return finetune(m, on = digits.train, seed = i)\n}\n" + FUEL + JUDGE,
         "E502",
     ),
+    "the best by the test score": (
+        "tried = [finetune(net, on = digits.train, seed = s) for s in 1..2]\n"
+        "kept  = best(tried, by = m => score(m))\n" + FUEL + JUDGE,
+        "E502",
+    ),
     "another split of the same data": (
         'other = load("sklearn:digits") |> split(train = 50%, rest = 50%, seed = 9)\nfuel = other.train\n' + JUDGE,
         "E503",
