@@ -31,7 +31,8 @@ SHOWN = ("loss", "valid.loss", "valid.score", "valid.accuracy")
 class StageState:
     """One stage. `progress` is the last report of a training, `result` a few words on what came out.
 
-    `losses` are the last ones of the parts, `CURVE` in all, that a training has reached.
+    `begun` is the step that it went on from; `losses` are the last ones of the parts, `CURVE` in all, that it has
+    reached.
     """
 
     stage: Stage
@@ -39,6 +40,7 @@ class StageState:
     started: float = 0.0
     seconds: float = 0.0
     progress: Mapping[str, Json] = field(default_factory=dict)
+    begun: int = 0
     losses: dict[int, float] = field(default_factory=dict)
     result: str = ""
 
@@ -62,8 +64,8 @@ class StageState:
 
     def seconds_left(self, now: float) -> float | None:
         """The time that it needs still, at the speed so far."""
-        share = self.share
-        return None if not share else (now - self.started) * (1 - share) / share
+        done = self.progress.get("step", 0) - self.begun
+        return (now - self.started) * (self.progress["steps"] - self.progress["step"]) / done if done > 0 else None
 
 
 @dataclass
@@ -90,8 +92,10 @@ class RunState:
             return None
         state = self.stages[event.stage]
         if event.kind == "stage-started":
-            state.status, state.started = "running", event.time
+            state.status, state.started, state.begun = "running", event.time, 0
             self.workers = max(self.workers, self.count("running"))
+        elif event.kind == "stage-continued":
+            state.begun = event.data["step"]
         elif event.kind == "stage-progress":
             state.progress = event.data
             state.note_loss()
@@ -151,9 +155,7 @@ class RunState:
 
 
 def progress_texts(state: StageState, now: float) -> list[str]:
-    """How a training is getting on: `0:07 left`, `12.3k rows/s`, `epoch 24.8`, and each term; a narrow terminal cuts the
-    last ones.
-    """
+    """How a training is getting on: time left, speed, epoch, each term; a narrow terminal cuts the last ones."""
     progress, left = state.progress, state.seconds_left(now)
     terms = progress.get("terms") or {"loss": progress.get("loss")}
     names = dict.fromkeys([*SHOWN, *columns_of([terms])])

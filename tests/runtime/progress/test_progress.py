@@ -130,6 +130,17 @@ def test_the_state_knows_shares_and_the_time_left(workflow: Workflow) -> None:
     assert (state.count("running"), state.count("done", "cached")) == (1, 2)
 
 
+def test_what_was_done_before_a_training_went_on_says_nothing_of_its_speed(workflow: Workflow) -> None:
+    state = RunState(workflow, VALUES.__getitem__)
+    tell = feed(state.handle)
+    tell(0, "stage-started", "t1")
+    tell(0, "stage-continued", "t1", step=60, steps=100)
+    tell(4, "stage-progress", "t1", step=60, steps=100, epoch=1.0, loss=0.5)
+    assert state.stages["t1"].seconds_left(START + 4) is None
+    tell(10, "stage-progress", "t1", step=70, steps=100, epoch=1.0, loss=0.5)
+    assert state.stages["t1"].seconds_left(START + 10) == pytest.approx(30.0)
+
+
 def test_the_time_left_is_unknown_until_a_training_of_its_kind_is_done(workflow: Workflow) -> None:
     state = RunState(workflow, VALUES.__getitem__)
     tell = feed(state.handle)
