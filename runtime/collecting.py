@@ -12,7 +12,7 @@ import numpy as np
 from etude.runtime.arrays import Array
 from etude.runtime.store import Objects
 
-SPILL_BYTES = 32 << 20
+SPILL_BYTES = 8 << 20
 
 
 def collected(objects: Objects, pieces: Iterable[Mapping[str, Array]]) -> dict[str, Array]:

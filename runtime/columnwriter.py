@@ -19,7 +19,7 @@ from etude.compiler.schema import ColumnSchema
 from etude.runtime.arrays import STORED, Array, release, write_array, write_column
 from etude.runtime.store import Objects
 
-SPILL_BYTES = 32 << 20
+SPILL_BYTES = 8 << 20
 
 
 class ColumnWriter:
