@@ -11,7 +11,7 @@ from etude.compiler import faults
 from etude.compiler.diagnostics import Location
 from etude.compiler.session import Session
 from etude.compiler.tracing import apply_operation
-from etude.compiler.values import Dataset, Deferred, Model, Quantity, Record, Tensor, describe
+from etude.compiler.values import Dataset, Deferred, Model, Quantity, Record, Tensor, Tree, describe
 
 ROWS = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow", "@": "matmul",
@@ -27,6 +27,12 @@ COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
 
 def binary(session: Session, symbol: str, left: Any, right: Any, location: Location) -> Any:
     """`left symbol right`; `and` and `or` of plain booleans are decided by the caller."""
+    if isinstance(left, Tree) or isinstance(right, Tree):
+        if symbol == "@":
+            raise faults.wrong_kind("'@'", "two tensors", f"{describe(left)} and {describe(right)}", location)
+        from etude.compiler.trees import combine
+
+        return combine(session, ROWS[symbol], [left, right], location)
     if isinstance(left, Tensor) or isinstance(right, Tensor):
         return apply_operation(session, ROWS[symbol], [left, right], {}, location)
     if isinstance(left, Deferred) or isinstance(right, Deferred):
@@ -59,6 +65,10 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
 
 
 def negate(session: Session, value: Any, location: Location) -> Any:
+    if isinstance(value, Tree):
+        from etude.compiler.trees import combine
+
+        return combine(session, "neg", [value], location)
     if isinstance(value, Tensor):
         return apply_operation(session, "neg", [value], {}, location)
     if isinstance(value, Deferred):

@@ -68,6 +68,12 @@ def _sub_cost(
                 index = op.attrs["child"]
                 inner = _sub_cost(sub.children[index].sub, module.children[index], _rows(op, batch), learning, known)
                 cost += inner
+            elif op.name == "grad":
+                child, rows = op.attrs["child"], batch if op.attrs["mapped"] else 1
+                inner = _sub_cost(
+                    sub.children[child].sub, module.children[child], 1 if op.attrs["mapped"] else batch, learning, known
+                )
+                cost += inner.times((1 + BACKWARD) * rows)
             elif op.name != "weight":
                 cost += _op_cost(op, batch, 1 + BACKWARD * learns)
         known[place] = cost

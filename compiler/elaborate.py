@@ -37,6 +37,7 @@ from etude.compiler.values import (
     Range,
     Record,
     Tensor,
+    Tree,
     describe,
 )
 from etude.grammar import nodes
@@ -321,6 +322,10 @@ class Evaluator(Unrolling):
     def _operation(self, name: str, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
         from etude.compiler.builtins.scalars import static_operation
 
+        if any(isinstance(value, Tree) for value in (*positional, *named.values())):
+            from etude.compiler.trees import operation
+
+            return operation(self.session, name, positional, named, site.location)
         if self.session.frame is None or not any(
             isinstance(v, Tensor) for v in _flatten([*positional, *named.values()])
         ):

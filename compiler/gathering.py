@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from etude.backends.program.ir import Operand
 from etude.compiler.builtins.measuring_sets import SetMetric
 from etude.compiler.lambdas import TracedFunction
-from etude.compiler.values import Deferred, Record, Row, Tensor
+from etude.compiler.values import Deferred, Record, Row, Stored, StoredOrigin, Tensor, Tree
+from etude.compiler.workflow import Ref
 
 
 class Gathered(Struct):
@@ -23,13 +24,17 @@ class Gathered(Struct):
     metrics: list[dict[str, Any]] = field(default_factory=list)
     weighted: list[dict[str, str]] = field(default_factory=list)
     collected: list[tuple[str, Operand]] = field(default_factory=list)
+    trees: dict[str, Tree] = field(default_factory=dict)
+    leaves: dict[str, list[str]] = field(default_factory=dict)
 
     def outputs(self, result: Any, row: Any) -> list[tuple[str, Any]] | None:
         """The outputs of the program for what the function returned: (name, tensor or number)."""
         named = dict(result) if isinstance(result, Record) and not is_weighted(result) else {"": result}
         outputs: list[tuple[str, Any]] = []
         for path, value in named.items():
-            if isinstance(value, SetMetric):
+            if isinstance(value, Tree):
+                self.trees[path], self.leaves[path] = value, [self._collect(leaf) for leaf in value.leaves]
+            elif isinstance(value, SetMetric):
                 inputs = [self._collect(tensor) for tensor in value.tensors]
                 self.metrics.append(
                     {"path": path, "name": value.name, "inputs": inputs, "settings": dict(value.settings)}
@@ -54,19 +59,42 @@ class Gathered(Struct):
         return replace(traced, sub=replace(traced.sub, outputs=kept))
 
     def spec(self) -> dict[str, Any]:
-        parts = {"metrics": self.metrics, "weighted": self.weighted, "by": self.by}
+        trees = [{"port": _port(path), "leaves": names} for path, names in self.leaves.items()]
+        parts = {"metrics": self.metrics, "weighted": self.weighted, "by": self.by, "trees": trees}
         return {name: part for name, part in parts.items() if part}
+
+    def ports(self, returned: Any) -> dict[str, str]:
+        """The outputs of the stage: one for all numbers, and a file for each tree."""
+        is_record = isinstance(returned, Record) and not is_weighted(returned)
+        has_numbers = any(path not in self.trees for path in (returned if is_record else [""]))
+        return {**({"value": "Metric"} if has_numbers else {}), **{_port(path): "Tree" for path in self.trees}}
 
     def result(self, returned: Any, value: list[Any], classes: int | None) -> Any:
         """The measured values as the recipe sees them."""
         if isinstance(returned, Record) and not is_weighted(returned):
-            return Record({name: self._deferred(["field", value, name], classes) for name in returned})
-        return self._deferred(value, classes)
+            return Record({name: self._deferred(of, ["field", value, name], classes) for name, of in returned.items()})
+        return self._deferred(returned, value, classes)
 
-    def _deferred(self, expression: list[Any], classes: int | None) -> Any:
+    def _deferred(self, returned: Any, expression: list[Any], classes: int | None) -> Any:
+        if isinstance(returned, Tree):
+            path = next(path for path, tree in self.trees.items() if tree is returned)
+            ref = Ref(_stage_of(expression), _port(path))
+            leaves = tuple(Stored(leaf.type, StoredOrigin(ref, i)) for i, leaf in enumerate(returned.leaves))
+            return Tree(returned.paths, leaves)
+        if classes is None and isinstance(returned, SetMetric):
+            classes = returned.classes
         if classes is None:
             return Deferred(expression)
         return [Deferred(["at", expression, index]) for index in range(classes)]
+
+
+def _port(path: str) -> str:
+    return f"tree.{path}" if path else "tree"
+
+
+def _stage_of(expression: list[Any]) -> str:
+    """The stage that an expression of one of its outputs is about."""
+    return str(expression[1] if expression[0] == "ref" else expression[1][1])
 
 
 def is_weighted(value: Any) -> bool:

@@ -30,8 +30,11 @@ from etude.compiler.values import (
     Record,
     Slow,
     SlowOrigin,
+    Start,
+    StartOrigin,
     Tensor,
     Trained,
+    TrainedOrigin,
     describe,
 )
 
@@ -77,7 +80,7 @@ def input_names(model: Model) -> list[str]:
     """The names of a model's inputs; a chain that starts with a function takes `x`."""
     if isinstance(model, Instance):
         return [p.name for p in model.definition.node.inputs]
-    if isinstance(model, Trained | Slow):
+    if isinstance(model, Trained | Slow | Start):
         return input_names(model.base)
     if isinstance(model, Chain) and model.parts and isinstance(model.parts[0], Model):
         return input_names(model.parts[0])
@@ -90,6 +93,8 @@ def model_name(model: Model) -> str:
         return model.name
     if isinstance(model, Instance):
         return model.definition.name
+    if isinstance(model, Start):
+        return f"{model_name(model.base)}_start"
     return model_name(model.base) if isinstance(model, Trained | Slow) else "chain"
 
 
@@ -138,18 +143,29 @@ def _append_call(
     frame: Frame, model: Model, traced: Traced, arguments: Sequence[Any], batch: Dim, location: Location, is_row: bool
 ) -> Any:
     frame.uses_mode |= traced.uses_mode
-    key = (model.identity, id(traced.sub))
-    if key not in frame.children:
-        frame.children[key] = len(frame.builder.children)
-        frame.builder.children.append(Child(_child_name(frame, model), traced.sub))
-        frame.child_origins.append(traced.origins)
+    child = child_of(frame, model, traced)
     operands = [operand_of(frame, a, location, "an input") for a in arguments]
     types = [value.type.at_batch(batch) for _, value in traced.sub.outputs]
     if is_row:
         types = [_unbatched(type, model, location) for type in types]
-    results = frame.builder.call(frame.children[key], operands, types, rows=is_row)
+    results = frame.builder.call(child, operands, types, rows=is_row)
     values = {path: tensor(frame, r, location) for (path, _), r in zip(traced.sub.outputs, results, strict=True)}
     return _assemble(traced.result, values)
+
+
+def child_of(frame: Frame, model: Model, traced: Traced) -> int:
+    """The index of a traced model among the children of the function being traced; it is added at its first use."""
+    key = (model.identity, id(traced.sub))
+    if key not in frame.children:
+        frame.children[key] = add_child(frame, _child_name(frame, model), traced.sub, traced.origins)
+    return frame.children[key]
+
+
+def add_child(frame: Frame, name: str, sub: Sub, origins: Origins) -> int:
+    """A new child of the function being traced."""
+    frame.builder.children.append(Child(name, sub))
+    frame.child_origins.append(origins)
+    return len(frame.builder.children) - 1
 
 
 def _assemble(form: Any, values: Mapping[str, Tensor]) -> Any:
@@ -235,6 +251,9 @@ def trace_model(
         elif isinstance(model, Slow):
             base = trace_model(session, model.base, types, training, location, evaluator)
             session.memo[key] = replace(base, origins=_slowed(base.origins, model.identity[1]))
+        elif isinstance(model, Start):
+            base = trace_model(session, model.base, types, training, location, evaluator)
+            session.memo[key] = replace(base, origins=_started(base.origins))
         elif isinstance(model, Chain):
             session.memo[key] = _trace_chain(session, model, types, training, location, evaluator)
         else:
@@ -273,6 +292,12 @@ def _before(session: Session, model: Trained) -> Iterator[None]:
 def traced_model(session: Session, model: Model) -> Traced | None:
     """A model as it was traced last, if it has been."""
     found: Traced | None = session.memo.get(("traced", model.identity))
+    if found is None and isinstance(model, Trained | Start):
+        base = traced_model(session, model.base)
+        if base is not None:
+            is_start = isinstance(model, Start)
+            origins = _started(base.origins) if is_start else _after(base.origins, model.training.updated)
+            return replace(base, origins=origins)
     return found
 
 
@@ -289,6 +314,24 @@ def slow_origin(name: str, origin: AnyOrigin) -> SlowOrigin:
 def _slowed(origins: Origins, name: str) -> Origins:
     slots = tuple(slow_origin(name, origin) for origin in origins.slots)
     return Origins(slots, tuple(_slowed(child, name) for child in origins.children))
+
+
+def start_of(model: Model) -> Model:
+    """A model with the weights that it has when a stage begins."""
+    if isinstance(model, Chain):
+        parts = tuple(start_of(part) if isinstance(part, Model) else part for part in model.parts)
+        return replace(model, identity=("start", model.identity), parts=parts)
+    return model if isinstance(model, Start | Slow) else Start(("start", model.identity), model, name=model.name)
+
+
+def start_origin(origin: AnyOrigin) -> AnyOrigin:
+    """A weight as it is when a stage begins."""
+    return StartOrigin(origin) if isinstance(origin, Origin | TrainedOrigin) else origin
+
+
+def _started(origins: Origins) -> Origins:
+    slots = tuple(start_origin(origin) for origin in origins.slots)
+    return Origins(slots, tuple(_started(child) for child in origins.children))
 
 
 def _trace_instance(
@@ -425,6 +468,8 @@ def model_origins(session: Session, model: Model) -> list[AnyOrigin]:
         return [o for part in model.parts if isinstance(part, Model) for o in model_origins(session, part)]
     if isinstance(model, Slow):
         return [slow_origin(model.identity[1], o) for o in model_origins(session, model.base)]
+    if isinstance(model, Start):
+        return [start_origin(o) for o in model_origins(session, model.base)]
     if isinstance(model, Trained):
         return [model.training.updated.get(o, o) for o in model_origins(session, model.base)]
     found: list[AnyOrigin] = session.memo.get(("origins", model.identity), [])

@@ -12,7 +12,7 @@ from etude.backends.program.ir import Module, Slot, Sub
 from etude.compiler import faults
 from etude.compiler.calls import CallSite
 from etude.compiler.tracing import Origins
-from etude.compiler.values import AnyOrigin, Origin, SlowOrigin
+from etude.compiler.values import AnyOrigin, Origin, SlowOrigin, StartOrigin
 from etude.compiler.workflow import Ref
 
 
@@ -67,14 +67,16 @@ class SlotTable(Struct):
             "source": self.source(origin),
         }
         # the running numbers of a slow copy follow others, as its weights do
-        return {**entry, "running": True} if slot.running and not isinstance(origin, SlowOrigin) else entry
+        if slot.running and not isinstance(origin, SlowOrigin | StartOrigin):
+            return {**entry, "running": True}
+        return entry
 
     def source(self, origin: AnyOrigin) -> dict[str, Any]:
         """Where the numbers of a weight come from, for the stage's spec."""
         if isinstance(origin, Origin):
             seed = self.seed if origin.seed is None else origin.seed
             return {"fresh": {"structure": origin.structure, "ordinal": origin.ordinal, "seed": seed}}
-        if isinstance(origin, SlowOrigin):
+        if isinstance(origin, SlowOrigin | StartOrigin):
             return self.source(origin.of)
         return {"input": self.inputs.index(origin.ref), "index": origin.index}
 
@@ -86,18 +88,19 @@ def warn_about_fresh(
 
     `live` are the slots that learn, `copies` those that follow others.
     """
-    starts: dict[str, str] = {}
+    starts = {index for origin, index in slots.origins.items() if isinstance(origin, StartOrigin)}
+    firsts: dict[str, str] = {}
     place = site.session.place(site.location)
     for index, entry in enumerate(slots.entries):
         fresh = entry["source"].get("fresh")
         if fresh is None:
             continue
         model = entry["path"].split(".")[0]
-        if index in copies or (live and entry.get("running")):
+        if index in copies or index in starts or (live and entry.get("running")):
             continue
         if index not in live:
             site.session.diagnostics.add(faults.fresh_frozen(model, place))
             continue
-        first = starts.setdefault(str(fresh), model)
+        first = firsts.setdefault(str(fresh), model)
         if first != model:
             site.session.diagnostics.add(faults.equal_models(first, model, place))

@@ -51,6 +51,7 @@ class Frame(Struct):
     child_origins: list[Origins] = field(default_factory=list)
     slot_origins: list[AnyOrigin] = field(default_factory=list)
     uses_mode: bool = False
+    reads: dict[tuple[int, int], Any] = field(default_factory=dict)  # (child, place of a weight) to its value
     running: dict[int, int] = field(default_factory=dict)  # a value of the batch to the slot value that follows it
 
     def origins(self) -> Origins:

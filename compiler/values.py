@@ -247,6 +247,28 @@ class Slow(Model, frozen=True, eq=False):
     base: Model
 
 
+class Start(Model, frozen=True, eq=False):
+    """`base` with its weights as they were when the stage that uses it began."""
+
+    base: Model
+
+
+class Stored(Struct, frozen=True, eq=False):
+    """A tensor of a tree outside of any traced function: one that a file holds, or an operation on such."""
+
+    type: TensorType
+    origin: Any = None
+    operation: str = ""
+    operands: tuple[Any, ...] = ()
+
+
+class Tree(Struct, frozen=True, eq=False):
+    """Tensors by path, shaped like the weights of a model. `leaves` are tensors of one function, or `Stored`."""
+
+    paths: tuple[str, ...]
+    leaves: tuple[Any, ...]
+
+
 class Origin(Struct, frozen=True):
     """Where a weight's number comes from before any training: the constructor, its ordinal in it, and its seed."""
 
@@ -279,7 +301,24 @@ class SlowOrigin(Struct, frozen=True):
         return self.of.fresh
 
 
-AnyOrigin = Origin | TrainedOrigin | SlowOrigin
+class StartOrigin(Struct, frozen=True):
+    """A weight as it was when the stage that reads it began, whatever the stage does to it."""
+
+    of: Origin | TrainedOrigin
+
+    @property
+    def fresh(self) -> Origin:
+        return self.of.fresh
+
+
+class StoredOrigin(Struct, frozen=True):
+    """The `index`-th tensor of the file at `ref`: a part of a measured tree."""
+
+    ref: Ref
+    index: int
+
+
+AnyOrigin = Origin | TrainedOrigin | SlowOrigin | StartOrigin | StoredOrigin
 
 
 class Training(Struct, eq=False):
@@ -324,5 +363,6 @@ _DESCRIPTIONS: tuple[tuple[Any, str], ...] = (
     (Deferred, "a value known after the run"),
     (Range, "a range"),
     (Made, "a tensor"),
+    (Tree, "a tree of tensors"),
     (TextColumn, "a text column"),
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from etude.backends.emission.chains import Chain, find_chains
 from etude.backends.emission.devices import settle
 from etude.backends.emission.naming import Scope, singular, word
-from etude.backends.emission.simplify import is_draw
+from etude.backends.emission.simplify import is_draw, is_tabled
 from etude.backends.emission.spelled import needs_batch, spelled, template
 from etude.backends.ops.literals import literal_text
 from etude.backends.ops.spelling import Framework
@@ -27,13 +27,17 @@ TRANSPARENT = frozenset({"add", "sub", "mul", "div", "neg", "cast", "stop"})
 
 @dataclass(frozen=True, slots=True)
 class Callee:
-    """How a child is called: `text` is the callable, `sequence[index]` where it lives when it is one of a list."""
+    """How a child is called: `text` is the callable, `sequence[index]` where it lives when it is one of a list.
+
+    `weights` are the expressions of all its weights, where they are read.
+    """
 
     text: str
     sequence: str | None = None
     index: int = 0
     length: int = 1
     method: str = ""
+    weights: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,14 @@ def fold(site: object) -> str:
     return f"random.fold(key, {site})"
 
 
-def is_tabled(op: Op) -> bool:
-    """Whether `op` computes something by itself, unlike the structural operations."""
-    return op.name not in {"weight", "update", "call"}
-
-
 def mentions_batch(sub: Sub, framework: Framework) -> bool:
     """Whether the text of `sub` needs the variable `b`."""
     return any(needs_batch(op, framework) for op in sub.ops if is_tabled(op))
+
+
+def batch_names(sub: Sub, framework: Framework) -> set[str]:
+    """What no input may be called: the variable for the size of the batch, where it is needed."""
+    return {"b"} if mentions_batch(sub, framework) else set()
 
 
 def batch_size(sub: Sub, inputs: Sequence[str]) -> str:
@@ -84,6 +88,23 @@ def batch_size(sub: Sub, inputs: Sequence[str]) -> str:
                     return size
                 return f"({size}) // {factor}" if offset else f"{size} // {factor}"
     raise AssertionError(f"no input of {sub.name} has the batch as a dimension")
+
+
+def derivatives(op: Op, framework: Framework, function: str, operands: Sequence[str], *, has_key: bool) -> str:
+    """The derivatives of a function by its first arguments, on each row where it is mapped over them.
+
+    >>> derivatives(Op("grad", (), (("count", 2), ("mapped", ())), ()), "jax", "value", ["w", "b", "x"], has_key=False)
+    'jax.grad(value, argnums=(0, 1))(w, b, x)'
+    """
+    count, mapped = op.attrs["count"], op.attrs["mapped"]
+    numbers = "" if count == 1 else f", argnums={tuple(range(count)) if count <= 4 else f'tuple(range({count}))'}"
+    text = f"{'torch.func' if framework == 'torch' else 'jax'}.grad({function}{numbers})"
+    arguments = [*operands, "key"] if has_key else list(operands)
+    if mapped:
+        axes = [*(0 if is_mapped else None for is_mapped in mapped), *([None] if has_key else [])]
+        name, axis = ("torch.vmap", "in_dims") if framework == "torch" else ("jax.vmap", "in_axes")
+        text = f"{name}({text}, {axis}={tuple(axes)})"
+    return f"{text}({', '.join(arguments)})"
 
 
 class _Writer:
@@ -112,6 +133,8 @@ class _Writer:
     def _operation(self, index: int, op: Op) -> None:
         if op.name == "weight":
             self.text[op.results[0].id] = self.members.weights[op.attrs["slot"]]
+        elif op.name == "read":
+            self.text[op.results[0].id] = self.members.callees[op.attrs["child"]].weights[op.attrs["slot"]]
         elif op.name == "update":
             self._update(self.members.weights[op.attrs["slot"]], self._operand(op.operands[0]))
         elif index in self.chains:
@@ -137,9 +160,11 @@ class _Writer:
 
     def _spelled(self, op: Op) -> str:
         operands = [self._operand(operand) for operand in op.operands]
-        if op.name != "call":
+        if is_tabled(op):
             return spelled(op, self.members.framework, operands)
         callee = self.members.callees[op.attrs["child"]]
+        if op.name == "grad":
+            return derivatives(op, self.members.framework, callee.text, operands, has_key=is_draw(op, self.sub))
         if is_draw(op, self.sub):
             operands.append(fold(op.attrs["site"]))
         return f"{callee.text}({', '.join(operands)})"
@@ -147,7 +172,7 @@ class _Writer:
     def _bind_repeated(self, op: Op) -> None:
         """Give a variable to each nested operand that the spelling writes down more than once."""
         pending = [i for i, o in enumerate(op.operands) if isinstance(o, Value) and o.id in self.is_pending]
-        if op.name == "call" or not pending:
+        if not is_tabled(op) or not pending:
             return
         text = template(op, self.members.framework)
         for i in pending:

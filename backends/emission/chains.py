@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from etude.backends.emission.simplify import is_draw
+from etude.backends.emission.simplify import is_draw, is_tabled
 from etude.backends.emission.spelled import template
 from etude.backends.program.ir import Op, Sub, Value
 
@@ -97,7 +97,7 @@ class _Finder:
 
     def _is_link(self, op: Op) -> bool:
         tensors = [operand for operand in op.operands if isinstance(operand, Value)]
-        return op.name != "call" and len(tensors) == len(op.results) == 1 and not is_draw(op, self.sub)
+        return is_tabled(op) and len(tensors) == len(op.results) == 1 and not is_draw(op, self.sub)
 
     def _texts(self, tail: Sequence[Op]) -> list[str]:
         return [template(op, self.members.framework) for op in tail]

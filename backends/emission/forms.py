@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from etude.backends.emission.body import batch_size, is_tabled, mentions_batch
-from etude.backends.emission.simplify import is_draw
+from etude.backends.emission.body import batch_size, mentions_batch
+from etude.backends.emission.simplify import is_draw, is_tabled
 from etude.backends.emission.spelled import template
 from etude.backends.ops.spelling import Framework
 from etude.backends.program.ir import Op, Operand, Sub, Value
@@ -34,7 +34,7 @@ class Form:
     def called_children(self) -> Iterator[Form]:
         """The children that the text calls."""
         for op in self.sub.ops:
-            if op.name == "call":
+            if op.name in {"call", "grad"}:
                 yield self.children[op.attrs["child"]]
 
     def walk(self) -> Iterator[Form]:
@@ -95,6 +95,8 @@ class Forms:
             return template(op, self.framework), *operands
         if op.name in {"weight", "update"}:
             return op.name, op.attrs["slot"], *operands
+        if op.name in {"read", "grad"}:
+            return op.name, op.attributes, *operands
         site = op.attrs["site"] if is_draw(op, sub) else None
         return "call", op.attrs["child"], site, *operands
 

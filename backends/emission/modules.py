@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
-from etude.backends.emission.body import Callee, Members, write_body
+from etude.backends.emission.body import Callee, Members, batch_names, write_body
 from etude.backends.emission.classes import ClassPlan
 from etude.backends.emission.dialect import Dialect
 from etude.backends.emission.forms import Form
@@ -33,7 +33,7 @@ class ModuleWriter:
             framework=self.dialect.framework,
             weights=[f"self.{name}{self.dialect.read}" for name in plan.slots],
         )
-        for number, form in enumerate(plan.forms):
+        for number, form in enumerate(form for form in plan.forms if form.sub.outputs):
             members = Members(members.framework, members.weights, self._own_callees(plan, form))
             lines += ["", *indented(self._definition(form, members, is_method=True, is_documented=number > 0))]
         return lines
@@ -49,7 +49,8 @@ class ModuleWriter:
         name = self.called[form]
         if path is None:
             return Callee(name)
-        return Callee(path if name == self.dialect.forward else f"{path}.{name}")
+        weights = [f"{path}.{text}{self.dialect.read}" for text in weight_texts(self.plans[form])]
+        return Callee(path if name == self.dialect.forward else f"{path}.{name}", weights=weights)
 
     def _own_callees(self, plan: ClassPlan, form: Form) -> list[Callee]:
         callees = []
@@ -59,12 +60,14 @@ class ModuleWriter:
                 name = self.called[child]
                 method = "" if name == self.dialect.forward else f".{name}"
                 length = plan.list_length(attribute.name)
-                callee = Callee(callee.text, f"self.{attribute.name}", attribute.index, length, method)
+                sequence = f"self.{attribute.name}"
+                callee = Callee(callee.text, sequence, attribute.index, length, method, callee.weights)
             callees.append(callee)
         return callees
 
     def _definition(self, form: Form, members: Members, *, is_method: bool, is_documented: bool) -> list[str]:
-        sub, scope = form.sub, variables(self.taken)
+        sub = form.sub
+        scope = variables({*self.taken, *batch_names(sub, self.dialect.framework)})
         names = [scope.fresh(name) for name, _ in sub.inputs]
         body = write_body(sub, members, names, scope)
         arguments = [f"{name}: {self.dialect.array}" for name in names]
@@ -93,6 +96,15 @@ class ModuleWriter:
             if attribute is not None and below is not None:
                 made.setdefault(attribute.name, []).append((attribute.index, construction(below, given)))
         return attribute_lines(made, self.dialect)
+
+
+def weight_texts(plan: ClassPlan) -> list[str]:
+    """How each weight of a module is reached from it: own ones first, then child by child."""
+    texts = list(plan.slots)
+    for attribute, below in zip(plan.children, plan.classes, strict=True):
+        if attribute is not None and below is not None:
+            texts += [f"{attribute.text}.{text}" for text in weight_texts(below)]
+    return texts
 
 
 def attribute_lines(made: Mapping[str, Sequence[tuple[int | None, str]]], dialect: Dialect) -> list[str]:

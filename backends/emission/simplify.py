@@ -31,9 +31,14 @@ def is_stateful(sub: Sub) -> bool:
     return any(op.name == "update" for op in sub.ops) or any(is_stateful(child.sub) for child in sub.children)
 
 
+def is_tabled(op: Op) -> bool:
+    """Whether `op` computes something by itself, unlike the structural operations."""
+    return op.name not in {"weight", "update", "read", "grad", "call"}
+
+
 def is_draw(op: Op, sub: Sub) -> bool:
     """Whether `op` needs a key."""
-    if op.name == "call":
+    if op.name in {"call", "grad"}:
         child: Child = sub.children[op.attrs["child"]]
         return child.sub.is_random
     row = find(op.name)

@@ -14,6 +14,7 @@ from etude.backends.emission.parameters import Argument
 from etude.backends.emission.programs import has_streams, reads_clock, row_programs, title, train_programs
 from etude.backends.emission.stage import StageWriter, join_module, record
 from etude.backends.emission.templates import fill
+from etude.backends.numerics import PORTABLE, Numerics
 from etude.backends.program.ir import Slot
 
 BUILD = '''
@@ -35,7 +36,7 @@ def <name>(lr: Array | float) -> optax.GradientTransformation:
 INIT = '''
 def init(params: dict[str, Array]) -> optax.OptState:
     """Return the first state of the optimizer."""
-    return optimizer(0.0).init(params)
+    return optimizer(0.0).init(<learned>)
 '''
 STEP = '''
 @partial(jax.jit, donate_argnums=(<donated>))
@@ -53,9 +54,9 @@ def step(
 ) -> tuple[dict[str, Array], <types>dict[str, Array]]:
     """Update `params` on the rows of `data` at `index`; return <summary>."""
     batch = <batch>
-    <grad> = jax.grad(lambda params: loss(build(<weights>), batch, <given>key), has_aux=True)(params)
+    <grads>
     <clip>
-    updates, opt_state = optimizer(lr).update(grads, opt_state, params)
+    updates, opt_state = optimizer(lr).update(grads, opt_state, <learned>)
     <apply>
     return <updated>, opt_state, <next>terms
 '''
@@ -78,10 +79,10 @@ def update(
     """Update one player's part of `params`."""
     loss, optimizer, paths = PLAYERS[number]
     own = {path: params[path] for path in paths}
-    <grad> = jax.grad(lambda own: loss(build(params | own, rest), batch, <given>key), has_aux=True)(own)
+    <grads>
     <clip>
     updates, opt_state = optimizer(lr).update(grads, opt_state, own)
-    return params | optax.apply_updates(own, updates), opt_state, <next>terms
+    return params | optax.apply_updates(own, updates)<tracked>, opt_state, <next>terms
 '''
 PLAYERS = '''
 @partial(jax.jit, donate_argnums=(<donated>))
@@ -106,6 +107,17 @@ def step(
             params, states[number], <next>found = update(number, params, <frozen>, states[number], <rest>)
             terms |= {f"{number}.{name}": term for name, term in found.items()}
     return <updated>, tuple(states), <next>terms
+'''
+TRACKED = """
+def tracked(own: dict[str, Array]) -> tuple[Array, Any]:
+    models = build(<weights>)
+    total, found = loss(models, batch, <given>key)
+    return total, (found, values_at(models, STATISTICS))
+"""
+LEARNED = '''
+def learned(params: dict[str, Array]) -> dict[str, Array]:
+    """Leave out the statistics of batches, which gradients do not reach."""
+    return {path: value for path, value in params.items() if path not in STATISTICS}
 '''
 FOLLOW = '''
 def follow(slow: dict[str, Array], weights: dict[str, Array]) -> dict[str, Array]:
@@ -160,10 +172,10 @@ DIALECT = Dialect(
 )
 
 
-def emit_train(spec: Mapping[str, Any]) -> Emitted:
+def emit_train(spec: Mapping[str, Any], numerics: Numerics = PORTABLE) -> Emitted:
     """The module of a train stage."""
     programs = train_programs(spec)
-    writer = StageWriter(DIALECT, programs, evaluation=("evaluate", "scores"))
+    writer = StageWriter(DIALECT.of(numerics), programs, evaluation=("evaluate", "scores"))
     losses = [name for name in programs if name.startswith("loss")]
     blocks = [*writer.definitions(), fill(BUILD)]
     for name in losses:
@@ -179,17 +191,17 @@ def emit_train(spec: Mapping[str, Any]) -> Emitted:
         blocks.append(fill(EVALUATE, body=body, terms=terms))
     if "scores" in programs:
         blocks.append(_rows(writer, "scores", "Return the scores of each row of a batch."))
-    return Emitted(join_module(title(spec, "JAX"), blocks, DIALECT), writer.models.slots)
+    return Emitted(join_module(title(spec, "JAX"), blocks, writer.dialect), writer.models.slots)
 
 
-def emit_rows(spec: Mapping[str, Any]) -> Emitted:
+def emit_rows(spec: Mapping[str, Any], numerics: Numerics = PORTABLE) -> Emitted:
     """The module of a stage that runs a row program."""
-    writer = StageWriter(DIALECT, row_programs(spec))
+    writer = StageWriter(DIALECT.of(numerics), row_programs(spec))
     blocks = writer.definitions()
     if writer.models.roots:
         blocks.append(fill(BUILD))
     blocks.append(_rows(writer, "rows", "Return the outputs for each row of a batch."))
-    return Emitted(join_module(title(spec, "JAX"), blocks, DIALECT), writer.models.slots)
+    return Emitted(join_module(title(spec, "JAX"), blocks, writer.dialect), writer.models.slots)
 
 
 def _rows(writer: StageWriter, name: str, doc: str) -> list[str]:
@@ -222,10 +234,41 @@ def _follows(writer: StageWriter, spec: Mapping[str, Any]) -> list[str]:
 def _step(writer: StageWriter, spec: Mapping[str, Any]) -> list[list[str]]:
     table, made = _optimizer(writer, spec["steps"][0], "GROUPS")
     pieces = _carried(spec, "optax.OptState") | {"clip": _clip(spec), "apply": None}
-    pieces["updated"] = "optax.apply_updates(params, updates)"
+    statistics = _statistics(writer, spec)
+    pieces["learned"] = "learned(params)" if statistics else "params"
+    pieces["updated"] = f"optax.apply_updates({pieces['learned']}, updates)"
+    weights = ["params", *(["slow"] if spec.get("ema") else []), "rest"]
+    pieces["grads"] = _gradients(spec, "params", weights)
+    if statistics:
+        table = [*table, *statistics, fill(LEARNED)]
+        pieces["grads"] = _tracked(spec, ["params | own", *weights[1:]], "learned(params)")
+        pieces["updated"] = f"params | {pieces['updated']} | statistics"
     if spec.get("ema"):
         pieces |= {"apply": f"params = {pieces['updated']}", "updated": FOLLOWED}
-    return [*table, fill(OPTIMIZER, name="optimizer", whose="", made=made), fill(INIT), fill(STEP, **pieces)]
+    init = fill(INIT, learned=pieces["learned"])
+    return [*table, fill(OPTIMIZER, name="optimizer", whose="", made=made), init, fill(STEP, **pieces)]
+
+
+def _gradients(spec: Mapping[str, Any], name: str, weights: Sequence[str]) -> list[str]:
+    """The statement for the gradients by the weights called `name`."""
+    given, aux = ("state, ", "(terms, state)") if spec.get("state") else ("", "terms")
+    loss = f"loss(build({', '.join(weights)}), batch, {given}key)"
+    return [f"grads, {aux} = jax.grad(lambda {name}: {loss}, has_aux=True)({name})"]
+
+
+def _tracked(spec: Mapping[str, Any], weights: Sequence[str], learned: str) -> list[str]:
+    """The statements for the gradients and the statistics that the loss has updated."""
+    given, aux = ("state, ", "(terms, state)") if spec.get("state") else ("", "terms")
+    inner = fill(TRACKED, weights=", ".join(weights), given=given)
+    return [*inner, "", f"grads, ({aux}, statistics) = jax.grad(tracked, has_aux=True)({learned})"]
+
+
+def _statistics(writer: StageWriter, spec: Mapping[str, Any]) -> list[list[str]]:
+    """The table of the paths of batch statistics as a block, if there are any."""
+    paths = dict(reversed(writer.models.slots))
+    found = [f'"{path}",' for slot, path in sorted(paths.items()) if spec["slots"][slot].get("running")]
+    comment = "# what calls of the models update, rather than the optimizer"
+    return [[comment, "STATISTICS = (", *indented(found), ")"]] if found else []
 
 
 def _optimizer(writer: StageWriter, step: Mapping[str, Any], name: str) -> tuple[list[list[str]], str]:
@@ -259,8 +302,6 @@ def _carried(spec: Mapping[str, Any], opt_state: str) -> dict[str, str | list[st
         "types": f"{'dict[str, Array], ' if ema else ''}{opt_state}, {'dict[str, Array], ' if state else ''}",
         "carried": "dict[str, Array], " if state else "",
         "summary": f"{changed} the loss terms",
-        "grad": "grads, (terms, state)" if state else "grads, terms",
-        "weights": "params, slow, rest" if ema else "params, rest",
         "given": "state, " if state else "",
         "next": "state, " if state else "",
     }
@@ -286,7 +327,12 @@ def _players(writer: StageWriter, spec: Mapping[str, Any], losses: Sequence[str]
         paths = dict(reversed(writer.models.slots))
         texts = "".join(f'"{paths[slot]}", ' for slot in step["update"])
         table.append(f"    ({loss}, {name}, ({texts.rstrip() if len(step['update']) == 1 else texts.rstrip(', ')})),")
+    statistics = _statistics(writer, spec)
+    blocks += statistics
     pieces = _carried(spec, "tuple[optax.OptState, ...]") | {"clip": _clip(spec)}
+    pieces["tracked"] = " | statistics" if statistics else ""
+    weights = ["params | own", "rest"]
+    pieces["grads"] = _tracked(spec, weights, "own") if statistics else _gradients(spec, "own", weights)
     pieces["updated"], pieces["frozen"] = (FOLLOWED, "slow | rest") if spec.get("ema") else ("params", "rest")
     pieces["rest"] = f"{pieces['given']}batch, own, lr"
     return [*blocks, [*table, ")"], fill(PLAYERS_INIT), fill(UPDATE, **pieces), fill(PLAYERS, **pieces)]

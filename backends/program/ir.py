@@ -35,6 +35,10 @@ class Op(Struct, frozen=True):
 
     - `weight`, attribute `slot`: the value of the sub-program's own slot;
     - `update`, attribute `slot`: what a running slot holds from now on; it has no result;
+    - `read`, attributes `child` and `slot`: the weight of a child at a place among all of its (`explicit.flat_slots`);
+    - `grad`, attributes `child`, `count` and `mapped`: the derivatives of the only output of a child, which has no
+      weights, by its first `count` inputs; the child is given the key as it is. With `mapped`, a truth value for each
+      operand, those that are true are batches of rows and so are the results;
     - `call`, attributes `child` (index into `children`), `site` (the ordinal of this call, for randomness) and `rows`
       (true in a row program: operands and results are rows, the model sees the batch).
 

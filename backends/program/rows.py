@@ -50,6 +50,8 @@ class _Vectorizer(Struct):
     def _lift(self, op: Op) -> None:
         if op.name == "call":
             results, depends = self._call(op), True
+        elif op.name == "grad" and any(self._is_batched(o) for o in op.operands):
+            results, depends = self._derivatives(op), True
         else:
             operation = find(op.name)
             depends = any(self._is_batched(o) for o in op.operands) or (operation is not None and operation.is_random)
@@ -78,6 +80,13 @@ class _Vectorizer(Struct):
         called = self.build.append("call", merged, attrs, types)
         pairs = zip(called, op.results, strict=True)
         return [self._reshape(value, _batch(result.type).shape) for value, result in pairs]
+
+    def _derivatives(self, op: Op) -> Sequence[Operand]:
+        """Derivatives for each row: the framework maps over the operands that depend on it."""
+        attrs = op.attrs | {"mapped": tuple(self._is_batched(o) for o in op.operands)}
+        return self.build.append(
+            "grad", [self._operand(o) for o in op.operands], attrs, [_batch(r.type) for r in op.results]
+        )
 
     def _row_ids(self, child: Sub) -> list[Operand]:
         if not child.is_random:

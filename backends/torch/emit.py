@@ -14,6 +14,7 @@ from etude.backends.emission.parameters import Argument
 from etude.backends.emission.programs import row_programs, title, train_programs
 from etude.backends.emission.stage import StageWriter, join_module, record
 from etude.backends.emission.templates import fill
+from etude.backends.numerics import PORTABLE, Numerics
 from etude.backends.program.ir import Slot
 
 LOSS = '''
@@ -134,10 +135,10 @@ DIALECT = Dialect(
 )
 
 
-def emit_train(spec: Mapping[str, Any]) -> Emitted:
+def emit_train(spec: Mapping[str, Any], numerics: Numerics = PORTABLE) -> Emitted:
     """The module of a train stage."""
     programs = train_programs(spec)
-    writer = StageWriter(DIALECT, programs, evaluation=("evaluate", "scores"))
+    writer = StageWriter(DIALECT.of(numerics), programs, evaluation=("evaluate", "scores"))
     losses = [name for name in programs if name.startswith("loss")]
     has_state = "initial_state" in programs
     groups = GROUPS if has_groups(spec) else ONE_GROUP
@@ -164,14 +165,14 @@ def emit_train(spec: Mapping[str, Any]) -> Emitted:
         blocks.append(fill(EVALUATE, body=body, terms=terms))
     if "scores" in programs:
         blocks.append(_rows(writer, "scores", "Return the scores of each row of a batch."))
-    return Emitted(join_module(title(spec, "PyTorch"), blocks, DIALECT), writer.models.slots)
+    return Emitted(join_module(title(spec, "PyTorch"), blocks, writer.dialect), writer.models.slots)
 
 
-def emit_rows(spec: Mapping[str, Any]) -> Emitted:
+def emit_rows(spec: Mapping[str, Any], numerics: Numerics = PORTABLE) -> Emitted:
     """The module of a stage that runs a row program."""
-    writer = StageWriter(DIALECT, row_programs(spec))
+    writer = StageWriter(DIALECT.of(numerics), row_programs(spec))
     blocks = [*writer.definitions(), _rows(writer, "rows", "Return the outputs for each row of a batch.")]
-    return Emitted(join_module(title(spec, "PyTorch"), blocks, DIALECT), writer.models.slots)
+    return Emitted(join_module(title(spec, "PyTorch"), blocks, writer.dialect), writer.models.slots)
 
 
 def _rows(writer: StageWriter, name: str, doc: str) -> list[str]:
@@ -212,7 +213,9 @@ def _following(writer: StageWriter, spec: Mapping[str, Any]) -> list[str]:
     single: dict[float, list[tuple[str, str]]] = {}
     for found in followings(writer.models, spec["ema"]):
         if found.is_module:
-            slow, followed = (f"list(models.{place.text}.parameters())" for place in (found.slow, found.followed))
+            slow, followed = (
+                _tensors(f"models.{place.text}", found.has_running) for place in (found.slow, found.followed)
+            )
             lines.append(f"torch._foreach_lerp_({slow}, {followed}, 1 - {found.decay!r})")
         else:
             single.setdefault(found.decay, []).append((f"models.{found.slow.text}", f"models.{found.followed.text}"))
@@ -220,6 +223,11 @@ def _following(writer: StageWriter, spec: Mapping[str, Any]) -> list[str]:
         slow, followed = (f"[{', '.join(texts)}]" for texts in zip(*pairs, strict=True))
         lines.append(f"torch._foreach_lerp_({slow}, {followed}, 1 - {decay!r})")
     return lines
+
+
+def _tensors(module: str, has_running: bool) -> str:
+    """All that a module holds: its weights, and with batch statistics those too."""
+    return f"[*{module}.parameters(), *{module}.buffers()]" if has_running else f"list({module}.parameters())"
 
 
 def _optimizers(writer: StageWriter, spec: Mapping[str, Any]) -> list[str]:

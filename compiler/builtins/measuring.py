@@ -25,9 +25,11 @@ def measure(site: CallSite, on: Any, function: Any, *, by: Any = None, seed: Any
     call = function_argument(site, function, "function")
     gathered = Gathered(None if by is None else _label_column(site, d, by))
     traced = trace(site, "measure", "row", call, d.columns, gather=gathered)
+    if gathered.trees and by is not None:
+        raise faults.not_available("'by' beside a measured tree", site.name_of("by"))
     scalar_outputs(gathered.averaged_only(traced), "a measured value", site.at("function"))
     spec, inputs = row_stage(site, d, traced, seed)
-    id = add_stage(site, "measure", {**spec, **gathered.spec()}, inputs.refs, {"value": "Metric"}, d.role)
+    id = add_stage(site, "measure", {**spec, **gathered.spec()}, inputs.refs, gathered.ports(traced.result), d.role)
     classes = None if by is None else d.columns[by].classes
     return gathered.result(traced.result, ["ref", id, "value"], classes)
 

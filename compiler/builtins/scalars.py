@@ -57,6 +57,8 @@ def _reduce(name: str, items: list[Any], site: CallSite) -> Any:
     if any(isinstance(item, Deferred) for item in items):
         kind = "bool" if name in {"all", "any"} else "number"
         return Deferred([name, expression(items, site.location)], kind)
+    if not items and name == "sum":
+        return 0.0
     if not items:
         raise faults.wrong_value(f"'{name}' of an empty list", site.location)
     if all(isinstance(item, bool | int | float) for item in items):

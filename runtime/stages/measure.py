@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from etude.runtime.arrays import Array
+from etude.runtime.collecting import collected
 from etude.runtime.metrics import metric
-from etude.runtime.rows import row_backend, row_source, row_values
+from etude.runtime.rows import row_backend, row_pieces, row_source
 from etude.runtime.stages import Job, Result, StageError
+from etude.runtime.stages.train import put_weights
 
 Json = Any
 BY = "#by"
@@ -20,15 +22,49 @@ def execute(job: Job) -> Result:
     """Measure all rows, or with `by` those of each class; over no rows there is no value, and none that is not
     finite."""
     dataset = job.dataset(0)
-    values = row_values(job, dataset)
+    averages = TreeAverages(job)
+    values = collected(job.store.objects, averages.taken(row_pieces(job, dataset)))
     by = job.spec.get("by")
+    made = {"rows": dataset.rows, "backend": row_backend(job).describe()}
+    if averages.trees and not values:
+        return Result(averages.stored(), made=made, source=row_source(job))
     if by is None:
         found = measured(job, values)
     else:
         found = listed([measured(job, part) for part in per_class(values, dataset.schema(by).classes or 0)])
     value = found[""] if list(found) == [""] else found
-    made = {"rows": dataset.rows, "backend": row_backend(job).describe()}
-    return Result({"value": job.store.objects.put_json(value)}, made=made, source=row_source(job))
+    outputs = {"value": job.store.objects.put_json(value), **averages.stored()}
+    return Result(outputs, made=made, source=row_source(job))
+
+
+class TreeAverages:
+    """The means over rows of the tensors of trees, which are added up as they come: nothing holds those of all rows."""
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._rows = job, 0
+        self.trees: list[Json] = job.spec.get("trees", [])
+        self._sums: dict[str, Array] = {}
+
+    def taken(self, pieces: Iterable[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
+        """The pieces without the tensors of trees."""
+        names = {name for tree in self.trees for name in tree["leaves"]}
+        for piece in pieces:
+            self._rows += len(next(iter(piece.values()), ()))
+            for name in names:
+                total = piece[name].sum(axis=0, dtype=np.float64)
+                self._sums[name] = self._sums[name] + total if name in self._sums else total
+            yield {name: values for name, values in piece.items() if name not in names}
+
+    def stored(self) -> dict[str, str]:
+        """The trees by port, each as a file of its tensors. Raises `StageError`."""
+        if self.trees and not self._rows:
+            raise StageError("there are no rows to take the mean of a tree over")
+        return {
+            tree["port"]: put_weights(
+                self._job, [np.asarray(self._sums[name] / self._rows, np.float32) for name in tree["leaves"]]
+            )
+            for tree in self.trees
+        }
 
 
 def per_class(values: Mapping[str, Array], classes: int) -> Iterator[dict[str, Array]]:

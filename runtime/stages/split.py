@@ -1,10 +1,12 @@
-"""`split`: disjoint parts of a dataset, by shares or equal, by rows or by whole groups."""
+"""`split`: disjoint parts of a dataset, by shares or equal, by rows, by whole groups or by classes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
+
+import numpy as np
 
 from etude.runtime.sampling import divide, divide_groups, exact
 from etude.runtime.stages import Job, Result, StageError
@@ -16,7 +18,11 @@ def execute(job: Job) -> Result:
     parts = part_shares(spec)
     shares = list(parts.values())
     group, stratify = spec.get("group"), spec.get("stratify")
-    if group is not None:
+    if spec.get("classes"):
+        column, groups = spec["classes"]
+        labels = dataset.column(column)
+        indices = [np.flatnonzero(np.isin(labels, numbers)) for numbers in groups]
+    elif group is not None:
         if stratify is not None:
             raise StageError("a split keeps either whole groups or the proportions of a column, not both")
         indices = divide_groups(dataset.column(group), shares, spec["seed"])

@@ -1,0 +1,76 @@
+"""Derivatives, and the weights of models as values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from etude.backends.program.ir import Value
+from etude.compiler import faults
+from etude.compiler.builtins.table import builtin
+from etude.compiler.calls import CallSite
+from etude.compiler.derivatives import derivatives
+from etude.compiler.models import start_of
+from etude.compiler.trees import weights_of
+from etude.compiler.values import Model, Record, Tensor, Tree, describe
+
+
+@builtin
+def grad(site: CallSite, value: Any, *, wrt: Any) -> Any:
+    """The total derivative of a number by a tensor that it was computed from, or by a tree, record or list of them."""
+    if site.session.frame is None:
+        raise faults.only_in_traced_code("'grad'", site.location, "a model, or a function given to a stage")
+    if not isinstance(value, Tensor) or not isinstance(value.operand, Value):
+        raise faults.wrong_kind("'value' of 'grad'", "a tensor", describe(value), site.at("value"))
+    if value.type.rank or value.type.dtype != "float32":
+        raise faults.not_a_scalar("what 'grad' differentiates", str(value.type), site.at("value"))
+    tensors = _tensors(site, wrt)
+    found = derivatives(site.session, value, tensors, site.location, what="'wrt'")
+    return _shaped(wrt, iter(found))
+
+
+def _tensors(site: CallSite, wrt: Any) -> list[Tensor]:
+    if isinstance(wrt, Tree):
+        items = list(wrt.leaves)
+    elif isinstance(wrt, Record):
+        return [tensor for item in wrt.values() for tensor in _tensors(site, item)]
+    elif isinstance(wrt, list):
+        return [tensor for item in wrt for tensor in _tensors(site, item)]
+    else:
+        items = [wrt]
+    frame = site.session.frame
+    for item in items:
+        if not isinstance(item, Tensor) or not isinstance(item.operand, Value) or item.type.dtype != "float32":
+            expected = "a tensor of floats, or a tree, a record or a list of such"
+            raise faults.wrong_kind("'wrt' of 'grad'", expected, describe(item), site.at("wrt"))
+        if item.builder is not frame.builder:
+            text = "'wrt' is a tensor of another function"
+            raise faults.wrong_value(text, site.at("wrt"), "hand it over as an input of the model")
+    return items
+
+
+def _shaped(wrt: Any, found: Any) -> Any:
+    if isinstance(wrt, Tree):
+        return Tree(wrt.paths, tuple(next(found) for _ in wrt.leaves))
+    if isinstance(wrt, Record):
+        return Record({name: _shaped(item, found) for name, item in wrt.items()})
+    if isinstance(wrt, list):
+        return [_shaped(item, found) for item in wrt]
+    return next(found)
+
+
+@builtin
+def weights(site: CallSite, model: Any) -> Tree:
+    """The weights of a model as a tree: the current ones inside a function of a stage, else as they are then."""
+    return weights_of(site.session, _model(site, model), site.location)
+
+
+@builtin
+def start(site: CallSite, model: Any) -> Model:
+    """A model as it is when the stage that uses it begins: nothing of it learns."""
+    return start_of(_model(site, model))
+
+
+def _model(site: CallSite, value: Any) -> Model:
+    if not isinstance(value, Model):
+        raise faults.wrong_kind(f"'model' of '{site.name}'", "a model", describe(value), site.at("model"))
+    return value

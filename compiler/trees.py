@@ -1,0 +1,197 @@
+"""Trees of tensors, shaped like the weights of a model: how they are read, and arithmetic on them leaf by leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from etude.backends.ops import find
+from etude.backends.ops.rowwise import elementwise
+from etude.backends.program.builder import Builder
+from etude.backends.program.ir import Slot
+from etude.backends.program.types import TensorType
+from etude.compiler import faults
+from etude.compiler.diagnostics import Location
+from etude.compiler.models import add_child, child_of, model_name, start_origin, traced_model
+from etude.compiler.session import Session
+from etude.compiler.tracing import Frame, Origins, apply_operation, call_operation, tensor
+from etude.compiler.values import AnyOrigin, Chain, Model, Stored, Tensor, Tree, describe
+from etude.compiler.weight_paths import named_weights
+
+TOTALS = {"sum", "mean", "norm", "max", "min"}
+
+
+def weights_of(session: Session, model: Model, location: Location) -> Tree:
+    """The weights of a model by path: the current ones in a traced function, outside of it as they are then."""
+    named = [(path, slot, origin) for path, slot, origin in named_weights(session, model) if not slot.running]
+    if not named:
+        text = f"the weights of '{model_name(model)}' are known once it is called: it has not been, up to here"
+        raise faults.wrong_value(text, location, "call the model before, or train it")
+    paths = tuple(path for path, _, _ in named)
+    if session.frame is None:
+        return Tree(paths, tuple(Stored(slot.type, start_origin(origin)) for _, slot, origin in named))
+    _place(session.frame, session, model, {origin for _, _, origin in named})
+    return Tree(paths, tuple(read(session.frame, origin, location) for _, _, origin in named))
+
+
+def _place(frame: Frame, session: Session, model: Model, origins: set[AnyOrigin]) -> None:
+    """Make the weights of a model reachable from a function: as a child, unless its calls have made it one."""
+    if origins <= {origin for tree in frame.child_origins for origin in tree.flat}:
+        return
+    if isinstance(model, Chain):
+        for part in model.parts:
+            if isinstance(part, Model):
+                _place(frame, session, part, {origin for _, _, origin in named_weights(session, part)})
+        return
+    traced = traced_model(session, model)
+    assert traced is not None, "a model whose weights are known has been traced"
+    child_of(frame, model, traced)
+
+
+def read(frame: Frame, origin: AnyOrigin, location: Location) -> Tensor:
+    """The weight of an origin, as a tensor of a function that has it among its children."""
+    for child, tree in enumerate(frame.child_origins):
+        if origin in tree.flat:
+            place = tree.flat.index(origin)
+            known = (child, place)
+            if known not in frame.reads:
+                kind = slot_at(frame, child, place).type
+                (frame.reads[known],) = frame.builder.append("read", (), {"child": child, "slot": place}, (kind,))
+            return tensor(frame, frame.reads[known], location)
+    raise AssertionError("no child has this weight")
+
+
+def slot_at(frame: Frame, child: int, place: int) -> Slot:
+    """The slot of a child's weight by its place among all."""
+    from etude.backends.program.explicit import flat_slots
+
+    return list(flat_slots(frame.builder.children[child].sub))[place][1]
+
+
+# --- trees that come from outside ----------------------------------------------------------------
+
+
+def local(session: Session, tree: Tree, location: Location) -> Tree:
+    """A tree as tensors of the function being traced; as it is outside of one."""
+    frame = session.frame
+    if frame is None or not any(isinstance(leaf, Stored) for leaf in tree.leaves):
+        return tree
+    stored = [leaf for each in tree.leaves for leaf in _held(each)]
+    missing = [leaf for leaf in stored if leaf.origin not in {o for t in frame.child_origins for o in t.flat}]
+    if missing:
+        _hold(frame, tree, missing)
+    return Tree(tree.paths, tuple(_local(session, leaf, location) for leaf in tree.leaves))
+
+
+def _held(leaf: Any) -> list[Stored]:
+    if not isinstance(leaf, Stored):
+        return []
+    return [leaf] if leaf.origin is not None else [held for operand in leaf.operands for held in _held(operand)]
+
+
+def _hold(frame: Frame, tree: Tree, missing: Sequence[Stored]) -> None:
+    """A child that only has weights: what files hold, for a function to read."""
+    builder = Builder("tree")
+    origins = list(dict.fromkeys(leaf.origin for leaf in missing))
+    types = {leaf.origin: leaf.type for leaf in missing}
+    paths = {leaf.origin: path for path, leaf in zip(tree.paths, tree.leaves, strict=True) if leaf.origin is not None}
+    for number, origin in enumerate(origins):
+        name = paths.get(origin, f"leaf.{number}").replace(".", "_")
+        builder.slots.append(Slot(name, types[origin], (("kind", "zeros"),)))
+    taken = {child.name for child in frame.builder.children}
+    name = next(n for n in ("tree", *(f"tree_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+    add_child(frame, name, builder.build([]), Origins(tuple(origins)))
+
+
+def _local(session: Session, leaf: Any, location: Location) -> Any:
+    if not isinstance(leaf, Stored):
+        return leaf
+    assert session.frame is not None
+    if leaf.origin is not None:
+        return read(session.frame, leaf.origin, location)
+    operands = [_local(session, operand, location) for operand in leaf.operands]
+    return apply_operation(session, leaf.operation, operands, {}, location)
+
+
+# --- arithmetic ----------------------------------------------------------------------------------
+
+
+def combine(session: Session, name: str, values: Sequence[Any], location: Location) -> Tree:
+    """An operation of the table leaf by leaf; a number, or a tensor that is one, stands beside every leaf."""
+    return _each(session, values, location, lambda items: _applied(session, name, items, location))
+
+
+def operation(session: Session, name: str, positional: Sequence[Any], named: Mapping[str, Any], at: Location) -> Any:
+    """`square(tree)`, leaf by leaf; `sum`, `mean`, `norm`, `max` and `min` of a tree are of all its numbers."""
+    row = find(name)
+    assert row is not None
+    if name in TOTALS and len(positional) == 1 and not named:
+        return total(session, name, positional[0], at)
+    if row.rows is not elementwise:
+        help = "trees take elementwise operations, and sum, mean, norm, max and min"
+        raise faults.wrong_kind(f"'{name}'", "a tensor", "a tree of tensors", at, help)
+    if session.frame is None and (named or any(p.kind == "tensor" for p in row.operand_parameters[1:])):
+        raise faults.only_in_traced_code(f"'{name}' of a tree with settings", at, "a function given to a stage")
+    if session.frame is None:
+        return combine(session, name, positional, at)
+    return _each(session, positional, at, lambda items: call_operation(session, name, items, named, at))
+
+
+def total(session: Session, name: str, tree: Tree, location: Location) -> Any:
+    """All numbers of a tree reduced to one."""
+    if session.frame is None:
+        raise faults.not_available(f"'{name}' of a tree outside of a function given to a stage", location)
+    leaves = local(session, tree, location).leaves
+    if name == "norm":
+        squares = [call_operation(session, "square", [leaf], {}, location) for leaf in leaves]
+        return call_operation(session, "sqrt", [_summed(session, squares, location)], {}, location)
+    if name in {"max", "min"}:
+        found = [call_operation(session, name, [leaf], {}, location) for leaf in leaves]
+        return call_operation(session, name, [found], {}, location) if len(found) > 1 else found[0]
+    summed = _summed(session, leaves, location)
+    if name == "sum":
+        return summed
+    sizes = [leaf.type.size for leaf in leaves]
+    return apply_operation(session, "div", [summed, float(sum(sizes))], {}, location)
+
+
+def _summed(session: Session, leaves: Sequence[Any], location: Location) -> Any:
+    parts = [call_operation(session, "sum", [leaf], {}, location) for leaf in leaves]
+    result = parts[0]
+    for part in parts[1:]:
+        result = apply_operation(session, "add", [result, part], {}, location)
+    return result
+
+
+def _each(session: Session, values: Sequence[Any], location: Location, apply: Callable[[list[Any]], Any]) -> Tree:
+    trees = [local(session, value, location) for value in values if isinstance(value, Tree)]
+    first = trees[0]
+    for other in trees[1:]:
+        _check_alike(first, other, location)
+    rows = []
+    for index in range(len(first.leaves)):
+        found = iter(trees)
+        rows.append([next(found).leaves[index] if isinstance(value, Tree) else value for value in values])
+    return Tree(first.paths, tuple(apply(row) for row in rows))
+
+
+def _check_alike(first: Tree, other: Tree, location: Location) -> None:
+    """Two trees must have the same shapes in the same order."""
+    if len(first.leaves) != len(other.leaves):
+        text = f"one tree has {len(first.leaves)} tensors, the other {len(other.leaves)}"
+        raise faults.wrong_shape("arithmetic", text, location, (), "both must be shaped like the weights of one model")
+    for path, a, b in zip(first.paths, first.leaves, other.leaves, strict=True):
+        if a.type.shape != b.type.shape:
+            text = f"'{path}' is {a.type} in one tree and {b.type} in the other"
+            help = "both must be shaped like the weights of one model"
+            raise faults.wrong_shape("arithmetic", text, location, (), help)
+
+
+def _applied(session: Session, name: str, values: list[Any], location: Location) -> Any:
+    if session.frame is not None:
+        return apply_operation(session, name, values, {}, location)
+    kind = next(value.type for value in values if isinstance(value, Stored))
+    for value in values:
+        if not isinstance(value, Stored | int | float) or isinstance(value, bool):
+            raise faults.wrong_kind("arithmetic on trees", "trees and numbers", describe(value), location)
+    return Stored(TensorType(kind.dtype, kind.shape), None, name, tuple(values))
