@@ -72,6 +72,11 @@ class Trial:
     def store(self) -> Path:
         return self.folder / "store"
 
+    @property
+    def reached(self) -> int:
+        """The kills that found somebody to kill."""
+        return sum(count for name, count in self.kinds.items() if name != "not reached")
+
     def whole_run(self, setting: str | None = None) -> Json:
         """Run to the end; what `--json` says."""
         code = ended(self.start(setting))
@@ -185,11 +190,15 @@ def planned(trial: Trial, options: argparse.Namespace) -> list[Callable[[], str]
     choose = random.Random(options.seed)
     if not options.every:
         points = sorted(choose.sample(points, min(options.sample, len(points))), key=lambda point: point[1])
-    times = [
-        (choose.random() * trial.seconds * 1.1, choose.choice(["run", "worker", "both"])) for _ in range(options.random)
-    ]
-    here = [lambda kind=kind, number=number: trial.at_operation(kind, number) for kind, number in points]
-    return here + [lambda after=after, whom=whom: trial.at_time(after, whom) for after, whom in times]
+    return [lambda kind=kind, number=number: trial.at_operation(kind, number) for kind, number in points]
+
+
+def at_random(trial: Trial, options: argparse.Namespace) -> Iterator[Callable[[], str]]:
+    """Kills at random times, for as long as they are asked for: some find nobody to kill."""
+    choose = random.Random(options.seed)
+    while True:
+        after, whom = choose.random() * trial.seconds, choose.choice(["run", "worker", "both"])
+        yield lambda after=after, whom=whom: trial.at_time(after, whom)
 
 
 def run_trials(options: argparse.Namespace) -> None:
@@ -197,11 +206,15 @@ def run_trials(options: argparse.Namespace) -> None:
         trial = Trial(Path(folder), TRAINING if options.training else DATA)
         by = Counter(f"{who} {operation}" for who, _, operation, _ in trial.operations)
         print(f"{len(trial.operations)} operations: {', '.join(f'{count} {name}' for name, count in by.most_common())}")
-        kills = planned(trial, options)
         started = time.perf_counter()
-        for kill in kills:
+        for kill in planned(trial, options):
             trial.killed(kill)
-        reached = sum(count for name, count in trial.kinds.items() if name != "not reached")
+        wanted = trial.reached + options.random
+        for kill in at_random(trial, options):
+            if trial.reached == wanted:
+                break
+            trial.killed(kill)
+        reached = trial.reached
         print(
             f"{reached} kills, {reached} equal results, in {time.perf_counter() - started:.0f} s (seed {options.seed})"
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from etude.runtime.store.errors import MissingObject, StoreError
 from etude.runtime.store.files import explained, replace_file
 from etude.runtime.store.leases import Leases
-from etude.runtime.store.objects import Objects
+from etude.runtime.store.objects import Objects, read_hash
 from etude.runtime.store.pins import Pins
 from etude.runtime.store.records import Record, Records
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = "1"
 SCRATCH_SECONDS = 24 * 3600
+SMALL_BYTES = 1 << 20
 FOLDERS = ("objects", "records", "partial", "leases", "runs", "pins", "tmp")
 Verify: TypeAlias = Literal["always", "changed"]
 
@@ -47,7 +48,7 @@ class Store:
         except OSError as error:
             refusal = StoreError(f"cannot use this folder as a store: {error.strerror}", path=self.root)
             raise explained(error, self.root) or refusal from error
-        hash_file = self.hash_file if verify == "changed" else None
+        hash_file = self._hash_if_changed if verify == "changed" else None
         self.remote = self._open_remote()
         self.objects = Objects(self.root / "objects", self.scratch, hash_file=hash_file, remote=self.remote)
         self.records = Records(self.root / "records", self.scratch, self.objects, remote=self.remote)
@@ -71,6 +72,10 @@ class Store:
     def hash_file(self, path: Path) -> str:
         """The SHA-256 of a user's file, read only when it has changed since, unless times are not trusted."""
         return self._file_hashes.hash(path, again=not self.trusts_times)
+
+    def _hash_if_changed(self, path: Path) -> str:
+        """The same for an object; to look up a small one takes longer than to read it."""
+        return self.hash_file(path) if path.stat().st_size > SMALL_BYTES else read_hash(path)
 
     @cached_property
     def _file_hashes(self) -> FileHashes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from etude.runtime.store import DamagedObject, Store, StoreError
+from etude.runtime.store import DamagedObject, Store, StoreError, filehashes
 
 KILLED = """
 import os, pathlib, sys
@@ -110,3 +110,29 @@ def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path: Path) -> None:
 
 def test_a_store_keeps_itself_out_of_version_control(store: Store) -> None:
     assert (store.root / ".gitignore").read_text() == "*\n"
+
+
+def test_where_stamps_are_trusted_a_large_object_is_read_again_only_when_it_has_changed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filehashes, "RACY_NANOSECONDS", -1)
+    data = os.urandom(2 << 20)
+    hash = store.objects.put(data)
+    path = Store(store.root, verify="changed").objects.path(hash)
+    monkeypatch.setattr(filehashes.hashlib, "file_digest", None)  # whoever reads it now fails
+    assert Store(store.root, verify="changed").objects.path(hash) == path
+    monkeypatch.undo()
+    path.chmod(0o644)
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(DamagedObject):
+        Store(store.root, verify="changed").objects.path(hash)
+
+
+def test_an_object_that_changes_while_a_process_uses_it_is_noticed(store: Store) -> None:
+    hash = store.objects.put(b"sound")
+    path = store.objects.path(hash)
+    path.chmod(0o644)
+    path.write_bytes(b"wound")
+    os.utime(path, (1, 1))
+    with pytest.raises(DamagedObject):
+        store.objects.path(hash)
