@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from etude import __version__
@@ -120,17 +121,24 @@ class StepKeeper:
 
 
 @contextlib.contextmanager
-def opened_keeper(job: Job, pace: Pace | None = None) -> Iterator[StepKeeper | None]:
-    """The keeper of a job's training, which is done writing at the end of the block; None for a job without a key."""
+def opened_keeper(job: Job) -> Iterator[StepKeeper | None]:
+    """The keeper of a job's training in the store; None for a job without a key."""
     if job.key is None:
         yield None
         return
     folder = partial_folder(job.store, job.key)
+    with keeper_in(folder, job, Pace.asked(), lambda step: after_step(step, job.stop, job.folder)) as keeper:
+        yield keeper
+
+
+@contextlib.contextmanager
+def keeper_in(folder: Path, job: Job, pace: Pace, after_step: Callable[[int], None]) -> Iterator[StepKeeper]:
+    """The keeper of a job's training in a folder; it is done writing at the end of the block."""
 
     def opened() -> CheckpointFolder:
         return CheckpointFolder(folder, job.store.scratch, maker(job))
 
-    keeper = StepKeeper(opened, pace or Pace.asked(), job.emit, lambda step: after_step(step, job.stop, job.folder))
+    keeper = StepKeeper(opened, pace, job.emit, after_step)
     try:
         yield keeper
     finally:

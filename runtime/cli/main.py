@@ -71,13 +71,14 @@ def command_names(above: str = "") -> list[str]:
 
     package = importlib.import_module(_module_name(above))
     prefix = f"{above} " if above else ""
-    return sorted(prefix + module.name for module in pkgutil.iter_modules(getattr(package, "__path__", [])))
+    modules = pkgutil.iter_modules(getattr(package, "__path__", []))
+    return sorted(prefix + module.name.replace("_", "-") for module in modules)
 
 
 def find_command(name: str) -> ModuleType:
     """The module of a command. Raises UsageError with the nearest names."""
     *above, last = name.split(" ")
-    if last.isidentifier() and importlib.util.find_spec(_module_name(name)):
+    if last.replace("-", "_").isidentifier() and importlib.util.find_spec(_module_name(name)):
         return importlib.import_module(_module_name(name))
     import difflib
 
@@ -88,7 +89,7 @@ def find_command(name: str) -> ModuleType:
 
 
 def _module_name(command: str) -> str:
-    return ".".join(["etude.runtime.cli.commands", *command.split()])
+    return ".".join(["etude.runtime.cli.commands", *command.replace("-", "_").split()])
 
 
 def overview() -> str:

@@ -8,31 +8,38 @@ from typing import TYPE_CHECKING, Any
 from etude.runtime.stages import Job, LazyColumns, Result, StageError
 
 if TYPE_CHECKING:
-    from etude.backends.base import Array, ColumnRows, Columns, Held, Ids, Streams
+    from etude.backends.base import Array, ColumnRows, Columns, Held, TrainResult
+    from etude.backends.snapshots import Keeper
 
 
 def execute(job: Job) -> Result:
     """Train on the chosen backend; one weights artifact per updated model. Raises `TrainingError`, `StageError`."""
     from etude.runtime.checkpoints.keeper import opened_keeper
 
-    inputs, backend = job.spec["inputs"], job.backend()
-    columns, ids = held_rows(job, inputs["on"], "train on")
-    valid = None if inputs.get("valid") is None else held_rows(job, inputs["valid"], "validate on")
-    weights = {k: job.weights(k) for k in weights_inputs(job.spec)}
     with opened_keeper(job) as keeper:
-        given = (job.spec, columns, ids, valid, weights)
-        trained = backend.train(*given, job.folder, job.emit, job.stop, keeper=keeper)
+        trained = run_training(job, job.spec, keeper)
     objects = job.store.objects
     outputs = {
         str(port): put_weights(job, [trained.weights[slot] for slot in slots])
         for port, slots in enumerate(job.spec["results"])
     }
     outputs["history"] = objects.put_json(trained.history)
-    speed = {"training_seconds": round(trained.seconds, 4), "batch": min(job.spec["batch"], _rows(ids))}
-    made = {"rows": _rows(ids), "steps": trained.steps, "kept": trained.kept, **speed, "backend": backend.describe()}
+    rows, backend = epoch_rows(job), job.backend().describe()
+    speed = {"training_seconds": round(trained.seconds, 4), "batch": min(job.spec["batch"], rows)}
+    made = {"rows": rows, "steps": trained.steps, "kept": trained.kept, **speed, "backend": backend}
     if trained.continued:
         made["continued"] = trained.continued
     return Result(outputs, made=made, source=objects.put((job.folder / "step.py").read_bytes()))
+
+
+def run_training(job: Job, spec: Mapping[str, Any], keeper: Keeper | None) -> TrainResult:
+    """Train as a spec says, on the inputs of a job."""
+    inputs = spec["inputs"]
+    columns, ids = held_rows(job, inputs["on"], "train on")
+    valid = None if inputs.get("valid") is None else held_rows(job, inputs["valid"], "validate on")
+    weights = {k: job.weights(k) for k in weights_inputs(spec)}
+    given = (spec, columns, ids, valid, weights)
+    return job.backend().train(*given, job.folder, job.emit, job.stop, keeper=keeper)
 
 
 def put_weights(job: Job, weights: list[Array]) -> str:
@@ -77,6 +84,7 @@ def weights_inputs(spec: Mapping[str, Any]) -> list[int]:
     return sorted({slot["source"]["input"] for slot in spec["slots"] if "input" in slot["source"]})
 
 
-def _rows(ids: Ids | Streams) -> int:
-    """The rows of an epoch."""
-    return len(next(iter(ids.values())) if isinstance(ids, Mapping) else ids)
+def epoch_rows(job: Job) -> int:
+    """The rows of an epoch: those of the only data set, or of the first."""
+    on = job.spec["inputs"]["on"]
+    return job.dataset(on if isinstance(on, int) else next(iter(on.values()))).rows

@@ -1,0 +1,102 @@
+"""Prove that trainings survive a kill: run each whole, and killed in its middle and continued, and compare every bit.
+
+Each training of the recipe is cut to a few steps. The exit code is 4 when one does not end as if nothing had happened,
+or fails.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etude.compiler.render.ansi import Paint
+from etude.runtime.cli import faults
+from etude.runtime.cli.execution import DEFAULT_STORE
+from etude.runtime.cli.options import Adjustments, argument, flag, option
+from etude.runtime.cli.recipes import workflow_of
+from etude.runtime.cli.terminal import is_live, paint_for, print_json
+from etude.runtime.targets import BACKENDS, installed_backends
+
+if TYPE_CHECKING:
+    from etude.compiler.workflow import Workflow
+    from etude.runtime.resuming import StageResumption
+
+EXAMPLES = (
+    ("etude verify-resume recipe.etude", "Check every training, on every backend that is installed."),
+    ("etude verify-resume recipe.etude --backend jax --stage teacher", "Check one training on JAX."),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Adjustments):
+    file: Path = argument("the recipe", metavar="FILE", parse=Path)
+    backend: tuple[str, ...] = option(
+        "check on this framework (default: all that are installed)", choices=BACKENDS, many=True
+    )
+    stage: tuple[str, ...] = option("check only these trainings, by name or glob", metavar="NAME", many=True)
+    steps: int = option("how many steps each training is cut to", metavar="N", default=12, parse=int)
+    jobs: int | None = option("how many trainings run side by side (default: one per core)", metavar="N", parse=int)
+    store: Path = option("where results are kept", metavar="DIR", default=DEFAULT_STORE, parse=Path)
+    json: bool = flag("print one JSON object")
+
+
+def run(options: Options) -> int:
+    from etude.runtime.smoke import capped
+
+    missing = [name for name in options.backend if name not in installed_backends()]
+    if missing or not installed_backends():
+        hint = f'pip install "etude-lang[{missing[0] if missing else BACKENDS[0]}]"'
+        raise faults.UsageError(f"{missing[0] if missing else 'no backend'} is not installed", hint=hint)
+    if options.steps < 2:
+        raise faults.UsageError("--steps must be at least 2: nothing is in the middle of one")
+    workflow = capped(workflow_of(options.file, options), options.steps)
+    found = [each for name in options.backend or installed_backends() for each in _verified(options, workflow, name)]
+    agrees = all(each.agrees for each in found)
+    if options.json:
+        print_json({"steps": options.steps, "agrees": agrees, "stages": [each.to_json() for each in found]})
+    else:
+        print("\n".join(_lines(found, paint_for(sys.stdout))))
+    return faults.OK if agrees else faults.STAGE_FAILED
+
+
+def _verified(options: Options, workflow: Workflow, backend: str) -> list[StageResumption]:
+    from etude.runtime.cli.selection import select_stages
+    from etude.runtime.progress import show_progress
+    from etude.runtime.resuming import verify_resumption
+    from etude.runtime.store import Store
+
+    wanted = [stage.id for pattern in options.stage for stage in select_stages(workflow, pattern)] or None
+    store = Store(options.store)
+    with show_progress(workflow, store.read_json, live=is_live(sys.stderr) and not options.json) as listener:
+        return verify_resumption(
+            workflow,
+            store=store,
+            base=options.file.parent,
+            backend=backend,
+            jobs=options.jobs,
+            only=wanted,
+            on_event=listener,
+        )
+
+
+def _lines(found: list[StageResumption], paint: Paint) -> Iterator[str]:
+    width = max((len(each.name) for each in found), default=0)
+    for each in found:
+        mark = paint("✓ agrees ", "green") if each.agrees else paint("✗ differs", "bold red")
+        yield f"{mark}  {each.name:<{width}}  {each.backend:<5}  {_detail(each)}"
+    if not found:
+        yield "there is no training to check"
+    elif all(each.agrees for each in found):
+        yield paint("every training ends with the same bits, killed or not", "bold")
+
+
+def _detail(each: StageResumption) -> str:
+    if each.failure:
+        return each.failure
+    if each.killed_after is None:
+        return f"it has {each.steps} step only: there is nothing to take up"
+    way = f"killed after step {each.killed_after} of {each.steps}, went on from step {each.continued_at}"
+    return f"{way}: {each.difference}" if each.difference else way
