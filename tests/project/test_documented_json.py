@@ -81,6 +81,8 @@ def test_a_run_is_as_documented_and_can_be_shown_again(folder: Path) -> None:
     result = printed(folder, "run", "recipe.etude", "--backend", "torch", "--json")
     assert missing(shown, result) == []
     assert missing(shown, printed(folder, "show", result["run"], "--json")) == []
+    stage = printed(folder, "show", result["run"], "--stage", "tuned", "--json")
+    assert missing(documented("show RUN --stage NAME"), stage) == []
 
 
 def test_parity_is_as_documented(folder: Path) -> None:
