@@ -98,6 +98,14 @@ class TrainingStopped(Exception):
         self.step, self.steps = step, steps
 
 
+class DeviceMissingError(Exception):
+    """The framework finds no such device here, or cannot use it."""
+
+    def __init__(self, backend: str, device: str, reason: str) -> None:
+        super().__init__(f"{backend} finds no device '{device}': {reason}")
+        self.backend, self.device, self.reason = backend, device, reason
+
+
 class RowBackend(Protocol):
     """A framework that runs row programs."""
 

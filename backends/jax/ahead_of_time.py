@@ -33,9 +33,12 @@ from etude.backends.program.serialize import program_from_json
 Json = Any
 Arguments = dict[str, Any]
 COLLECTIVE = re.compile(r"= .*?\b(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(")
-EXCEEDED = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+# What libtpu says when a program does not fit: the bytes that it needs, and those that there are.
+EXCEEDED = (
+    re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm"),
+    re.compile(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"),
+)
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-NO_ROOM = "RESOURCE_EXHAUSTED"
 
 
 class Step:
@@ -139,8 +142,8 @@ def compile_step(step: Step, topology: str) -> dict[str, Json]:
     try:
         compiled = step.lowered(mesh).compile()
     except jax.errors.JaxRuntimeError as error:
-        exceeded = EXCEEDED.search(str(error))
-        if NO_ROOM not in str(error) or exceeded is None:
+        exceeded = next((found for pattern in EXCEEDED if (found := pattern.search(str(error)))), None)
+        if exceeded is None:
             raise
         used, of = (float(exceeded[i]) * UNITS[exceeded[i + 1]] for i in (1, 3))
         return {**about, "bytes": round(used * cores), "limit": round(of * cores), "fits": False}

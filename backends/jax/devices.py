@@ -11,11 +11,15 @@ from typing import Any
 
 import jax
 
+from etude.backends.base import DeviceMissingError
 from etude.backends.feeding import device_limit, host_limit
 
 
 def prepare(device: str = "auto", threads: int | None = None) -> jax.Device:
-    """Choose "cpu", "cuda", or whichever there is ("auto"), in full float32, with compiled steps kept between runs."""
+    """Choose "cpu", "cuda", or whichever there is ("auto"), in full float32, with compiled steps kept between runs.
+
+    Raises DeviceMissingError.
+    """
     if threads is not None:
         os.environ["NPROC"] = str(threads)  # XLA's own name for the processors it may use
     if device == "cpu":
@@ -24,7 +28,10 @@ def prepare(device: str = "auto", threads: int | None = None) -> jax.Device:
     _keep_compiled(compiled_folder())
     if device == "auto":
         return jax.devices()[0]
-    return jax.devices("gpu" if device == "cuda" else device)[0]
+    try:
+        return jax.devices("gpu" if device == "cuda" else device)[0]
+    except RuntimeError as error:
+        raise DeviceMissingError("jax", device, str(error).splitlines()[0]) from error
 
 
 def processor_threads() -> int:

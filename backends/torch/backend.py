@@ -13,6 +13,7 @@ from etude.backends.modules import load_source
 from etude.backends.numerics import PORTABLE, Numerics
 from etude.backends.snapshots import Keeper
 from etude.backends.torch import devices
+from etude.backends.torch.compiling import compile_losses
 from etude.backends.torch.emit import emit_rows, emit_train
 from etude.backends.torch.rows import load_models, run_rows
 from etude.backends.torch.train import TorchSession
@@ -66,6 +67,8 @@ class TorchBackend:
     ) -> TrainResult:
         emitted = emit_train(spec, self.numerics)
         module = load_source(emitted.source, folder / "step.py")
+        if self.numerics.compile:
+            compile_losses(module)
         session = TorchSession(module, emitted.slots, TrainInputs.of(spec, data, valid, weights), self.device)
         return train_session(session, spec, ids, folder, emit, stop, limit=limit, record=record, keeper=keeper)
 

@@ -10,11 +10,15 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import torch
 
+from etude.backends.base import DeviceMissingError
 from etude.backends.feeding import device_limit, host_limit
 
 
 def prepare(device: str = "auto", threads: int | None = None) -> torch.device:
-    """Choose "cpu", "cuda", or whichever there is ("auto"), and make it deterministic and full float32."""
+    """Choose "cpu", "cuda", or whichever there is ("auto"), and make it deterministic and full float32.
+
+    Raises DeviceMissingError.
+    """
     if threads is not None:
         torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -23,6 +27,11 @@ def prepare(device: str = "auto", threads: int | None = None) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise DeviceMissingError("torch", device, "it computes on cpu and cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        built = "no driver or no card answers" if torch.version.cuda else "this build of torch is without CUDA"
+        raise DeviceMissingError("torch", device, built)
     return torch.device(device)
 
 

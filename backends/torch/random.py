@@ -21,7 +21,7 @@ Device: TypeAlias = "torch.device | None"
 FIRST, SECOND = 0x21F0AAAD, 0x735A2D97
 
 
-def _signed(word: int) -> int:
+def signed(word: int) -> int:
     """The int32 with the bits of a uint32."""
     return (word & MASK ^ 0x80000000) - 0x80000000
 
@@ -37,14 +37,14 @@ def fold(key: Key, n: Any) -> Key:
     """Derive a key for use `n` of `key`; a tensor of numbers gives a tensor of keys."""
     if isinstance(n, int):
         word = mix(n + GOLDEN & MASK)
-        return mix(key ^ word) if isinstance(key, int) else _mix_(key ^ _signed(word))
-    words = _mix_(n.to(torch.int32) + _signed(GOLDEN))
-    return _mix_(words ^ (_signed(key) if isinstance(key, int) else key))
+        return mix(key ^ word) if isinstance(key, int) else _mix_(key ^ signed(word))
+    words = _mix_(n.to(torch.int32) + signed(GOLDEN))
+    return _mix_(words ^ (signed(key) if isinstance(key, int) else key))
 
 
 def bits(key: Key, shape: Sequence[int], device: Device = None) -> Tensor:
     """Uniform bits as int32, `[*key, *shape]`."""
-    keys, k = ((), _signed(key)) if isinstance(key, int) else (key.shape, key[..., None])
+    keys, k = ((), signed(key)) if isinstance(key, int) else (key.shape, key[..., None])
     device = device if isinstance(key, int) else key.device
     places = torch.arange(math.prod(shape), dtype=torch.int32, device=device)
     return _mix_(_mix_(places ^ k).add_(k)).reshape((*keys, *shape))
@@ -91,7 +91,7 @@ def categorical(key: Key, logits: Tensor) -> Tensor:
 
 def permutation(key: Key, n: int, device: Device = None) -> Tensor:
     """The integers below `n` in random order; equal bits keep theirs. Flipping the sign bit orders int32 as uint32."""
-    return torch.argsort(bits(key, (n,), device) ^ _signed(0x80000000), dim=-1, stable=True).int()
+    return torch.argsort(bits(key, (n,), device) ^ signed(0x80000000), dim=-1, stable=True).int()
 
 
 def dropout(key: Key, x: Tensor, rate: float) -> Tensor:

@@ -58,6 +58,17 @@ def chosen_target(options: Execution, recipe: Path) -> Target:
     return target
 
 
+def refuse_plans_only(target: Target, *, strict: bool) -> None:
+    """Raise UsageError for a target that nothing can be run on, or not `strict`."""
+    if target.topology is not None:
+        hint = "leave the topology to `etude plan`, and run on a target of device tpu without one"
+        raise UsageError(f"runs compute on one chip, and '{target.name}' is {target.topology}", hint=hint)
+    compiled = target.compile or any(settings.get("compile") for settings in target.stages.values())
+    if strict and compiled:
+        hint = "what is compiled adds up in another order: take `compile` out of the target, or run without --strict"
+        raise UsageError(f"--strict wants numbers exact to the bit, and '{target.name}' compiles", hint=hint)
+
+
 @contextmanager
 def file_faults() -> Iterator[None]:
     """Tell what is wrong with an `etude.toml` as a recipe's mistakes are told. Raises RecipeFaultError."""

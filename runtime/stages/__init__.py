@@ -173,11 +173,13 @@ class LazyColumns(Mapping[str, "ColumnRows"]):
 
 @cache
 def loaded_backend(name: str, device: str, threads: int, numerics: Numerics = PORTABLE) -> Backend:
-    """A backend of this process. Raises `StageError` when its framework is not installed."""
-    from etude.backends.base import load
+    """A backend of this process. Raises `StageError` when its framework is not installed, or finds no such device."""
+    from etude.backends.base import DeviceMissingError, load
 
     try:
         return load(name, device=device, threads=threads, numerics=numerics)
+    except DeviceMissingError as error:
+        raise StageError(str(error), hint="`etude doctor` tells which devices each backend finds here") from error
     except ModuleNotFoundError as error:
         if str(error.name).startswith("etude."):
             raise StageError(f'no backend is called "{name}"') from error

@@ -121,7 +121,7 @@ def _unread(target: Target) -> Iterator[Diagnostic]:
         if reason is not None:
             yield unread_setting(key, owner, target.file.location(target.name, key), reason, read)
     for stage, settings in target.stages.items():
-        of_stage = replace(target, settings=settings)
+        of_stage = replace(target, settings=settings, **settings)
         for key in settings:
             reason = PER_STAGE[key].unread(of_stage)
             if reason is not None:

@@ -27,6 +27,11 @@ def _compiled(target: Target) -> str | None:
     return "jax compiles every step" if target.backend == "jax" and is_off else None
 
 
+def _drawn(target: Target) -> str | None:
+    is_compiled = target.settings.get("compile", target.compile) and target.backend == "torch"
+    return "what torch compiles draws portable numbers" if is_compiled and target.random == "native" else None
+
+
 def _tpu_only(target: Target) -> str | None:
     return None if target.device == "tpu" else f"only a TPU has a topology, and this target's device is {target.device}"
 
@@ -56,7 +61,7 @@ SETTINGS: Mapping[str, Setting] = {
     "device": Setting.one_of(("cpu", "gpu", "cuda", "tpu", "auto")),
     "backend": Setting.one_of(BACKENDS),
     "precision": Setting.one_of(PRECISIONS, is_per_stage=True),
-    "random": Setting.one_of(RANDOMS, is_per_stage=True),
+    "random": Setting.one_of(RANDOMS, unread=_drawn, is_per_stage=True),
     "compile": Setting(
         accepts=lambda value: isinstance(value, bool), wants="true or false", unread=_compiled, is_per_stage=True
     ),
