@@ -28,11 +28,13 @@ THREAD_VARIABLES = (
 
 @dataclass(eq=False)
 class Worker:
-    """One process and what it is doing."""
+    """One process and what it is doing; it `is_warm` once the framework is imported."""
 
     process: subprocess.Popen[bytes]
     task: int | None = None
     is_warming: bool = False
+    is_spent: bool = False
+    is_warm: bool = False
     buffer: bytearray = field(default_factory=bytearray)
 
     @property
@@ -70,13 +72,22 @@ class LocalExecutor:
         return len(self._workers) < self.jobs or any(worker.task is None for worker in self._workers)
 
     def submit(self, task: int, request: Mapping[str, Json]) -> None:
-        """Give a task to an idle worker, rather one that is not busy importing, or to a new one."""
-        idle = sorted((w for w in self._workers if w.task is None), key=lambda worker: worker.is_warming)
-        worker = idle[0] if idle and (not idle[0].is_warming or len(self._workers) >= self.jobs) else self._start()
+        """Give a task to an idle worker or to a new one; `request["framework"]` says whether it needs the framework."""
+        worker = self._best_idle(bool(request.get("framework"))) or self._start()
         worker.task = task
+        worker.is_warm |= bool(request.get("framework"))
         self._tell(worker, {**request, "task": task})
         if self._warm and len(self._workers) < self.jobs:
             self._prepare(self._start())
+
+    def _best_idle(self, needs_framework: bool) -> Worker | None:
+        """The idle worker that is ready first: one that is importing the framework is ahead of all that would have to,
+        and behind a new one for a task that does not need it."""
+        idle = [worker for worker in self._workers if worker.task is None]
+        if needs_framework:
+            return min(idle, key=lambda worker: (not worker.is_warm, not worker.is_warming), default=None)
+        best = min(idle, key=lambda worker: (worker.is_warming, worker.is_warm), default=None)
+        return None if best is not None and best.is_warming and len(self._workers) < self.jobs else best
 
     def poll(self, seconds: float) -> list[Message]:
         messages: list[Message] = []
@@ -90,8 +101,9 @@ class LocalExecutor:
                 self._tell(worker, {"stop": worker.task})
 
     def close(self) -> None:
-        for worker in list(self._workers):
+        for worker in self._workers:
             worker.process.kill()
+        for worker in list(self._workers):
             self._forget(worker)
         self._selector.close()
         self._log.close()
@@ -130,15 +142,20 @@ class LocalExecutor:
         lines = worker.lines()
         if lines is None:
             return self._ended(worker)
-        return [message for line in lines if (message := self._understood(worker, json.loads(line)))]
+        messages = [message for line in lines if (message := self._understood(worker, json.loads(line)))]
+        if worker.is_spent:
+            worker.process.kill()
+            self._forget(worker)
+        return messages
 
     def _understood(self, worker: Worker, data: dict[str, Json]) -> Message | None:
         kind = data.pop("kind")
         if kind == "warm":
-            worker.is_warming = False
+            worker.is_warming, worker.is_warm = False, True
             return None
         if kind in {"done", "failed", "stopped"}:
             worker.task = None
+            worker.is_spent = data.get("error") == "OutOfMemory"  # what it holds of the memory is given back
         return Message(data.pop("task"), kind, data)
 
     def _ended(self, worker: Worker) -> list[Message]:

@@ -2,7 +2,8 @@
 
 `ETUDE_INJECT=KIND:N:TRACE` arms it; N counts over all processes of the run, by the lines of the file TRACE, which says
 in the end what was done, by whom and in which order. Kinds: `count` only counts; `kill` kills the process that is at
-it, `kill-run` the scheduler, too; `full` and `readonly` refuse from the N-th operation on. Otherwise it costs a call.
+it, `kill-run` the scheduler, too; `memory` runs out of memory there; `full` and `readonly` refuse from then on. Without
+it, all that is left is a call.
 
 `ETUDE_INJECT_STEP=KIND:N,..` acts once a training has done N steps. Kinds: `kill` kills its process; `kill-run` that of
 the run, too; `interrupt` and `terminate` send the run what Ctrl-C and the end of a session send, and wait for it to ask
@@ -44,6 +45,8 @@ def armed(setting: str) -> Check:
             if kind == "kill-run" and is_worker:
                 os.kill(os.getppid(), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "memory" and count == int(number):
+            raise MemoryError
         if kind == "full" and count >= int(number) and operation in REFUSED_WHEN_FULL:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         if kind == "readonly" and count >= int(number):
