@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 CODE := etude grammar compiler runtime backends tests benchmarks setup.py
 BACKENDS := torch jax
+LIBTPU := $(shell sed -n s/^libtpu==//p constraints.txt)
 # Two processes of one thread each: more threads than cores make small tensor programs many times slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
@@ -17,6 +18,9 @@ $(READY): pyproject.toml setup.py constraints.txt
 	@python=$$(.ci/python) && echo "installing into $(VENV) with $$python: once, a few minutes" && $$python -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[all,dev]"
+	@test -d $(VENV)/libtpu/libtpu-$(LIBTPU).dist-info || \
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/libtpu libtpu==$(LIBTPU) || \
+	echo "there is no libtpu for this machine: what compiles for TPUs is not tested" >&2
 	$(BIN)/python -m compileall -q etude grammar compiler runtime backends
 	@touch $(READY)
 

@@ -12,6 +12,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -75,9 +76,9 @@ class Step:
     def placed(self, mesh: Mesh) -> Arguments:
         """The arguments with their places: the batch shared out where it can be, the rest on every chip."""
         whole, parts = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-        at = {"index": parts if self.is_shared(mesh) else whole}
+        shared = {"index"} if self.is_shared(mesh) else set()
         return {
-            name: jax.tree.map(lambda leaf, place=at.get(name, whole): _at(leaf, place), tree)
+            name: jax.tree.map(partial(_at, place=parts if name in shared else whole), tree)
             for name, tree in self.arguments().items()
         }
 

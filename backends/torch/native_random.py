@@ -1,7 +1,8 @@
 """The framework's own random numbers, for `random = "native"`: faster on accelerators, and different on each backend.
 
-Every draw has a generator of its own that starts from the draw's key, so a run still repeats itself on one device. Draws
-with a key for each row, and those that only pick a few integers, stay portable.
+Every draw has a generator of its own that starts from the draw's key, so a run still repeats itself on one device.
+Draws with a key for each row, draws within gradients that are taken inside a loss, and those that only pick a few
+integers stay portable.
 """
 
 from __future__ import annotations
@@ -23,20 +24,26 @@ __all__ = [
 uniform_rows = random.uniform_rows
 
 
-def _generator(key: int, device: Device) -> torch.Generator:
+def _is_portable(key: Key) -> bool:
+    """Whether a draw is left to the portable numbers: a generator can neither start from a tensor nor be mapped."""
+    return not isinstance(key, int) or torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _generator(key: Key, device: Device) -> torch.Generator:
+    assert isinstance(key, int)
     return torch.Generator(device or "cpu").manual_seed(key)
 
 
 def uniform(key: Key, shape: Sequence[int], device: Device = None) -> Tensor:
     """Uniform numbers in [0, 1)."""
-    if not isinstance(key, int):
+    if _is_portable(key):
         return random.uniform(key, shape, device)
     return torch.rand(tuple(shape), generator=_generator(key, device), device=device)
 
 
 def normal(key: Key, shape: Sequence[int], device: Device = None) -> Tensor:
     """Normal numbers."""
-    if not isinstance(key, int):
+    if _is_portable(key):
         return random.normal(key, shape, device)
     return torch.randn(tuple(shape), generator=_generator(key, device), device=device)
 

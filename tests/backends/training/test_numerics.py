@@ -94,6 +94,16 @@ def test_native_numbers_have_the_right_distributions(name: str) -> None:
     assert np.asarray(module.gumbel(1, (10,))).shape == (10,)
 
 
+def test_native_numbers_within_mapped_gradients_stay_portable() -> None:
+    from etude.backends.torch import native_random, random
+
+    def noisy(x: torch.Tensor) -> torch.Tensor:
+        return (x * native_random.normal(3, ())).sum()
+
+    slopes = torch.vmap(torch.func.grad(noisy))(torch.ones(4))
+    assert slopes.tolist() == [float(random.normal(3, ()))] * 4
+
+
 def test_a_compiled_loss_is_one_graph_and_gives_the_same_numbers(train_spec: Make, run: Run) -> None:
     """Captured as for a compiler, and run without one: compiling takes a minute and a C++ compiler."""
     spec = train_spec(dropout=0.2, noise=0.1)

@@ -74,7 +74,7 @@ def test_the_table_of_trackers_is_left_to_others(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_toml_is_refused_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match="etude.toml"):
+    with pytest.raises(TargetError, match=r"etude\.toml"):
         find_target("cpu", written(tmp_path, "[target.x\n"))
 
 
