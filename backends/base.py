@@ -111,6 +111,10 @@ class RowBackend(Protocol):
 
     name: str
 
+    def warm(self) -> None:
+        """Import what stages will need of the framework, so that the first finds it there."""
+        ...
+
     def describe(self) -> dict[str, Json]:
         """Versions of the framework, the device and the threads: what a run's record says about its backend."""
         ...

@@ -326,6 +326,7 @@ class Runner:
             "folder": str(folder),
             "fingerprint": identity.fingerprint,
             "key": identity.key,
+            "framework": uses_backend(stage),
         }
         self._executor.submit(self._tasks, request)
 

@@ -70,7 +70,7 @@ def _listen(stream: TextIO, messages: queue.SimpleQueue[Json], stop: threading.E
 def _warm(settings: Settings, send: Send) -> None:
     """Import the framework before the first stage needs it; what is wrong with it, that stage will say."""
     with contextlib.suppress(StageError):
-        loaded_backend(settings.backend, settings.device, settings.threads, settings.numerics)
+        loaded_backend(settings.backend, settings.device, settings.threads, settings.numerics).warm()
     send({"kind": "warm"})
 
 

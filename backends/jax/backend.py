@@ -28,6 +28,10 @@ class JaxBackend:
     def __init__(self, device: str, threads: int | None, numerics: Numerics = PORTABLE) -> None:
         self.device, self.numerics = devices.prepare(device, threads), numerics
 
+    def warm(self) -> None:
+        import flax.nnx  # noqa: F401
+        import optax  # noqa: F401
+
     def describe(self) -> dict[str, Any]:
         return devices.describe(self.device) | self.numerics.described()
 

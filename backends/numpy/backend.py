@@ -22,6 +22,9 @@ class NumpyBackend:
 
     name = "numpy"
 
+    def warm(self) -> None:
+        pass
+
     def describe(self) -> dict[str, Any]:
         return {"backend": "numpy", "versions": {"numpy": np.__version__}, "device": "cpu", "device_name": "cpu"}
 

@@ -28,6 +28,9 @@ class TorchBackend:
     def __init__(self, device: str, threads: int | None, numerics: Numerics = PORTABLE) -> None:
         self.device, self.numerics = devices.prepare(device, threads), numerics
 
+    def warm(self) -> None:
+        import torch._dynamo  # noqa: F401  # as every optimizer does when it is made
+
     def describe(self) -> dict[str, Any]:
         return devices.describe(self.device) | self.numerics.described()
 

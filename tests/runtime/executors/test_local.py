@@ -65,6 +65,21 @@ def test_tasks_are_executed_side_by_side_and_their_objects_are_in_the_store(
     assert executor.has_room()
 
 
+def test_the_worker_that_imports_the_framework_gets_the_tasks_that_need_it(
+    store: Store, numbers: Path, tmp_path: Path
+) -> None:
+    load = request(store, numbers.parent, "load", {"uri": "numbers.csv", "options": {}})
+    with LocalExecutor(SETTINGS, 2, tmp_path / "workers.log", warm=True) as pool:
+        pool.submit(1, load)
+        assert finished(pool, 1)[1].kind == "done"
+        pool.submit(2, {**load, "framework": True})
+        pool.submit(3, load)
+        assert [worker.task for worker in pool._workers] == [3, 2]
+        assert {message.kind for message in finished(pool, 2).values()} == {"done"}
+        pool.submit(4, {**load, "framework": True})
+        assert [worker.task for worker in pool._workers] == [None, 4]
+
+
 def test_a_worker_that_dies_fails_its_task_and_is_replaced(
     executor: LocalExecutor, store: Store, numbers: Path
 ) -> None:
