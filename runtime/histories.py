@@ -1,11 +1,9 @@
-"""Histories of trainings as people read them: the order of their columns, and how fast a training was."""
+"""Histories of trainings as people read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from etude.runtime.progress.durations import duration_text
 
 Json = Any
 History = Sequence[Mapping[str, Json]]
@@ -24,18 +22,3 @@ def columns_of(history: History) -> list[str]:
         return rank, name.split(".")[-1] != "loss", name.endswith((".score", ".accuracy"))
 
     return sorted(dict.fromkeys(name for row in history for name in row), key=place)
-
-
-def speed_text(made: Mapping[str, Json]) -> str:
-    """`169 steps in 258 ms, 655.0 steps/s, 41,922 rows/s`, as far as the record of a training tells.
-
-    >>> speed_text({"steps": 10, "batch": 64, "training_seconds": 2.0})
-    '10 steps in 2.0 s, 5.0 steps/s, 320 rows/s'
-    """
-    steps, seconds = made.get("steps"), made.get("training_seconds")
-    if not steps:
-        return ""
-    if not seconds:
-        return f"{steps:,} steps"
-    rows = steps * made.get("batch", 0) / seconds
-    return f"{steps:,} steps in {duration_text(seconds)}, {steps / seconds:,.1f} steps/s, {rows:,.0f} rows/s"

@@ -13,8 +13,8 @@ from etude.compiler.render.ansi import Paint
 from etude.runtime.cli.faults import UsageError
 from etude.runtime.cli.selection import is_named, is_stemmed, matches
 from etude.runtime.events import read_events
-from etude.runtime.histories import COUNTED, History, columns_of, speed_text
-from etude.runtime.progress.durations import duration_text
+from etude.runtime.histories import COUNTED, History, columns_of
+from etude.runtime.progress.durations import duration_text, speed_text
 from etude.runtime.progress.plain import QUIET
 from etude.runtime.progress.sparklines import sparkline
 from etude.runtime.progress.state import SHOWN, metrics_text, value_text
@@ -85,6 +85,10 @@ def result_text(stage: Stage, store: Store) -> str:
     if stage["action"] in ("failed", "skipped"):
         reason = (stage.get("failure") or {}).get("message") or stage.get("reason") or ""
         return next(iter(str(reason).splitlines()), "")
+    if stage["action"] in ("running", "cut off", "stopped"):
+        at = f"step {stage['step']} of {stage['steps']}" if "steps" in stage else ""
+        kept = f"kept up to step {stage['kept']}" if stage.get("kept") not in (None, stage.get("step")) else ""
+        return ", ".join(filter(None, (at, kept)))
     if stage["kind"] == "train":
         history = read_value(store, stage, "history")
         return metrics_text(history[-1]) if history else ""
@@ -223,9 +227,10 @@ def _flat_facts(path: str, value: Json) -> Iterator[tuple[str, Json]]:
         yield path, value
 
 
-def unfinished_stages(events: Path) -> list[Stage]:
+def unfinished_stages(events: Path, *, is_over: bool) -> list[Stage]:
     """The stages of a run without a manifest, as far as its events tell."""
     actions = {"stage-finished": "run", "stage-cached": "cached", "stage-failed": "failed", "stage-skipped": "skipped"}
+    actions["stage-stopped"] = "stopped"
     stages: dict[str, dict[str, Json]] = {}
     for event in read_events(events) if events.exists() else []:
         if "stage" not in event:
@@ -233,10 +238,14 @@ def unfinished_stages(events: Path) -> list[Stage]:
         stage = stages.setdefault(
             event["stage"], {"id": event["stage"], "name": event["name"], "kind": "", "key": None}
         )
-        stage["action"] = actions.get(event["kind"], stage.get("action", "running"))
+        stage["action"] = actions.get(event["kind"], stage.get("action", "cut off" if is_over else "running"))
         stage |= {key: event[key] for key in ("outputs", "made", "seconds", "key") if key in event}
         if "message" in event and event["kind"] == "stage-failed":
             stage["failure"] = {"message": event["message"]}
+        if event["kind"] in ("stage-progress", "stage-continued", "stage-stopped") and event.get("steps"):
+            stage |= {"kind": "train", "step": event["step"], "steps": event["steps"]}
+        if event["kind"] in ("stage-kept", "stage-continued"):
+            stage["kept"] = event["step"]
         if "history" in event or "history" in event.get("outputs", {}):
             stage["kind"] = "train"
     return [{"seconds": 0.0, "outputs": {}, "made": {}, **stage} for stage in stages.values()]

@@ -1,6 +1,11 @@
-"""Durations in words."""
+"""Durations and speeds in words."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Json = Any
 
 
 def duration_text(seconds: float) -> str:
@@ -29,3 +34,22 @@ def clock_text(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def speed_text(made: Mapping[str, Json]) -> str:
+    """`169 steps in 258 ms, 655.0 steps/s, 41,922 rows/s`, as far as the record of a training tells.
+
+    >>> speed_text({"steps": 10, "batch": 64, "training_seconds": 2.0})
+    '10 steps in 2.0 s, 5.0 steps/s, 320 rows/s'
+    >>> speed_text({"steps": 10, "continued": [3, 7]})
+    '10 steps, continued at steps 3 and 7'
+    """
+    at = [f"{step:,}" for step in made.get("continued", ())]
+    continued = f", continued at step{'s' * (len(at) > 1)} {' and '.join(at)}" if at else ""
+    steps, seconds = made.get("steps"), made.get("training_seconds")
+    if not steps:
+        return ""
+    if not seconds:
+        return f"{steps:,} steps{continued}"
+    rows = steps * made.get("batch", 0) / seconds
+    return f"{steps:,} steps in {duration_text(seconds)}, {steps / seconds:,.1f} steps/s, {rows:,.0f} rows/s{continued}"

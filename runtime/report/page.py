@@ -17,8 +17,7 @@ from etude.compiler.draw.picture import TIMES, Picture
 from etude.compiler.draw.repeats import repeat_classes, stem
 from etude.compiler.draw.workflow import workflow_picture
 from etude.compiler.workflow import Ref
-from etude.runtime.histories import speed_text
-from etude.runtime.progress.durations import duration_text
+from etude.runtime.progress.durations import duration_text, speed_text
 from etude.runtime.report import markup
 from etude.runtime.report.cache import drawn_once
 from etude.runtime.report.curves import curves_png

@@ -62,7 +62,7 @@ def _stages(found: Run) -> Sequence[Json]:
 
     if found.manifest is not None:
         return list(found.manifest["stages"])
-    return unfinished_stages(found.folder / "events.jsonl")
+    return unfinished_stages(found.folder / "events.jsonl", is_over=found.status != "running")
 
 
 def _lines(found: Run, stages: Sequence[Json], store: Store, paint: Paint, *, in_full: bool) -> Iterator[str]:
