@@ -7,12 +7,13 @@ the next run picks up there. An interrupted run keeps everything that was finish
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.runtime.cli import faults
-from etude.runtime.cli.execution import Execution, chosen_target, settings_for
+from etude.runtime.cli.execution import Execution, chosen_target, opened_store, refuse_plans_only, settings_for
 from etude.runtime.cli.options import argument, flag, option
 from etude.runtime.cli.recipes import compiled
 from etude.runtime.cli.terminal import is_live, paint_for, print_json
@@ -20,9 +21,12 @@ from etude.runtime.cli.terminal import is_live, paint_for, print_json
 if TYPE_CHECKING:
     from etude.compiler.pipeline import Compilation
     from etude.compiler.workflow import Workflow
+    from etude.runtime.estimates import Estimate
+    from etude.runtime.events import Event
     from etude.runtime.results import RunResult
     from etude.runtime.store import Store
     from etude.runtime.targets import Target
+    from etude.runtime.tracking.settings import Chosen
 
 EXAMPLES = (
     ("etude run recipe.etude", "Run a recipe."),
@@ -40,29 +44,44 @@ class Options(Execution):
     only: tuple[str, ...] = option(
         "run only these stages, by name or glob, and what they need", metavar="STAGE", many=True
     )
+    retries: int | None = option(
+        "how often to try a stage again whose worker died or that had too little memory (default: etude.toml's, or 0)",
+        metavar="N",
+        parse=int,
+    )
     strict: bool = flag("use no rewrite that is not exact to the bit, and no result made with one")
     no_pass: tuple[str, ...] = option("leave out a pass of the compiler", metavar="NAME", many=True)
+    track: tuple[str, ...] = option(
+        "follow the run with tensorboard (the default), mlflow or wandb as well; none: with nothing",
+        metavar="NAME",
+        many=True,
+    )
     json: bool = flag("print one JSON object")
 
 
 def run(options: Options) -> int:
     from etude.runtime.report import write_report
     from etude.runtime.smoke import as_asked
-    from etude.runtime.store import Store
+    from etude.runtime.tracking.settings import chosen_trackers
 
     if options.jobs is not None and options.jobs < 1:
         raise faults.UsageError("--jobs must be at least 1")
+    if options.retries is not None and options.retries < 0:
+        raise faults.UsageError("--retries must be at least 0")
     _refuse_unknown_passes(options.no_pass)
     options, saved = _as_planned(options)
     compilation, workflow = compiled(options.file, options)
     workflow = as_asked(workflow)
     _tell_warnings(compilation)
+    trackers = chosen_trackers(options.track, options.file.parent)
     target = chosen_target(options, options.file)
-    store = Store(options.store)
+    refuse_plans_only(target, strict=options.strict)
+    store = opened_store(options.store, options.remote, options.file.parent)
+    store.trusts_times = not options.verify
     if options.plan is not None:
         _refuse_what_moved(options, saved, workflow, target, store)
     _refuse_what_does_not_fit(options, workflow, target, store)
-    result = _execute(options, workflow, target, store, compilation.source.text)
+    result = _execute(options, workflow, target, store, compilation.source.text, trackers)
     result.target = target.name
     result.report = str(write_report(result, compilation.source.text))
     if options.json:
@@ -81,28 +100,48 @@ def exit_code(result: RunResult) -> int:
     return faults.CLAIM_FAILED if any(claim.verdict == "fails" for claim in result.claims) else faults.OK
 
 
-def _execute(options: Options, workflow: Workflow, target: Target, store: Store, text: str) -> RunResult:
+def _execute(
+    options: Options, workflow: Workflow, target: Target, store: Store, text: str, trackers: Chosen
+) -> RunResult:
     from etude.runtime.cli.selection import select_stages
+    from etude.runtime.cli.settings import project_settings
     from etude.runtime.progress import show_progress
     from etude.runtime.runner import run as run_workflow
+    from etude.runtime.tracking.following import Following
 
-    settings = settings_for(target)
+    settings = settings_for(target, workflow)
     wanted = [stage.id for pattern in options.only for stage in select_stages(workflow, pattern)] or None
     rewrites = {"strict": options.strict, "without_passes": list(options.no_pass)}
-    with show_progress(workflow, store.read_json, live=is_live(sys.stderr) and not options.json) as listener:
-        return run_workflow(
+    facts = {"backend": settings.backend, "target": target.name, "seed": workflow.seed}
+    following = Following(workflow, store, text, trackers, facts, eager=bool(options.track))
+    with following, show_progress(workflow, store.read_json, live=is_live(sys.stderr) and not options.json) as listener:
+
+        def hear(event: Event) -> None:
+            following(event)
+            listener(event)
+
+        result = run_workflow(
             workflow,
             store=store,
             backend=settings.backend,
             base=options.file.parent,
             device=settings.device,
             precision=settings.precision,
+            random=settings.random,
+            compile=settings.compile,
+            by_stage=settings.stages,
             jobs=options.jobs,
             only=wanted,
             recipe_text=text,
+            retries=project_settings(options.file.parent, Path()).retries
+            if options.retries is None
+            else options.retries,
             about={"target": target.name, "report": "report/index.html", **rewrites},
-            on_event=listener,
+            on_event=hear,
         )
+    for warning in following.warnings:
+        print(f"warning: this run is not followed to its end by {warning}", file=sys.stderr)
+    return result
 
 
 def _tell_warnings(compilation: Compilation) -> None:
@@ -146,22 +185,29 @@ def _refuse_what_moved(options: Options, saved: Any, workflow: Workflow, target:
     from etude.runtime.planning import plan_stages
 
     assert options.plan is not None
-    planned = plan_stages(workflow, store, settings_for(target), options.file.parent)
+    planned = plan_stages(workflow, store, settings_for(target, workflow), options.file.parent)
     refuse_what_moved(saved, workflow, planned, target, options.plan)
 
 
 def _refuse_what_does_not_fit(options: Options, workflow: Workflow, target: Target, store: Store) -> None:
     """Raises DoesNotFitError for the first stage that would need more memory than there is."""
     from etude.compiler.keys import uses_backend
+    from etude.runtime.estimates import estimate_stages, memory_bytes
     from etude.runtime.planning import plan_stages
 
-    planned = plan_stages(workflow, store, settings_for(target), options.file.parent)
-    heavy = [id for id, each in planned.items() if each.action == "run" and uses_backend(each.stage)]
-    if not heavy or target.device not in ("cpu", "auto"):
+    heavy = [id for id, stage in workflow.stages.items() if uses_backend(stage)]
+    if not heavy or (target.device not in ("cpu", "auto") and target.chip is None):
         return
-    from etude.runtime.estimates import estimate_stages, memory_bytes
+    estimates: Mapping[str, Estimate] = estimate_stages(workflow, options.file.parent)
+    if target.chip is not None:
+        from etude.runtime.hardware import on_hardware
 
-    estimates = estimate_stages(workflow, options.file.parent)
-    for id in heavy:
-        if not estimates[id].fits:
-            raise faults.DoesNotFitError(planned[id].stage.name, estimates[id].device_bytes, memory_bytes())
+        estimates = on_hardware(workflow, estimates, [], target, settings_for(target, workflow)).estimates
+    large = [id for id in heavy if not estimates[id].fits]
+    if not large:
+        return
+    planned = plan_stages(workflow, store, settings_for(target, workflow), options.file.parent)
+    for id in large:
+        if planned[id].action == "run":
+            found = estimates[id]
+            raise faults.DoesNotFitError(planned[id].stage.name, found.device_bytes, found.limit or memory_bytes())
