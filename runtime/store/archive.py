@@ -7,6 +7,7 @@ how its outputs were made: import what you would run.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -58,39 +59,37 @@ def export_run(store: Store, run: str, target: Path, *, with_objects: bool = Tru
     """Write a run into a file, which appears whole. Raises `LostObject` when one of its objects is not sound."""
     folder = store.runs / run
     records = Reach.of_run(folder).records(store)
-    hashes = sorted(Reach.of_run(folder).with_objects_of(records).objects)
-    for hash in hashes:
+    needed = Reach.of_run(folder).with_objects_of(records).objects
+    for hash in needed:
         store.objects.path(hash)
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in TRANSIENT]
-    own = {_name(folder, path): read_hash(path) for path in files}
-    links = {name: hash for name, hash in own.items() if hash in hashes}
-    head = {
-        "format": FORMAT,
-        "run": run,
-        "folder": str(folder),
-        "objects": len(hashes) if with_objects else 0,
-        "records": len(records),
-        "files": {name: hash for name, hash in own.items() if name not in links},
-        "links": links,
-    }
-    head["check"] = _check(head)
+    objects = sorted(needed) if with_objects else []
+    files = {_name(folder, path): read_hash(path) for path in sorted(folder.rglob("*")) if _is_kept(path)}
+    own = {name: hash for name, hash in files.items() if hash not in needed}
+    links = {name: hash for name, hash in files.items() if hash in needed}
+    counts = {"objects": len(objects), "records": len(records)}
+    head: Json = {"format": FORMAT, "run": run, "folder": str(folder), **counts, "files": own, "links": links}
+    with _appearing(target) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        _add(tar, HEAD, canonical_json({**head, "check": _check(head)}))
+        for hash in objects:
+            _add_file(tar, f"objects/{hash}", store.objects.locate(hash))
+        for record in records:
+            _add(tar, f"records/{record.key}.json", format_record(record))
+        for name in own:
+            _add_file(tar, f"run/{name}", folder / name)
+    return Contents(run=run, **counts, files=len(files), bytes=target.stat().st_size)
+
+
+@contextlib.contextmanager
+def _appearing(target: Path) -> Iterator[IO[bytes]]:
+    """A new file that takes its name when the block ends without an error."""
     draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with draft.open("xb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            _add(tar, HEAD, canonical_json(head))
-            for hash in hashes if with_objects else ():
-                _add_file(tar, f"objects/{hash}", store.objects.locate(hash))
-            for record in records:
-                _add(tar, f"records/{record.key}.json", format_record(record))
-            for name in head["files"]:
-                _add_file(tar, f"run/{name}", folder / name)
-        with draft.open("rb") as file:
+        with draft.open("xb") as file:
+            yield file
             synced(file, draft)
-        size = draft.stat().st_size
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-    return Contents(run=run, objects=head["objects"], records=len(records), files=len(files), bytes=size)
 
 
 def import_run(store: Store, source: Path | IO[bytes]) -> Contents:
@@ -238,6 +237,10 @@ def safe_path(name: str, refusal: Any) -> Path:
 
 def _check(head: Json) -> str:
     return hashlib.sha256(canonical_json(head)).hexdigest()
+
+
+def _is_kept(path: Path) -> bool:
+    return path.is_file() and path.name not in TRANSIENT
 
 
 def _name(folder: Path, path: Path) -> str:
