@@ -110,10 +110,10 @@ def find_run(store: Store, wanted: str = "last") -> Run:
 
 
 def read_run(folder: Path) -> Run:
-    """A run from its folder."""
+    """A run from its folder; one whose manifest is damaged counts as one that never came to its end."""
     try:
         manifest = json.loads((folder / "run.json").read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return Run(folder.name, folder, "running" if _is_alive(folder) else "interrupted", None)
     return Run(folder.name, folder, "failed" if manifest.get("failed") else "finished", manifest)
 

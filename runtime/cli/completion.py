@@ -49,6 +49,9 @@ def bash() -> str:
         '  case "$command $before" in',
         *(f"    {case}" for case in _bash_choices()),
         "  esac",
+        '  [ "$COMP_CWORD" -eq 2 ] && [[ "$word" != -* ]] && case "$command" in',
+        *(f'    {name}) words="{" ".join(inner)}" ;;' for name in command_names() if (inner := _inner_names(name))),
+        "  esac",
         '  [ -z "$words" ] && case "$command" in',
         *(f'    {name}) [[ "$word" == -* ]] && words="{_all_names(name)}" ;;' for name in command_names()),
         "  esac",
@@ -69,7 +72,14 @@ def _bash_choices() -> Iterator[str]:
 
 
 def _all_names(command: str) -> str:
-    return " ".join(name for flag in flags_of(command) for name in flag.names)
+    """The options of a command, and of those below it."""
+    commands = [command, *(f"{command} {inner}" for inner in _inner_names(command))]
+    return " ".join(dict.fromkeys(name for each in commands for flag in flags_of(each) for name in flag.names))
+
+
+def _inner_names(command: str) -> list[str]:
+    """What may stand after a command that has others below it."""
+    return [name.removeprefix(f"{command} ") for name in command_names(command)]
 
 
 def zsh() -> str:
@@ -88,6 +98,8 @@ def fish() -> str:
             names = " ".join(f"-l {n[2:]}" if n.startswith("--") else f"-s {n[1:]}" for n in flag.names)
             values = f" -x -a '{' '.join(flag.choices)}'" if flag.choices else " -r" if flag.takes_value else ""
             lines.append(f"{inside} {names} -d {_quoted(flag.help)}{values}")
+        if inner := _inner_names(name):
+            lines.append(f"{inside} -a {_quoted(' '.join(inner))}")
     return "\n".join(lines) + "\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import shutil
@@ -16,6 +17,8 @@ import pytest
 from etude.runtime.results import RunResult
 from etude.runtime.runner import run
 from etude.runtime.store import Store, StoreError, injection
+from etude.runtime.store.garbage import find_garbage
+from etude.runtime.store.holders import this_process
 from etude.runtime.store.inspection import verify_store
 
 Sketch = Any
@@ -170,3 +173,24 @@ def test_a_read_only_store_can_be_read_and_a_run_says_that_it_cannot_be_written(
     assert store.read_json(first.stages["s1"].outputs["value"]) == 2.25
     told = messages(attempt(sketch, disk / "store", tmp_path))
     assert told and "this disk is read-only" in told[0] and "--store" in told[0]
+
+
+def test_a_clock_that_was_set_back_changes_nothing(sketch: Sketch, numbers: Path, tmp_path: Path) -> None:
+    """All that is there comes from the future, with the lease of a process that is gone."""
+    small(sketch)
+    first = attempt(sketch, tmp_path / "store", tmp_path)
+    assert isinstance(first, RunResult)
+    store = Store(tmp_path / "store")
+    store.records.remove(str(first.stages["s1"].key))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    holder = {**this_process(), "pid": gone.pid, "since": 4e9, "token": "theirs"}
+    (store.root / "leases" / f"{first.stages['s1'].key}.json").write_text(json.dumps(holder))
+    (store.scratch / "leftover").write_bytes(b"half")
+    for path in [numbers, *tmp_path.joinpath("store").rglob("*")]:
+        os.utime(path, (4e9, 4e9))
+    again = attempt(sketch, tmp_path / "store", tmp_path)
+    assert isinstance(again, RunResult)
+    assert [stage.action for stage in again.stages.values()] == ["cached", "run", "cached"]
+    assert again.metrics == first.metrics
+    assert not find_garbage(store, last=0, days=0).objects

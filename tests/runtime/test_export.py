@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save
 from etude.backends.numpy.fresh import fresh_weight
 from etude.compiler.workflow import ModelBinding
 from etude.runtime.export import export_model, place_file, read_tensors
-from etude.runtime.store import Store
+from etude.runtime.store import LostObject, Store
 
 FIRST = {"0": np.arange(6, dtype=np.float32).reshape(2, 3), "1": np.float32([7, 8])}
 SECOND = {"0": np.int32([[1], [2]])}
@@ -74,3 +74,40 @@ def test_a_file_that_is_there_already_stays(store: Store, tmp_path: Path) -> Non
     place_file(store, hash, tmp_path / "file")
     place_file(store, store.objects.put(b"two"), tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == b"one"
+
+
+def test_a_damaged_export_is_not_placed_and_the_next_one_is_made_anew(
+    store: Store, outputs: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    hash = export_model(store, NET, outputs)
+    assert hash is not None
+    sound = store.objects.read(hash)
+    path = store.objects.locate(hash)
+    path.chmod(0o644)
+    path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    with pytest.raises(LostObject):
+        place_file(store, hash, tmp_path / "net.safetensors")
+    assert not (tmp_path / "net.safetensors").exists()
+    assert export_model(store, NET, outputs) == hash
+    place_file(store, hash, tmp_path / "net.safetensors")
+    assert (tmp_path / "net.safetensors").read_bytes() == sound
+
+
+def test_a_model_is_not_exported_from_damaged_weights(store: Store, outputs: dict[str, dict[str, str]]) -> None:
+    path = store.objects.locate(outputs["s1"]["0"])
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(LostObject):
+        export_model(store, NET, outputs)
+
+
+def test_without_links_a_copy_is_placed_whole(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hash = store.objects.put(b"weights")
+
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "no hard links here")
+
+    monkeypatch.setattr("os.link", no_links)
+    place_file(store, hash, tmp_path / "net.safetensors")
+    assert (tmp_path / "net.safetensors").read_bytes() == b"weights"
+    assert list(store.scratch.iterdir()) == []

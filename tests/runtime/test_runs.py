@@ -84,3 +84,10 @@ def test_an_event_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
 def test_runs_of_one_second_are_listed_by_their_start(store: Store) -> None:
     folders = [create_folder(store) for _ in range(20)]
     assert [run.folder for run in list_runs(store)] == folders[::-1]
+
+
+def test_a_run_with_a_damaged_manifest_can_be_listed(store: Store) -> None:
+    folder = create_folder(store)
+    finish(store, folder, {"run": folder.name})
+    (folder / "run.json").write_bytes(b'{"run": "\xff')
+    assert [run.status for run in list_runs(store)] == ["interrupted"]

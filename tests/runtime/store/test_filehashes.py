@@ -66,3 +66,25 @@ def test_a_broken_table_is_thrown_away(store: Store, numbers: Path, settled: Non
     (store.root / "files.sqlite").write_bytes(b"not a database" * 100)
     first = store.hash_file(numbers)
     assert store.hash_file(numbers) == first
+
+
+def test_an_index_that_is_cut_short_is_thrown_away_and_made_again(
+    store: Store, numbers: Path, reads: list[str], settled: None
+) -> None:
+    first = store.hash_file(numbers)
+    index = store.root / "files.sqlite"
+    data = index.read_bytes()
+    for length in range(1, len(data), 1000):
+        index.write_bytes(data[:length])
+        assert Store(store.root).hash_file(numbers) == first
+    assert Store(store.root).hash_file(numbers) == first
+    index.chmod(0o444)
+    assert Store(store.root).hash_file(numbers) == first
+
+
+def test_a_file_from_the_future_is_read_each_time(store: Store, numbers: Path, reads: list[str]) -> None:
+    """The clock was set back: a change could not be told from what was there before."""
+    os.utime(numbers, (4e9, 4e9))
+    store.hash_file(numbers)
+    store.hash_file(numbers)
+    assert reads == ["numbers.csv", "numbers.csv"]
