@@ -57,6 +57,10 @@ def batch_wise(lift: Lifting) -> tuple[Operand, ...]:
 
 def along_axis(lift: Lifting) -> tuple[Operand, ...]:
     """Shift the attribute `axis` behind the batch; none becomes all axes of the row."""
+    if not lift.types[0].rank:  # PyTorch reads no axes as all axes: a row that is one number gets an axis for itself
+        column = lift.apply("reshape", [lift.spread(0)], shape=(_batch(), 1))
+        results = lift.apply(lift.name, [*column, *lift.operands[1:]], **(lift.attrs | {"axis": 1}))
+        return tuple(reshaped(lift, value, kind) for value, kind in zip(results, lift.results, strict=True))
     attrs = lift.attrs | {"axis": behind_batch(lift.attrs["axis"], lift.types[0].rank)}
     return lift.apply(lift.name, [lift.spread(i) for i in range(len(lift.types))], **attrs)
 

@@ -121,3 +121,23 @@ def test_permuting_and_splitting_rows_changes_no_row(row_case: Any, harness: Any
             assert_rows(
                 row_case, at_once(harness, program, choice, values, "numpy", order), [part[order] for part in whole]
             )
+
+
+def test_a_row_that_is_one_number_is_reduced_to_itself() -> None:
+    import torch
+
+    from etude.backends.emission.spelled import spelled
+    from etude.backends.program.builder import Builder
+    from etude.backends.program.rows import vectorize
+    from etude.backends.program.types import TensorType
+
+    for name, attributes in (("mean", {"axis": None, "keep": False}), ("sum", {"axis": (), "keep": False})):
+        build = Builder("row")
+        x = build.input("x", TensorType("float32"))
+        program = vectorize(build.build([("", build.apply(name, [x], attributes)[0])]))
+        value = torch.tensor([1.0, 5.0])
+        found = {program.inputs[0][1].id: value}
+        for op in program.ops:
+            text = spelled(op, "torch", ["given"])
+            found[op.results[0].id] = eval(text, {"torch": torch, "given": found[op.operands[0].id], "b": 2})
+        assert found[program.outputs[0][1].id].tolist() == [1.0, 5.0]
