@@ -1,0 +1,91 @@
+"""Every training step of the examples lowers for TPUs, and its shapes are those of a run. No TPU is needed for that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import Mesh, PartitionSpec
+
+from etude.backends.jax.ahead_of_time import EXCEEDED, Step
+from etude.backends.numerics import Numerics
+from etude.runtime.compiling import compile_file
+
+ROOT = Path(__file__).parents[3]
+EXAMPLES = sorted((ROOT / "examples").glob("*.etude"))
+GIB = 2**30
+
+
+def distinct_steps(recipe: Path) -> dict[str, Any]:
+    """The spec of each training of a recipe by its name, of equal programs the first."""
+    workflow = compile_file(recipe).workflow
+    assert workflow is not None
+    found = {}
+    for stage in workflow.stages.values():
+        if stage.kind == "train":
+            found.setdefault(tuple(step["loss"]["digest"] for step in stage.spec["steps"]), stage)
+    return {stage.name: stage.spec for stage in found.values()}
+
+
+def arguments_of(step: Step) -> list[Any]:
+    return list(step.arguments().values())
+
+
+@pytest.mark.parametrize("recipe", EXAMPLES, ids=lambda path: path.stem)
+def test_every_training_step_of_an_example_lowers_for_tpu(recipe: Path) -> None:
+    for name, spec in distinct_steps(recipe).items():
+        step = Step(spec, rows=None, memory=16 * GIB)
+        exported = jax.export.export(jax.jit(step.module.step.__wrapped__), platforms=["tpu"])(*arguments_of(step))
+        assert exported.platforms == ("tpu",), name
+        assert "stablehlo" in exported.mlir_module()
+
+
+def test_columns_are_resident_where_they_fit_and_else_those_of_a_batch(train_spec: Callable[..., Any]) -> None:
+    columns = [Step(train_spec(), rows=1000, memory=memory).columns for memory in (GIB, 1000)]
+
+    assert columns[0]["points"].shape == (1000, 8)
+    assert columns[1]["points"].shape == (32, 8)
+    assert columns[1]["label"].dtype == np.int32
+
+
+def test_a_batch_never_has_more_rows_than_there_are(train_spec: Callable[..., Any]) -> None:
+    assert Step(train_spec(), rows=20, memory=GIB).batch == 20
+
+
+def test_the_shapes_are_those_that_a_run_would_give(train_spec: Callable[..., Any]) -> None:
+    step = Step(train_spec(dropout=0.2), rows=100, memory=GIB, numerics=Numerics(precision="bf16"))
+    given = step.arguments()
+
+    assert list(given) == ["params", "rest", "opt_state", "data", "index", "key", "lr"]
+    assert sorted(leaf.shape for leaf in given["params"].values()) == [(3,), (8, 16), (16,), (16, 3)]
+    params, opt_state, terms = jax.eval_shape(step.module.step.__wrapped__, *given.values())
+    assert jax.tree.structure(params) == jax.tree.structure(given["params"])
+    assert jax.tree.structure(opt_state) == jax.tree.structure(given["opt_state"])
+    assert terms["loss"].shape == ()
+
+
+def test_a_batch_is_shared_out_where_every_device_gets_as_much(train_spec: Callable[..., Any]) -> None:
+    mesh = Mesh(np.array(jax.devices("cpu")[:1]), ("data",))
+    step = Step(train_spec(), rows=100, memory=GIB)
+
+    assert step.is_shared(mesh)
+    assert step.placed(mesh)["index"].sharding.spec == PartitionSpec("data")
+    assert step.placed(mesh)["params"].keys() == step.arguments()["params"].keys()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space hbm. "
+        "Used 64.06G of 15.75G hbm. Exceeded hbm capacity by 48.31G.",
+        "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (64.06G) exceeds "
+        "available HBM (15.75G).",
+    ],
+)
+def test_what_the_compiler_says_of_too_large_a_program_is_understood(message: str) -> None:
+    (found,) = (match for pattern in EXCEEDED if (match := pattern.search(message)))
+    assert found.groups() == ("64.06", "G", "15.75", "G")

@@ -1,0 +1,94 @@
+"""What values take, by their lifetimes: in a chain of layers that can be counted by hand, and against PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from etude.backends.inputs import initial_weights
+from etude.backends.modules import load_source
+from etude.backends.program.serialize import program_from_json
+from etude.backends.torch.emit import emit_train
+from etude.backends.torch.rows import load_models
+from etude.compiler.liveness import held_bytes
+from etude.runtime.compiling import compile_text
+
+BATCH = 32
+RECIPE = """
+digits = load("sklearn:digits")
+net    = flatten >> BODY
+t      = train(on = digits, update = {net: net}) {
+  loss  = (x, y) => cross_entropy(net(x), y)
+  batch = 32
+}
+"""
+
+
+def spec_of(body: str) -> Any:
+    workflow = compile_text(RECIPE.replace("BODY", body), "recipe.etude", Path()).workflow
+    assert workflow is not None
+    return next(stage.spec for stage in workflow.stages.values() if stage.kind == "train")
+
+
+def held(body: str, *, learns: bool = True) -> Any:
+    step = spec_of(body)["steps"][0]
+    return held_bytes(program_from_json(step["loss"]), BATCH, step["update"] if learns else [])
+
+
+def saved_by_torch(spec: Any) -> int:
+    """The bytes that PyTorch keeps for the backward pass, weights aside."""
+    emitted = emit_train(spec)
+    module = load_source(emitted.source)
+    models = load_models(module, emitted.slots, initial_weights(spec["slots"], {}), torch.device("cpu"))
+    module.optimizers(models)
+    weights = {weight.untyped_storage().data_ptr() for weight in models.parameters()}
+    found: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    batch = {"image": torch.zeros(BATCH, 8, 8, 1), "label": torch.zeros(BATCH, dtype=torch.int32)}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        kept = module.loss(models, batch, 0)
+    assert kept
+    return sum(found.values())
+
+
+def test_a_hidden_layer_keeps_what_its_gradient_needs() -> None:
+    narrow, wide = held("linear(100) >> relu >> linear(10)"), held("linear(300) >> relu >> linear(10)")
+
+    # of a layer, what relu gave: the next product has read it, and relu's own gradient is known from it
+    assert wide.kept - narrow.kept == 200 * BATCH * 4
+
+
+def test_nothing_is_kept_where_nothing_learns() -> None:
+    still = held("linear(300) >> relu >> linear(300) >> relu >> linear(10)", learns=False)
+
+    assert still.kept == 0
+    # one layer's values stand beside those of the next, and no more
+    assert 300 * BATCH * 4 <= still.peak <= 3 * 300 * BATCH * 4
+
+
+def test_memory_grows_with_the_batch() -> None:
+    step = spec_of("linear(100) >> relu >> linear(10)")["steps"][0]
+    program = program_from_json(step["loss"])
+    small, large = (held_bytes(program, batch, step["update"]).kept for batch in (BATCH, 10 * BATCH))
+
+    assert 9 * small < large <= 10 * small
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["linear(200) >> relu >> linear(100) >> tanh >> linear(10)", "linear(64, seed = 1) >> gelu >> linear(10)"],
+)
+def test_the_estimate_is_near_what_torch_keeps(body: str) -> None:
+    actual = saved_by_torch(spec_of(body))
+
+    assert np.isclose(held(body).kept, actual, rtol=0.35), (held(body).kept, actual)
