@@ -21,7 +21,7 @@ Kind: TypeAlias = Literal[
     "stage-progress",  # data: step, steps, epoch, loss, terms, history (new rows), rows_per_second
     "stage-warning",  # data: message
     "stage-continued",  # data: step (from which it goes on), steps
-    "stage-kept",  # data: step (of which a checkpoint was written), bytes, seconds
+    "stage-kept",  # data: step (of which a checkpoint was written), bytes, cost (seconds)
     "stage-stopped",  # data: step, steps, kept (the step from which it will go on)
     "stage-finished",  # data: seconds, outputs, made, key
     "stage-failed",  # data: message, hint, seconds, details (a file), checkpoint (a file or none)

@@ -109,8 +109,8 @@ class StepKeeper:
                 self._warn(f"no checkpoint could be written, the training goes on: {error}")
             self._has_failed = True
         else:
-            seconds = round(time.perf_counter() - started, 4)
-            self._emit({"kind": "kept", "step": snapshot.step, "bytes": size, "seconds": seconds})
+            cost = round(time.perf_counter() - started, 4)
+            self._emit({"kind": "kept", "step": snapshot.step, "bytes": size, "cost": cost})
         self._last_written = time.perf_counter()
         cost = self._last_written - started
         self.cost += cost

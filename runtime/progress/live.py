@@ -43,6 +43,7 @@ class LiveProgress:
         self.console = console or Console(stderr=True, highlight=False)
         self._members = self._stages_of_boxes()
         self._warnings: list[str] = []
+        self._continued: list[str] = []
         self._live = Live(console=self.console, get_renderable=self.render, refresh_per_second=REFRESH, transient=False)
 
     def __enter__(self) -> LiveProgress:
@@ -58,6 +59,8 @@ class LiveProgress:
             self._warnings.append(f"{event.name}: {event.data['message']}")
         elif event.kind == "run-stopping":
             self._warnings.append(STOPPING)
+        elif event.kind == "stage-continued":
+            self._continued.append(f"{event.name} continues at step {event.data['step']} of {event.data['steps']}")
 
     def _stages_of_boxes(self) -> dict[str, list[StageState]]:
         members: dict[str, list[StageState]] = {}
@@ -86,7 +89,8 @@ class LiveProgress:
         return line
 
     def _notes(self) -> list[Text]:
-        return [Text(f"warning: {text}", style="yellow") for text in self._warnings[-3:]]
+        continued = [Text(text, style="cyan") for text in self._continued[-3:]]
+        return [*continued, *(Text(f"warning: {text}", style="yellow") for text in self._warnings[-3:])]
 
     def _rows(self, now: float) -> Iterator[_Row]:
         for lead, item in tree_rows(_without_report(self.picture)):

@@ -46,7 +46,7 @@ def run(options: Options) -> int:
     paint = paint_for(sys.stdout)
     for each in shown:
         status = paint(f"{each.status:<11}", STATUS_STYLES[each.status])
-        print(f"{each.id}  {status}  {_summary(each.manifest)}".rstrip())
+        print(f"{each.id}  {status}  {_summary(each.manifest) or _progress(each)}".rstrip())
     if len(shown) < len(found):
         print(paint(f"{len(found) - len(shown)} more with --all", "grey"))
     return faults.OK
@@ -67,3 +67,17 @@ def _summary(manifest: Mapping[str, Any] | None) -> str:
     claims = ", ".join(f"{verdicts.count(v)} {v}" for v in ("holds", "fails", "cannot tell") if v in verdicts)
     work = f"{manifest['executed']} run, {manifest['cached']} cached, {duration_text(manifest['seconds'])}"
     return "  ".join(part for part in (Path(manifest["recipe"]).name, manifest["backend"], work, claims) if part)
+
+
+def _progress(found: Run) -> str:
+    """How far a run is that has not come to its end."""
+    from etude.runtime.cli.showing import unfinished_stages
+
+    stages = unfinished_stages(found.folder / "events.jsonl", is_over=found.status != "running")
+    done = sum(stage["action"] in ("run", "cached") for stage in stages)
+    at = [f"{stage['name']} at step {stage['step']} of {stage['steps']}" for stage in stages if _is_under_way(stage)]
+    return ", ".join([f"{done} stages done", *at[:2], *([f"{len(at) - 2} more"] if len(at) > 2 else [])])
+
+
+def _is_under_way(stage: Mapping[str, Any]) -> bool:
+    return stage["action"] in ("running", "cut off", "stopped") and "steps" in stage

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from etude.runtime.checkpoints import STEPS_VARIABLE, kept_steps
+from etude.runtime.cli.showing import result_text, unfinished_stages
 from etude.runtime.compiling import compile_text
 from etude.runtime.events import Event, read_events
 from etude.runtime.results import RunResult
@@ -114,6 +115,10 @@ def test_runs_that_are_ended_leave_no_process_and_are_continued_to_the_same_hash
         (mark,) = latest.folder.glob(f"stages/*/{kind}-{step}")
         assert ends(int(mark.read_text()))
         assert kept_steps(store, whole("torch").key)[0] == kept
+        stages = unfinished_stages(latest.folder / "events.jsonl", is_over=True)
+        tuned = next(stage for stage in stages if stage["name"] == "tuned")
+        assert tuned["action"] == ("stopped" if said == STOPPED else "cut off")
+        assert said != STOPPED or result_text(tuned, store) == f"step {step} of 24"
         if code == 130:
             assert read_events(latest.folder / "events.jsonl")[-1]["kind"] == "run-interrupted"
 

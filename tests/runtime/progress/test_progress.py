@@ -224,3 +224,19 @@ def test_the_tree_appears_with_the_first_stage_that_takes_time(
         progressed(feed(listener))
     assert stream.getvalue() == ""
     assert "1/3  8.0 s each" in capsys.readouterr().err
+
+
+def test_where_a_training_goes_on_and_where_it_stops_is_told(workflow: Workflow) -> None:
+    def tell_all(tell: Feed) -> None:
+        tell(0, "stage-started", "t1")
+        tell(1, "stage-continued", "t1", step=60, steps=100)
+        tell(2, "stage-stopped", "t1", step=70, steps=100, kept=70)
+        tell(2, "stage-stopped", "t2", step=None, steps=None, kept=0)
+
+    stream = io.StringIO()
+    tell_all(feed(PlainProgress(workflow, VALUES.__getitem__, stream)))
+    names = [workflow.stages[id].name for id in ("t1", "t1", "t1", "t2")]
+    words = ["started", "continues at step 60 of 100", "stopped at step 70 of 100", "stopped"]
+    lines = [line.split("] ", 1)[1] for line in stream.getvalue().splitlines()]
+    assert lines == [f"{name}: {said}" for name, said in zip(names, words, strict=True)]
+    assert f"{names[0]} continues at step 60 of 100" in rendered(workflow, tell_all)
