@@ -114,7 +114,8 @@ def _confusion(predictions: Array, labels: Array, classes: int) -> Array:
 
 def _ratio(part: Array, whole: Array) -> Array:
     """part / whole, and no number where the whole is nothing."""
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    ratios: Array = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return ratios
 
 
 RATIOS: Mapping[str, Callable[[Array], Array]] = {

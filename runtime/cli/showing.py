@@ -52,7 +52,7 @@ def _group_row(members: Sequence[Stage], store: Store) -> tuple[str, ...]:
     first = members[0]
     name = first["name"] if len(members) == 1 else f"{stem(first['name'])} {TIMES}{len(members)}"
     seconds = sum(stage["seconds"] for stage in members)
-    action = WORDS.get(first["action"], first["action"])
+    action = str(WORDS.get(first["action"], first["action"]))
     return name, first["kind"], action, duration_text(seconds), _results_text(members, store)
 
 
