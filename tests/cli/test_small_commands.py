@@ -66,6 +66,9 @@ def test_the_doctor_tells_what_is_there(cli: Cli, folder: Path, monkeypatch: pyt
     assert found["backends"]["torch"] == {"version": "9.9", "devices": ["cpu"]}
     assert found["store"] == {"path": ".etude", "exists": False}
     assert found["packages"]["lark"]
+    assert found["targets"]["cpu"] == ["torch"]
+    assert found["targets"]["gpu"] == found["targets"]["tpu"] == []
+    assert "target gpu" in shown.out and "plans for tpu:v5e:2x2" in shown.out
 
 
 def test_the_doctor_fails_where_nothing_can_run(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,7 @@ def examine(store: Path) -> dict[str, Json]:
 
     from etude import __version__
 
+    backends = _probe_all()
     return {
         "etude": __version__,
         "python": platform.python_version(),
@@ -69,7 +70,8 @@ def examine(store: Path) -> dict[str, Json]:
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "packages": {name: _version(name) for name in (*DISTRIBUTIONS, *EXTRAS)},
         "dot": shutil.which("dot"),
-        "backends": _probe_all(),
+        "backends": backends,
+        "targets": _targets(backends),
         "store": _store(store),
     }
 
@@ -93,6 +95,27 @@ def _probe_all() -> dict[str, Json]:
         for name, code in PROBES.items()
     }
     return {name: _answer(process) for name, process in started.items()}
+
+
+def _targets(backends: dict[str, Json]) -> dict[str, Json]:
+    """Which backends can run on each built-in target, and whether trainings can be compiled for TPUs to plan for."""
+    from etude.runtime.topologies import LibtpuMissingError, libtpu_folder
+
+    devices = {name: [str(each).lower() for each in answer.get("devices", ())] for name, answer in backends.items()}
+    found = {
+        "cpu": [name for name, there in devices.items() if there],
+        "gpu": [name for name, there in devices.items() if any(_is_gpu(each) for each in there)],
+        "tpu": [name for name, there in devices.items() if any(each.startswith("tpu") for each in there)],
+    }
+    try:
+        libtpu_folder()
+    except LibtpuMissingError as error:
+        return {**found, "compiles_for_tpu": False, "hint": f"{error}: {error.hint}"}
+    return {**found, "compiles_for_tpu": True}
+
+
+def _is_gpu(device: str) -> bool:
+    return not device.startswith(("cpu", "tpu"))
 
 
 def _answer(process: Any) -> Json:
@@ -130,6 +153,7 @@ def _text(findings: dict[str, Json]) -> str:
         ("processors", _processors(findings), True),
     ]
     rows += [(name, *_backend_text(answer)) for name, answer in findings["backends"].items()]
+    rows += _target_rows(findings["targets"])
     rows += [(name, version or "not installed", version is not None) for name, version in findings["packages"].items()]
     rows.append(
         ("dot", findings["dot"] or "not installed: graphs are written as html, mmd, json, svg", bool(findings["dot"]))
@@ -140,6 +164,17 @@ def _text(findings: dict[str, Json]) -> str:
     width = max(len(name) for name, _, _ in rows)
     marks = {True: paint("ok", "green"), False: paint("--", "yellow")}
     return "\n".join(f"{marks[good]}  {paint(f'{name:<{width}}', 'bold')}  {text}" for name, text, good in rows)
+
+
+def _target_rows(targets: dict[str, Json]) -> list[tuple[str, str, bool]]:
+    """Where recipes run, and what can be planned for."""
+    rows = [
+        (f"target {name}", f"runs on {', '.join(targets[name])}" if targets[name] else "no device here", True)
+        for name in ("cpu", "gpu", "tpu")
+    ]
+    can = targets["compiles_for_tpu"]
+    text = "trainings are compiled ahead of time" if can else targets["hint"]
+    return [*rows, ("plans for tpu:v5e:2x2", text, can)]
 
 
 def _processors(findings: dict[str, Json]) -> str:
