@@ -37,6 +37,7 @@ SEMANTICS: Mapping[str, int] = {
     "plot": 1,
     "heatmap": 1,
 }
+PLAIN = {"slots", "names", "results", "columns"}  # the long parts of a spec that hold no programs
 STRUCTURAL = 1  # the same for `weight` and `call`, which have no row in the table of operations
 
 
@@ -103,7 +104,7 @@ def differentiates(spec: Mapping[str, Json]) -> bool:
 
 def canonical_spec(stage: Stage) -> dict[str, Json]:
     """The spec without what is only for people: paths, names of models, labels, texts of claims, places of files."""
-    spec = {name: _canonical(value) for name, value in stage.spec.items()}
+    spec = {name: value if name in PLAIN else _canonical(value) for name, value in stage.spec.items()}
     match stage.kind:
         case "load":
             spec["uri"] = _without_place(spec["uri"])

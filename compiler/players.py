@@ -13,6 +13,7 @@ from etude.backends.program.serialize import program_to_json
 from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.calls import CallSite
+from etude.compiler.captures import remembered
 from etude.compiler.diagnostics import Location
 from etude.compiler.lambdas import TracedFunction, scalar_outputs, trace
 from etude.compiler.models import flat_origins, model_name, model_origins
@@ -179,9 +180,17 @@ def _trace_loss(
 
     columns = {name: d.columns for name, d in streams.items()}
     at = {"training": training, "live": live, "extras": extras, "introduce": introduce}
-    if set(columns) == {""}:
-        return trace(site, "loss", "batch", player.loss, columns[""], **at)  # type: ignore[arg-type]
-    return trace(site, "loss", "batch", player.loss, {}, streams=columns, **at)  # type: ignore[arg-type]
+
+    def traced() -> TracedFunction:
+        if set(columns) == {""}:
+            return trace(site, "loss", "batch", player.loss, columns[""], **at)  # type: ignore[arg-type]
+        return trace(site, "loss", "batch", player.loss, {}, streams=columns, **at)  # type: ignore[arg-type]
+
+    objects = {**{f"{name}.columns": each for name, each in columns.items()}, **extras}
+    loss: TracedFunction = remembered(
+        site.session, player.loss, objects, (training, live, tuple(state.items())), traced
+    )
+    return loss
 
 
 def _check_outputs(traced: TracedFunction, state: Mapping[str, TensorType], player: Player) -> None:
