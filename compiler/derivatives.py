@@ -99,7 +99,7 @@ class _Cut:
         return op.name == "call" and any(origin in self.weights for origin in self._origins(op))
 
     def _origins(self, op: Op) -> tuple[AnyOrigin, ...]:
-        return self.frame.child_origins[op.attrs["child"]].flat
+        return self.frame.child_origins[int(op.attrs["child"])].flat
 
     def _draws(self, op: Op) -> bool:
         from etude.backends.ops import find
@@ -110,7 +110,7 @@ class _Cut:
         return row is not None and row.is_random
 
     def _child(self, op: Op) -> Child:
-        return self.frame.builder.children[op.attrs["child"]]
+        return self.frame.builder.children[int(op.attrs["child"])]
 
     # --- the function ---
 

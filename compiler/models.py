@@ -295,9 +295,9 @@ def traced_model(session: Session, model: Model) -> Traced | None:
     if found is None and isinstance(model, Trained | Start):
         base = traced_model(session, model.base)
         if base is not None:
-            is_start = isinstance(model, Start)
-            origins = _started(base.origins) if is_start else _after(base.origins, model.training.updated)
-            return replace(base, origins=origins)
+            if isinstance(model, Start):
+                return replace(base, origins=_started(base.origins))
+            return replace(base, origins=_after(base.origins, model.training.updated))
     return found
 
 
@@ -306,9 +306,9 @@ def _after(origins: Origins, updated: Mapping[AnyOrigin, AnyOrigin]) -> Origins:
     return Origins(slots, tuple(_after(child, updated) for child in origins.children))
 
 
-def slow_origin(name: str, origin: AnyOrigin) -> SlowOrigin:
+def slow_origin(name: str, origin: AnyOrigin) -> AnyOrigin:
     """The weight of the slow copy `name` that follows a weight."""
-    return origin if isinstance(origin, SlowOrigin) else SlowOrigin(name, origin)
+    return SlowOrigin(name, origin) if isinstance(origin, Origin | TrainedOrigin) else origin
 
 
 def _slowed(origins: Origins, name: str) -> Origins:

@@ -317,6 +317,10 @@ class StoredOrigin(Struct, frozen=True):
     ref: Ref
     index: int
 
+    @property
+    def fresh(self) -> Origin:
+        raise AssertionError("a measured tensor is no weight of a model")
+
 
 AnyOrigin = Origin | TrainedOrigin | SlowOrigin | StartOrigin | StoredOrigin
 

@@ -110,8 +110,8 @@ def initial_state(key: int) -> dict[str, Tensor]:
 '''
 STATE = "state: dict[str, Tensor],"
 CLIP = "nn.utils.clip_grad_norm_({}, {!r})"
-ONE_GROUP = {"rate": 'optimizer.param_groups[0]["lr"] = lr', "weights": 'optimizer.param_groups[0]["params"]'}
-GROUPS = {
+ONE_GROUP: dict[str, str | list[str] | None] = {"rate": 'optimizer.param_groups[0]["lr"] = lr', "weights": 'optimizer.param_groups[0]["params"]'}
+GROUPS: dict[str, str | list[str] | None] = {
     "rate": ["for group in optimizer.param_groups:", '    group["lr"] = group.get("scale", 1.0) * lr'],
     "weights": '[weight for group in optimizer.param_groups for weight in group["params"]]',
 }
@@ -152,8 +152,8 @@ def emit_train(spec: Mapping[str, Any], numerics: Numerics = PORTABLE) -> Emitte
     blocks.append(_optimizers(writer, spec))
     if spec.get("ema"):
         blocks.append(fill(FOLLOW, body=_following(writer, spec)))
-    pieces = _carried(has_state=has_state) | {"clip": clip, "follow": "follow(models)" if spec.get("ema") else None}
-    pieces |= groups
+    pieces = _carried(has_state=has_state) | groups
+    pieces |= {"clip": clip, "follow": "follow(models)" if spec.get("ema") else None}
     if len(losses) == 1:
         parameters = ["models: Models", "optimizer: torch.optim.Optimizer", "batch: dict[str, Tensor]"]
         parameters += [*([STATE.rstrip(",")] if has_state else []), "key: int", "lr: float"]
@@ -191,7 +191,7 @@ def _loss(writer: StageWriter, name: str, *, has_state: bool) -> list[str]:
     return fill(LOSS, name=name, body=body, terms=terms, **pieces)
 
 
-def _carried(*, has_state: bool) -> dict[str, str | None]:
+def _carried(*, has_state: bool) -> dict[str, str | list[str] | None]:
     """The pieces of a step that say whether a state goes from step to step."""
     terms = "dict[str, Tensor]"
     if not has_state:
