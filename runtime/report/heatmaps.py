@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import math
 from html import escape
 from typing import Any
 
@@ -46,14 +47,14 @@ def _draw(figure: Json, paper: str) -> bytes:
     canvas = FigureCanvasAgg(Figure(figsize=size, dpi=DPI, layout="constrained"))
     axes = canvas.figure.add_subplot()
     colours = LinearSegmentedColormap.from_list("counts", INK_AND_PAPER[paper])
-    shown = shares(values)
+    shown = [[math.sqrt(share) for share in row] for row in shares(values)]  # so that rare mistakes are seen, too
     axes.imshow(shown, cmap=colours, vmin=0, vmax=1, aspect="equal")
     _name(axes.set_xticks, columns, rotation=0 if max(map(len, columns)) <= 3 else 45)
     _name(axes.set_yticks, rows, rotation=0)
     if len(rows) <= MOST_NUMBERS and len(columns) <= MOST_NUMBERS:
         for i, row in enumerate(values):
             for j, value in enumerate(row):
-                colour = faint if value == 0 else INK_AND_PAPER[paper][0] if shown[i][j] > 0.5 else ink
+                colour = faint if value == 0 else INK_AND_PAPER[paper][0] if shown[i][j] > 0.6 else ink
                 axes.text(j, i, number_text(value), ha="center", va="center", color=colour, fontsize=8)
     axes.set_xlabel(figure["x"], color=ink)
     axes.set_ylabel(figure["y"], color=ink)
