@@ -66,7 +66,8 @@ class TrainResult:
 
     `history` has one row per epoch and per validation: `step` and `epoch` done, mean losses since the row before,
     `lr`, and `valid.*` where it was measured. `kept` is the step whose weights these are; `checkpoints` is filled when
-    `keep` is "all"; `continued` has the steps at which a killed or interrupted training was taken up.
+    `keep` is "all"; `at_once` is how many steps the framework was given at a time; `continued` has the steps at which a
+    killed or interrupted training was taken up.
     """
 
     weights: list[Array]
@@ -74,6 +75,7 @@ class TrainResult:
     steps: int
     seconds: float
     kept: int
+    at_once: int = 1
     checkpoints: list[Checkpoint] = field(default_factory=list)
     continued: list[int] = field(default_factory=list)
 

@@ -32,6 +32,11 @@ class Period:
         """Whether a period ends within the last `batch` of the `seen` rows."""
         return seen * self.parts // self.rows > (seen - batch) * self.parts // self.rows
 
+    def next_end(self, done: int, batch: int) -> int:
+        """The first step after `done` of them with which a period ends."""
+        ended = done * batch * self.parts // self.rows
+        return -(-(ended + 1) * self.rows // (self.parts * batch))
+
 
 class Clock(NamedTuple):
     """The number of a step, and the share of all steps that is done before it."""
@@ -87,6 +92,16 @@ class Timetable:
     def epoch(self, done: int) -> float:
         """Epochs seen after `done` steps."""
         return round(done * self.batch / self.rows, 4)
+
+    def next_mark(self, done: int) -> int:
+        """The first step after `done` of them with which an epoch ends or a validation is due."""
+        periods = [self.epochs, *([self.validation] if self.validation else [])]
+        return min(period.next_end(done, self.batch) for period in periods)
+
+    def shortest_period(self) -> int:
+        """How many steps there are at least between two epochs' ends, or two validations."""
+        periods = [self.epochs, *([self.validation] if self.validation else [])]
+        return min(period.rows // (period.parts * self.batch) for period in periods)
 
     def is_epoch_end(self, done: int) -> bool:
         return self.epochs.ends_at(done * self.batch, self.batch)

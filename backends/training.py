@@ -17,6 +17,7 @@ import numpy as np
 
 from etude.backends.base import Array, Checkpoint, Emit, Record, Streams, TrainingError, TrainingStopped, TrainResult
 from etude.backends.batches import Ids, Index, JoinedStreams, NoRowsError, Stream
+from etude.backends.dispatch import Chunks, Dispatch, Work
 from etude.backends.feeding import Batch, Buffers, ReadAhead, Table
 from etude.backends.inputs import row_counts
 from etude.backends.randomness import step_key, validation_key
@@ -47,6 +48,11 @@ class Session(Protocol):
     @property
     def source(self) -> Table | None:
         """The table that steps want to be given batches of; None where they want positions of rows that are there."""
+        ...
+
+    @property
+    def chunks(self) -> Chunks | None:
+        """Several steps at once, where the framework can do that for this stage."""
         ...
 
     @property
@@ -104,6 +110,8 @@ class Loop:
     _told: int = 0  # rows of the history that a report has carried
     _continued: list[int] = field(default_factory=list)
     _kept_at: int = 0
+    _chunks: Chunks | None = None
+    _dispatch: Dispatch = field(init=False)
 
     def run(self, limit: int | None = None) -> TrainResult:
         """Train for the timetable's steps, or `limit` of them. Raises `TrainingError`, `TrainingStopped`."""
@@ -112,6 +120,7 @@ class Loop:
         self._reported = self._kept_at = self.done
         self._good = Checkpoint(self.done, self.timetable.epoch(self.done), self.session.weights())
         last = min(self.timetable.steps, limit or self.timetable.steps)
+        self._prepare(last)
         while self.done < last and not self.selection.is_exhausted:
             if self.stop():
                 self._keep(wait=True)
@@ -129,6 +138,7 @@ class Loop:
             kept=kept.step,
             checkpoints=self.selection.checkpoints,
             continued=self._continued,
+            at_once=self._dispatch.size,
         )
 
     def _go_on(self) -> None:
@@ -166,15 +176,33 @@ class Loop:
         return Snapshot(self.done, state, kept, facts) if is_finite(state) else None
 
     def _step(self) -> None:
-        step = self.done
-        timetable = self.timetable
-        self.session.step(
-            self.stream.indices(step),
-            step_key(timetable.key, step),
-            timetable.step_rates(step),
-            timetable.clock(step),
+        count = self._dispatch.steps(self.done)
+        work = self._work(count)
+        if count == 1:
+            self.session.step(work.rows, work.keys[0], work.rates[0], work.clocks[0])
+        else:
+            assert self._chunks is not None
+            self._chunks.run(work)
+        self.done += count
+
+    def _work(self, count: int) -> Work:
+        """What the next steps are given."""
+        timetable, steps = self.timetable, range(self.done, self.done + count)
+        return Work(
+            self.stream.indices(self.done, count),
+            [step_key(timetable.key, step) for step in steps],
+            [timetable.step_rates(step) for step in steps],
+            [timetable.clock(step) for step in steps],
         )
-        self.done += 1
+
+    def _prepare(self, last: int) -> None:
+        """Say how the steps up to the last one are handed to the framework."""
+        self._chunks = chunks = self.session.chunks
+
+        def is_better(count: int) -> bool:
+            return chunks is not None and chunks.is_better(self._work(count))
+
+        self._dispatch = Dispatch(self.timetable, last, chunks is not None, self._read, is_better)
 
     def _look(self, *, is_last: bool) -> None:
         """Do what is due after a step."""

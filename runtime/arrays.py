@@ -130,7 +130,7 @@ class Rows:
             is_direct = out.dtype == self.dtype and out.flags.c_contiguous
             made = out if is_direct else np.empty((len(places), *self.shape[1:]), self.dtype)
             targets = where if is_direct else np.arange(len(places))
-            self._copy(places, targets, memoryview(made.reshape(-1).view(np.uint8)), is_run=is_run)
+            self._copy(places, targets, made.reshape(-1).view(np.uint8).data, is_run=is_run)
             if not is_direct:
                 out[where] = made
         else:

@@ -53,6 +53,10 @@ class TorchSession:
     def buffers(self) -> Buffers:
         return buffers(self.device)
 
+    @property
+    def chunks(self) -> None:
+        """Always a step at a time."""
+
     def step(self, index: Index | Batch, key: int, rates: Sequence[float | None], clock: Clock) -> None:
         if self.inputs.reads_clock:
             self.clock = self._clock(clock)

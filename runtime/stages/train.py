@@ -27,6 +27,8 @@ def execute(job: Job) -> Result:
     rows, backend = epoch_rows(job), job.backend().describe()
     speed = {"training_seconds": round(trained.seconds, 4), "batch": min(job.spec["batch"], rows)}
     made = {"rows": rows, "steps": trained.steps, "kept": trained.kept, **speed, "backend": backend}
+    if trained.at_once > 1:
+        made["steps_at_once"] = trained.at_once
     if trained.continued:
         made["continued"] = trained.continued
     return Result(outputs, made=made, source=objects.put((job.folder / "step.py").read_bytes()))

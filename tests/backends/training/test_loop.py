@@ -24,7 +24,7 @@ LOSS = {"subs": [{"outputs": [["entropy", 0], ["penalty", 1]]}]}
 class Counting:
     """A session whose weight is the number of its steps; losses, scores and weights may be scripted."""
 
-    source, buffers = None, staticmethod(numpy_buffers)
+    source, chunks, buffers = None, None, staticmethod(numpy_buffers)
 
     def __init__(
         self,
