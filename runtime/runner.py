@@ -30,13 +30,13 @@ from etude.runtime.planning import (
     wanted_stages,
 )
 from etude.runtime.results import RunResult, StageResult, collect_result
-from etude.runtime.runs import break_off, create_folder, file_names, finish, write_plan
-from etude.runtime.scheduling import Schedule
+from etude.runtime.runs import break_off, create_folder, file_names, finish, keep_error, remove_if_empty, write_plan
+from etude.runtime.scheduling import Schedule, most_trainings, thread_share
 from etude.runtime.setbacks import Interruption, Losses, Retries
 from etude.runtime.sources import SourceError
 from etude.runtime.stages import INLINE, Job, Settings, StageError, execute
 from etude.runtime.store import Leases, LostObject, Record, Store, StoreError
-from etude.runtime.store.files import replace_file
+from etude.runtime.store.files import make_folder, replace_file
 
 if TYPE_CHECKING:
     from etude.runtime.accounts import Accounts
@@ -69,23 +69,24 @@ def run(
     """Run every stage that is not in the store yet, and judge the claims.
 
     `base` is the folder that relative file names in the recipe start from; `jobs` how many stages run side by side
-    (default: one per processor core, four on an accelerator), which caps the threads of each; `only` the ids of the
-    stages that are wanted, with all that they need; `retries` how often a stage is tried again whose worker died or
-    that had too little memory. A stage that fails takes with it only what depends on it. An object that turns out to be
-    damaged is made anew. Raises `StoreError`, and `KeyboardInterrupt` with everything finished so far recorded.
+    (default: one per processor core, four on an accelerator), where trainings that can do so share the cores; `only`
+    the ids of the stages that are wanted, with all that they need; `retries` how often a stage is tried again whose
+    worker died or that had too little memory. A stage that fails takes with it only what depends on it. An object that
+    turns out to be damaged is made anew. Raises `StoreError`, and `KeyboardInterrupt` with everything finished so far
+    recorded.
     """
     cores = available_cores()
     jobs = jobs or (cores if device == "cpu" else min(cores, JOBS_ON_A_DEVICE))
+    wanted = wanted_stages(workflow) if only is None else needed_stages(workflow, only)
     settings = Settings(
         backend=backend,
         device=device,
         precision=precision,
         random=random,
         compile=compile,
-        threads=max(1, cores // jobs),
+        threads=thread_share(cores, min(jobs, most_trainings(workflow, wanted))),
         stages=by_stage or {},
     )
-    wanted = wanted_stages(workflow) if only is None else needed_stages(workflow, only)
     folder = create_folder(store)
     store.sweep()
     started = time.time()
@@ -205,7 +206,7 @@ class Runner:
             self._accounts.flush()
         if self._executor is not None:
             self._executor.close()
-        _remove_if_empty(self.folder / "stages")
+        remove_if_empty(self.folder / "stages")
 
     def _take_up(self, stage: Stage) -> None:
         """Settle a stage that has arrived if it is known, left out, or done in a moment; else queue it."""
@@ -315,7 +316,8 @@ class Runner:
         self._tasks += 1
         self._running[self._tasks] = stage
         folder = self._stage_folder(stage)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent, exist_ok=True)
+        make_folder(folder, exist_ok=True)
         request = {
             "kind": stage.kind,
             "spec": stage.spec,
@@ -371,7 +373,7 @@ class Runner:
             remove_partial(self.store, key)
         self._tell(stage)
         self.leases.release(key)
-        _remove_if_empty(self._stage_folder(stage))
+        remove_if_empty(self._stage_folder(stage))
         self._finish(stage, record, "run")
         self._schedule.release(key)
 
@@ -472,10 +474,8 @@ class Runner:
 
     def _fail(self, stage: Stage, message: str, report: Mapping[str, Json]) -> None:
         """Note a failure with its details in a file, and skip all that depends on the stage."""
-        details = self._stage_folder(stage) / "error.txt"
-        with contextlib.suppress(OSError):  # what went wrong may be the disk
-            details.parent.mkdir(parents=True, exist_ok=True)
-            details.write_text(f"stage {stage.name} ({stage.kind})\n{report.get('traceback') or message}\n")
+        text = f"stage {stage.name} ({stage.kind})\n{report.get('traceback') or message}\n"
+        details = keep_error(self._stage_folder(stage), text)
         failure = {"message": message, "details": str(details), "checkpoint": report.get("checkpoint")}
         seconds = round(report.get("seconds", 0.0), 4)
         self.results[stage.id] = StageResult.of(stage, "failed", None, None, seconds=seconds, failure=failure)
@@ -492,11 +492,3 @@ class Runner:
 
     def _stage_folder(self, stage: Stage) -> Path:
         return self.folder / "stages" / self._files[stage.name]
-
-
-def _remove_if_empty(folder: Path) -> None:
-    """Leave no folder behind for a stage that went well; its source is kept elsewhere."""
-    if folder.is_dir():
-        (folder / "step.py").unlink(missing_ok=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()

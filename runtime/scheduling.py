@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import heapq
+import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 
 from etude.compiler.workflow import Stage, Workflow
 from etude.runtime.planning import predecessors, urgencies
+
+
+def most_trainings(workflow: Workflow, wanted: Collection[str]) -> int:
+    """How many trainings can run side by side: the most that have as many trainings before them."""
+    before: dict[str, int] = {}
+    sizes: Counter[int] = Counter()
+    for id, stage in workflow.stages.items():
+        if id in wanted:
+            known = (before[other] for other in predecessors(stage) if other in before)
+            number = max(known, default=0)
+            is_training = stage.kind == "train"
+            sizes[number] += is_training
+            before[id] = number + is_training
+    return max(sizes.values(), default=0)
+
+
+def thread_share(cores: int, processes: int) -> int:
+    """The threads of each of some processes that compute side by side; OMP_NUM_THREADS may ask for fewer."""
+    asked, share = os.environ.get("OMP_NUM_THREADS", ""), cores // max(1, processes)
+    return max(1, min(share, int(asked)) if asked.isdigit() else share)
 
 
 class Schedule:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from etude.compiler.workflow import Ref, Stage, Workflow
-from etude.runtime.scheduling import Schedule
+from etude.runtime.scheduling import Schedule, most_trainings, thread_share
 
 
 def workflow(edges: dict[str, str], kinds: dict[str, str] | None = None) -> Workflow:
@@ -49,6 +49,15 @@ def test_the_most_urgent_of_the_queue_is_next_and_equals_keep_their_order() -> N
     for stage in schedule.arrivals():
         schedule.queue(stage)
     assert ids(iter(schedule.next, None)) == ["d", "c", "a", "b"]
+
+
+def test_trainings_can_run_side_by_side_that_have_as_many_before_them() -> None:
+    train = dict.fromkeys("abcde", "train")
+    assert most_trainings(workflow({"a": "", "b": "a", "c": "b"}, train), "abc") == 1
+    assert most_trainings(workflow(DIAMOND, train), "abcde") == 2
+    assert most_trainings(workflow(DIAMOND, train), "abde") == 1
+    assert most_trainings(workflow({"x": "", "a": "", "b": "x", "y": "", "c": "y"}, train), "xyabc") == 3
+    assert most_trainings(workflow(DIAMOND), "abcde") == 0
 
 
 def test_of_a_failure_only_what_depends_on_it_is_lost() -> None:
@@ -106,3 +115,10 @@ def test_twenty_thousand_stages_are_scheduled_in_a_moment(shape: str) -> None:
             count += 1
     assert count == 20_000
     assert time.perf_counter() - started < 5
+
+
+def test_processes_share_the_cores_unless_fewer_threads_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [thread_share(8, processes) for processes in (0, 1, 3, 20)] == [8, 8, 2, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert [thread_share(8, processes) for processes in (1, 20)] == [2, 1]
