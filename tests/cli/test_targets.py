@@ -1,0 +1,151 @@
+"""`--target`: what is refused, what enters keys, and what is planned for named hardware."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etude.runtime import topologies
+
+Cli = Callable[..., Any]
+
+RECIPE = """param width: int = 16
+digits = load("sklearn:digits") |> split(train = 80%, test = 20%)
+net    = flatten >> linear(width) >> relu >> linear(10, seed = 1)
+first  = finetune(net, on = digits.train, budget = 3steps)
+second = finetune(first, on = digits.train, budget = 2steps, batch = 32)
+"""
+TARGETS = """[target.low]
+precision = "bf16"
+[target.low.stage."second"]
+precision = "float32"
+
+[target.drawn]
+random = "native"
+
+[target.fast]
+backend = "torch"
+compile = true
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "etude.toml").write_text(TARGETS)
+    path = tmp_path / "deep" / "recipe.etude"
+    path.write_text(RECIPE)
+    return path
+
+
+def keys(cli: Cli, recipe: Path, *options: str) -> dict[str, str]:
+    """The keys that are known before anything has run."""
+    found = cli("plan", recipe, "--json", *options).json
+    return {stage["name"]: stage["key"] for stage in found["stages"] if stage["key"]}
+
+
+def test_precision_and_native_numbers_enter_keys_and_compiling_does_not(cli: Cli, recipe: Path) -> None:
+    # the key of a training is known as soon as its data is
+    cli("run", recipe, "--only", "digits*")
+    plain, low, drawn, fast = (
+        keys(cli, recipe, "--backend", "torch", "--target", name) for name in ("cpu", "low", "drawn", "fast")
+    )
+
+    assert {"digits", "first"} <= plain.keys()
+    assert plain["digits"] == low["digits"] == drawn["digits"]
+    assert len({plain["first"], low["first"], drawn["first"]}) == 3
+    assert plain["first"] == fast["first"]
+
+
+def test_a_stage_may_be_run_in_its_own_way(cli: Cli, recipe: Path) -> None:
+    done = cli("run", recipe, "--target", "low", "--backend", "torch", "--json").json
+    sources = {path.stem: path.read_text() for path in Path(done["report"]).parents[1].glob("source/*.py")}
+
+    assert done["failed"] == 0
+    assert "bfloat16" in sources["first"]
+    assert "bfloat16" not in sources["second"]
+
+
+def test_a_wrong_file_is_told_like_a_wrong_recipe(cli: Cli, recipe: Path) -> None:
+    (recipe.parent / "etude.toml").write_text('[target.lab]\nprecison = "bf16"\n')
+    shown = cli("plan", recipe, "--target", "lab")
+    found = cli("plan", recipe, "--target", "lab", "--json")
+
+    assert (shown.code, found.code) == (1, 1)
+    assert "error[E421]: nothing reads 'precison'" in shown.err
+    assert "did you mean 'precision'?" in shown.err
+    (diagnostic,) = found.json["diagnostics"]
+    assert (diagnostic["code"], diagnostic["line"]) == ("E421", 2)
+    assert diagnostic["file"].endswith("etude.toml")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("plan", "--target", "pod"), "there is no target 'pod'"),
+        (("plan", "--target", "gpu:h20"), "no GPU is known as 'h20'"),
+        (("plan", "--target", "fast", "--backend", "jax"), "the target 'fast' runs on torch, not on jax"),
+        (("run", "--target", "tpu:v5e:2x2"), "runs compute on one chip"),
+        (("run", "--target", "fast", "--strict"), "--strict wants numbers exact to the bit"),
+    ],
+)
+def test_a_target_that_cannot_be_is_refused(cli: Cli, recipe: Path, options: tuple[str, ...], message: str) -> None:
+    command, *rest = options
+    shown = cli(command, recipe, *rest)
+
+    assert shown.code == 2
+    assert message in shown.err
+
+
+def test_what_does_not_fit_a_gpu_is_told_before_it_is_rented(cli: Cli, recipe: Path) -> None:
+    large = ("--set", "width=30000000", "--target")
+    small, roomy = (cli("plan", recipe, *large, name) for name in ("gpu:l4", "gpu:h200"))
+
+    assert (small.code, roomy.code) == (5, 0)
+    assert "does not fit: needs" in small.out
+    assert "NVIDIA L4: 24.7 GB" in small.out
+    assert cli("run", recipe, *large, "gpu:l4").code == 5
+
+
+def test_what_was_compiled_for_tpus_is_told(cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fine = {"chips": 4, "batch": 64, "bytes": 3_000_000, "flops": 20_000_000, "moved": 30, "shared": True,
+            "collectives": {"all-reduce": 2}, "fits": True}  # fmt: skip
+    large = {"chips": 4, "batch": 64, "shared": True, "bytes": 64 << 30, "limit": 16 << 30, "fits": False}
+    answers = iter([fine, large])
+
+    def compiling(jobs: list[tuple[str, Any]], folder: Path | None) -> list[tuple[str, Any]]:
+        return [(digest, json.loads(json.dumps(next(answers)))) for digest, _ in jobs]
+
+    (recipe.parent / "libtpu" / "libtpu").mkdir(parents=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(recipe.parent))
+    monkeypatch.setenv(topologies.VARIABLE, str(recipe.parent / "libtpu"))
+    monkeypatch.setattr(topologies, "_compiled", compiling)
+    shown = cli("plan", recipe, "--target", "tpu:v5e:2x2")
+    found = cli("plan", recipe, "--target", "tpu:v5e:2x2", "--json")
+
+    assert (shown.code, found.code) == (5, 5)
+    assert "first: 0.003 of 17.2 GB a chip, 20 MFLOP a chip and step, 16 of 64 rows a chip, 2 all-reduce" in shown.out
+    assert "second: does not fit: a chip needs 68.7 GB, there are 17.2 GB" in shown.out
+    compiled = {stage["name"]: stage.get("compiled") for stage in found.json["stages"]}
+    assert compiled["first"]["bytes_per_chip"] == 3_000_000
+    assert compiled["first"]["collectives"] == {"all-reduce": 2}
+    assert compiled["second"]["fits"] is False
+    assert compiled["digits"] is None
+
+
+def test_without_libtpu_a_plan_for_tpus_says_what_is_missing(
+    cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if topologies.importlib.util.find_spec("libtpu") is not None:
+        pytest.skip("libtpu is among the packages of this Python")
+    monkeypatch.setenv(topologies.VARIABLE, str(recipe.parent))
+    shown = cli("plan", recipe, "--target", "tpu:v5e:2x2")
+
+    assert shown.code == 2
+    assert "compiling for TPUs needs libtpu, which is not installed" in shown.err
+    assert 'pip install "etude-lang[tpu]"' in shown.err
