@@ -40,6 +40,9 @@ def derivatives(
     attributes = {"child": place, "count": len(by), "mapped": ()}
     frame.builder.is_random |= cut.is_random
     results = frame.builder.append("grad", [*cut.by, *cut.captured], attributes, [v.type for v in cut.by])
+    if len(results) > 1:
+        for result, source in zip(results, cut.by, strict=True):
+            frame.builder.names.setdefault(result.id, f"{cut.called(source)}_slope")
     return [tensor(frame, result, location) for result in results]
 
 
@@ -53,6 +56,15 @@ def _name(frame: Frame, value: Tensor) -> str:
     wanted = frame.builder.names.get(value.operand.id, "value")
     taken = {child.name for child in frame.builder.children}
     return next(n for n in (wanted, *(f"{wanted}_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+
+
+def explicit_model(session: Session, sub: Sub) -> Sub:
+    """A model's sub-program as a function of its weights; one object for each."""
+    known: dict[int, Any] = session.memo.setdefault("explicit", {})
+    if id(sub) not in known:
+        known[id(sub)] = (sub, explicit(sub))  # the sub-program is kept, so that nothing else gets its id
+    found: Sub = known[id(sub)][1]
+    return found
 
 
 class _Cut:
@@ -143,8 +155,7 @@ class _Cut:
     def _call(self, op: Op) -> None:
         """Call a model as a function of its weights; in a function of rows, on a batch of this row alone."""
         sub, is_row = self._child(op).sub, op.attrs["rows"]
-        known = self.session.memo.setdefault("explicit", {})
-        child = self._taken(op.attrs["child"], explicit(sub, known))
+        child = self._taken(op.attrs["child"], explicit_model(self.session, sub))
         operands = [self._operand(operand) for operand in op.operands]
         if is_row:
             operands = [self._reshaped(operand, (1, *operand.type.shape)) for operand in operands]
@@ -182,9 +193,9 @@ class _Cut:
         return self.inputs[operand.id]
 
     def _input(self, value: Value) -> Value:
-        return self.build.input(self._called(value), value.type)
+        return self.build.input(self.called(value), value.type)
 
-    def _called(self, value: Value) -> str:
+    def called(self, value: Value) -> str:
         """A name for people: the recipe's, or that of the weight."""
         names = self.frame.builder.names
         if value.id in names:

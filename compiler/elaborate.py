@@ -262,6 +262,10 @@ class Evaluator(Unrolling):
         for part in model.parts if isinstance(model, Chain) else ():
             if isinstance(part, Model) and part.name == name:
                 return part
+        if name == "with":
+            from etude.compiler.builtins.differentiating import with_weights
+
+            return Builtin("with", partial(with_weights, model), (("tree", False),))
         raise faults.unknown_field(name, location, ["history"], "a model")
 
     # --- calls ---

@@ -27,6 +27,7 @@ from etude.compiler.values import (
     Model,
     ModelClass,
     Origin,
+    Rebound,
     Record,
     Slow,
     SlowOrigin,
@@ -80,7 +81,7 @@ def input_names(model: Model) -> list[str]:
     """The names of a model's inputs; a chain that starts with a function takes `x`."""
     if isinstance(model, Instance):
         return [p.name for p in model.definition.node.inputs]
-    if isinstance(model, Trained | Slow | Start):
+    if isinstance(model, Trained | Slow | Start | Rebound):
         return input_names(model.base)
     if isinstance(model, Chain) and model.parts and isinstance(model.parts[0], Model):
         return input_names(model.parts[0])
@@ -95,7 +96,7 @@ def model_name(model: Model) -> str:
         return model.definition.name
     if isinstance(model, Start):
         return f"{model_name(model.base)}_start"
-    return model_name(model.base) if isinstance(model, Trained | Slow) else "chain"
+    return model_name(model.base) if isinstance(model, Trained | Slow | Rebound) else "chain"
 
 
 def apply_training(model: Model, training: Any) -> Model:
@@ -115,6 +116,10 @@ def call_model(session: Session, model: Model, arguments: Sequence[Any], locatio
     frame = session.frame
     if frame is None:
         raise faults.only_in_traced_code("a model call", location, "a model, or a function given to a stage")
+    if isinstance(model, Rebound):
+        from etude.compiler.rebinding import call_rebound
+
+        return call_rebound(session, model, arguments, location, evaluator)
     if isinstance(model, Chain) and frame.kind != "row":
         return _call_chain(session, model, arguments, location, evaluator)
     for argument in arguments:
@@ -122,14 +127,14 @@ def call_model(session: Session, model: Model, arguments: Sequence[Any], locatio
             raise faults.wrong_kind(f"input of '{model_name(model)}'", "a tensor", describe(argument), location)
     is_row = frame.kind == "row"
     types = [_batched(a.type) if is_row else a.type for a in arguments]
-    canonical, batch = _canonical(types)
-    traced = trace_model(session, model, canonical, _mode(session, frame, model), location, evaluator)
+    canonical, batch = canonical_types(types)
+    traced = trace_model(session, model, canonical, call_mode(session, frame, model), location, evaluator)
     if ("loose", model.identity) in session.memo and flat_origins(traced.origins):
         raise faults.weights_in_loss(model_name(model), location)
     return _append_call(frame, model, traced, arguments, batch, location, is_row)
 
 
-def _mode(session: Session, frame: Frame, model: Model) -> bool:
+def call_mode(session: Session, frame: Frame, model: Model) -> bool:
     """Whether a call is in training mode: exactly if the stage updates one of the model's weights."""
     origins = session.memo.get(("origins", model.identity))
     if frame.kind == "model" and not frame.training:
@@ -149,6 +154,11 @@ def _append_call(
     if is_row:
         types = [_unbatched(type, model, location) for type in types]
     results = frame.builder.call(child, operands, types, rows=is_row)
+    return assembled(frame, traced, results, location)
+
+
+def assembled(frame: Frame, traced: Traced, results: Sequence[Any], location: Location) -> Any:
+    """The results of a call in the form that the model's body returns."""
     values = {path: tensor(frame, r, location) for (path, _), r in zip(traced.sub.outputs, results, strict=True)}
     return _assemble(traced.result, values)
 
@@ -219,7 +229,7 @@ def _unbatched(type: TensorType, model: Model, location: Location) -> TensorType
     return type.with_shape(type.shape[1:])
 
 
-def _canonical(types: Sequence[TensorType]) -> tuple[list[TensorType], Dim]:
+def canonical_types(types: Sequence[TensorType]) -> tuple[list[TensorType], Dim]:
     """The types with their common batch size written as `b`, and that batch size."""
     sizes = {dim for type in types for dim in type.shape if isinstance(dim, Size)}
     if len(sizes) != 1 or not all(type.shape and type.shape[0] in sizes for type in types):

@@ -15,7 +15,7 @@ from etude.compiler.diagnostics import Location
 from etude.compiler.models import add_child, child_of, model_name, start_origin, traced_model
 from etude.compiler.session import Session
 from etude.compiler.tracing import Frame, Origins, apply_operation, call_operation, tensor
-from etude.compiler.values import AnyOrigin, Chain, Model, Stored, Tensor, Tree, describe
+from etude.compiler.values import AnyOrigin, Chain, Model, Rebound, Stored, Tensor, Tree, describe
 from etude.compiler.weight_paths import named_weights
 
 TOTALS = {"sum", "mean", "norm", "max", "min"}
@@ -30,18 +30,21 @@ def weights_of(session: Session, model: Model, location: Location) -> Tree:
     paths = tuple(path for path, _, _ in named)
     if session.frame is None:
         return Tree(paths, tuple(Stored(slot.type, start_origin(origin)) for _, slot, origin in named))
-    _place(session.frame, session, model, {origin for _, _, origin in named})
-    return Tree(paths, tuple(read(session.frame, origin, location) for _, _, origin in named))
+    own = model.tensors if isinstance(model, Rebound) else {}
+    base = model.base if isinstance(model, Rebound) else model
+    place_weights(session.frame, session, base, {origin for _, _, origin in named if origin not in own})
+    found = [own.get(origin) or read(session.frame, origin, location) for _, _, origin in named]
+    return Tree(paths, tuple(found))
 
 
-def _place(frame: Frame, session: Session, model: Model, origins: set[AnyOrigin]) -> None:
+def place_weights(frame: Frame, session: Session, model: Model, origins: set[AnyOrigin]) -> None:
     """Make the weights of a model reachable from a function: as a child, unless its calls have made it one."""
     if origins <= {origin for tree in frame.child_origins for origin in tree.flat}:
         return
     if isinstance(model, Chain):
         for part in model.parts:
             if isinstance(part, Model):
-                _place(frame, session, part, {origin for _, _, origin in named_weights(session, part)})
+                place_weights(frame, session, part, {origin for _, _, origin in named_weights(session, part)})
         return
     traced = traced_model(session, model)
     assert traced is not None, "a model whose weights are known has been traced"

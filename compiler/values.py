@@ -253,6 +253,13 @@ class Start(Model, frozen=True, eq=False):
     base: Model
 
 
+class Rebound(Model, frozen=True, eq=False):
+    """`base` with tensors of the function being traced in the place of some weights, by the weights' origins."""
+
+    base: Model
+    tensors: Mapping[Any, Tensor]
+
+
 class Stored(Struct, frozen=True, eq=False):
     """A tensor of a tree outside of any traced function: one that a file holds, or an operation on such."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from etude.backends.program.ir import Slot
 from etude.compiler.models import slow_origin, start_origin, traced_model
 from etude.compiler.session import Session
-from etude.compiler.values import AnyOrigin, Chain, Model, Slow, Start, Trained
+from etude.compiler.values import AnyOrigin, Chain, Model, Rebound, Slow, Start, Trained
 
 Named = tuple[str, Slot, AnyOrigin]
 
@@ -27,6 +27,8 @@ def _weights(session: Session, model: Model, prefix: str) -> Iterator[Named]:
     elif isinstance(model, Slow):
         for path, slot, origin in _weights(session, model.base, prefix):
             yield path, slot, slow_origin(model.identity[1], origin)
+    elif isinstance(model, Rebound):
+        yield from _weights(session, model.base, prefix)
     elif isinstance(model, Start):
         for path, slot, origin in _weights(session, model.base, prefix):
             yield path, slot, start_origin(origin)

@@ -195,7 +195,7 @@ def _carried(*, has_state: bool) -> dict[str, str | list[str] | None]:
     """The pieces of a step that say whether a state goes from step to step."""
     terms = "dict[str, Tensor]"
     if not has_state:
-        nothing = {"next": "", "given": "", "detached": None}
+        nothing: dict[str, str | list[str] | None] = {"next": "", "given": "", "detached": None}
         return nothing | {"state": None, "type": terms, "summary": "the terms of its loss"}
     return {
         "state": STATE,

@@ -6,10 +6,14 @@ from typing import Any
 
 from etude.backends.program.ir import Value
 from etude.compiler import faults
+from etude.compiler.builtins.data import function_argument
+from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.derivatives import derivatives
 from etude.compiler.models import start_of
+from etude.compiler.rebinding import descend as inner_loop
+from etude.compiler.rebinding import rebound
 from etude.compiler.trees import weights_of
 from etude.compiler.values import Model, Record, Tensor, Tree, describe
 
@@ -68,6 +72,28 @@ def weights(site: CallSite, model: Any) -> Tree:
 def start(site: CallSite, model: Any) -> Model:
     """A model as it is when the stage that uses it begins: nothing of it learns."""
     return start_of(_model(site, model))
+
+
+def with_weights(model: Model, site: CallSite, tree: Any) -> Model:
+    """`m.with(tree)`: the model with the tensors of a tree in the place of its weights."""
+    if site.session.frame is None:
+        raise faults.not_available("'with' outside of a function given to a stage", site.location)
+    if not isinstance(tree, Tree):
+        raise faults.wrong_kind("'tree' of 'with'", "a tree shaped like weights(m)", describe(tree), site.at("tree"))
+    return rebound(site.session, model, tree, site.location)
+
+
+@builtin
+def descend(site: CallSite, model: Any, loss: Any, steps: Any = 1, lr: Any = 0.01) -> Model:
+    """A model after `steps` of gradient descent on `loss`, a function of it; derivatives go through all of them."""
+    if site.session.frame is None:
+        raise faults.only_in_traced_code("'descend'", site.location, "a loss")
+    call, count = function_argument(site, loss, "loss"), plain_int(site, "steps", steps)
+    if count < 0:
+        raise faults.wrong_value("'steps' of 'descend' is no less than 0", site.at("steps"))
+    if isinstance(lr, bool) or not isinstance(lr, int | float | Tensor):
+        raise faults.wrong_kind("'lr' of 'descend'", "a number", describe(lr), site.at("lr"))
+    return inner_loop(site.session, _model(site, model), call, count, lr, site.location, site.evaluator)
 
 
 def _model(site: CallSite, value: Any) -> Model:

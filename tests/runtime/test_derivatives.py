@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from etude.backends.base import Backend, load
+from etude.backends.batches import Stream
+from etude.backends.inputs import initial_weights
 from etude.backends.parity import compare_train
 from etude.compiler.keys import uses_backend
 from etude.compiler.workflow import Workflow
@@ -144,8 +146,6 @@ def test_gradients_by_the_weights_are_those_of_each_row(
         """
     )
     spec = spec_of(workflow, "map")
-    from etude.backends.inputs import initial_weights
-
     weights = network(initial_weights(spec["slots"], {}))
     found = mapped(backend, workflow, table)
 
@@ -182,9 +182,6 @@ t = train(on = points, update = {net: net}) {
 def test_a_loss_learns_through_derivatives(
     backend: Backend, compiled: Callable[[str], Workflow], table: Columns, tmp_path: Path
 ) -> None:
-    from etude.backends.batches import Stream
-    from etude.backends.inputs import initial_weights
-
     spec = spec_of(compiled(PENALTY), "train")
     result = backend.train(spec, table, ids(), None, {}, tmp_path, emit=lambda e: None, stop=lambda: False)
     weights = network(initial_weights(spec["slots"], {}))
@@ -294,14 +291,66 @@ def test_a_model_may_be_the_slope_of_another(
     workflow = compiled(recipe)
     found = compare_train(both, spec_of(workflow, "train"), table, ids(), None, {}, steps=6)
     rows = spec_of(workflow, "map")
-    from etude.backends.inputs import initial_weights
-
     drawn = initial_weights(spec_of(workflow, "train")["slots"], {})
     weights = {slot["source"]["input"]: drawn for slot in rows["slots"]}
     first, second = (backend.rows(rows, table, ids(), weights)["z"] for backend in both)
 
     assert found["loss_difference"] <= 1e-5 and found["agrees"]
     np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+# --- inner loops ---
+
+MAML = """
+net = linear(4) >> tanh >> linear(1)
+rate = 0.1
+t = train(on = points, update = {net: net}) {
+  loss = row => {
+    x    = stacked(row)
+    fast = descend(net, m => mean(square(m(x[0:4])[:, 0] - row.y[0:4])), steps = 2, lr = rate)
+    same = net.with(weights(net) + 0 * weights(fast))
+    return {
+      outer: mean(square(fast(x[4:8])[:, 0] - row.y[4:8])),
+      moved: 0.1 * sum(square(weights(fast) - weights(net))),
+      zero:  mean(square(same(x) - net(x)))
+    }
+  }
+  optimizer = sgd(lr = 0.1)
+  batch     = 8
+  budget    = 5steps
+}
+"""
+
+
+def test_descend_is_learned_through(
+    backend: Backend, compiled: Callable[[str], Workflow], table: Columns, tmp_path: Path
+) -> None:
+    spec = spec_of(compiled(MAML), "train")
+    result = backend.train(
+        spec, table, ids(), None, {}, tmp_path, emit=lambda e: None, stop=lambda: False, record="step"
+    )
+    weights = network(initial_weights(spec["slots"], {}))
+    optimizer, stream, losses = torch.optim.SGD(weights, lr=0.1), Stream(ids(), 8, spec["seed"]), []
+    for step in range(5):
+        index = stream.indices(step)
+        x = torch.tensor(np.stack([table[name][index] for name in "abc"], axis=-1))
+        y, fast = torch.tensor(table["y"][index]), list(weights)
+        for _ in range(2):
+            inner = ((forward(fast, x[:4])[:, 0] - y[:4]) ** 2).mean()
+            slopes = torch.autograd.grad(inner, fast, create_graph=True)
+            fast = [weight - 0.1 * slope for weight, slope in zip(fast, slopes, strict=True)]
+        outer = ((forward(fast, x[4:])[:, 0] - y[4:]) ** 2).mean()
+        moved = sum((a - b).square().sum() for a, b in zip(fast, weights, strict=True))
+        loss = outer + 0.1 * moved
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(outer.item())
+
+    assert [row["outer"] for row in result.history] == pytest.approx(losses, rel=1e-4)
+    assert all(row["zero"] < 1e-10 for row in result.history)
+    for found, expected in zip(result.weights, weights, strict=True):
+        np.testing.assert_allclose(found, expected.detach(), atol=1e-5)
 
 
 # --- trees ---
@@ -332,8 +381,6 @@ def test_the_start_of_a_model_and_trees_from_outside_stay_as_they_are(
     result = backend.train(
         spec, table, ids(), None, {place: stored}, tmp_path, emit=lambda e: None, stop=lambda: False, record="step"
     )
-    from etude.backends.inputs import initial_weights
-
     start = initial_weights(spec["slots"], {place: stored})
     learns = spec["steps"][0]["update"]
     far = sum(float(((start[i] - 1.0) ** 2).sum()) for i in learns)
@@ -355,6 +402,9 @@ def test_the_start_of_a_model_and_trees_from_outside_stay_as_they_are(
         ("weights(net) @ weights(net)", "E301"),
         ("weights(linear(7))", "E314"),
         ("weights(x)", "E301"),
+        ("sum(net.with(weights(net))(x))", "E407"),
+        ("sum(weights(descend(net, m => m(x))))", "E310"),
+        ("sum(weights(net.with(weights(other))))", "E302"),
     ],
 )
 def test_what_has_no_derivative_or_does_not_fit_is_refused(

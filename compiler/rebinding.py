@@ -1,0 +1,120 @@
+"""Models with other tensors in the place of their weights, and the inner loop of gradient steps that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from etude.backends.program.ir import Literal
+from etude.compiler import faults
+from etude.compiler.derivatives import derivatives, explicit_model
+from etude.compiler.diagnostics import Location
+from etude.compiler.models import (
+    add_child,
+    assembled,
+    call_mode,
+    call_model,
+    canonical_types,
+    model_name,
+    trace_model,
+)
+from etude.compiler.session import Session
+from etude.compiler.tracing import Origins, apply_operation, name_value, operand_of
+from etude.compiler.trees import local, place_weights, read, weights_of
+from etude.compiler.values import Chain, Model, Rebound, Tensor, Tree, describe
+from etude.compiler.weight_paths import named_weights
+
+
+def rebound(session: Session, model: Model, tree: Tree, location: Location) -> Rebound:
+    """A model with the tensors of a tree, shaped like its weights, in the place of these."""
+    base = model.base if isinstance(model, Rebound) else model
+    named = [(path, slot, origin) for path, slot, origin in named_weights(session, base) if not slot.running]
+    leaves = local(session, tree, location).leaves
+    if len(leaves) != len(named):
+        text = f"'{model_name(base)}' has {len(named)} weights, the tree {len(leaves)} tensors"
+        raise faults.wrong_shape("with", text, location, (), "give it a tree shaped like weights(m)")
+    for (path, slot, _), leaf in zip(named, leaves, strict=True):
+        if leaf.type != slot.type:
+            text = f"the weight '{path}' is {slot.type}, the tensor in its place {leaf.type}"
+            raise faults.wrong_shape("with", text, location, (), "give it a tree shaped like weights(m)")
+    tensors = {origin: leaf for (_, _, origin), leaf in zip(named, leaves, strict=True)}
+    return Rebound(("rebound", session.next_id(), base.identity), base, tensors, name=base.name)
+
+
+def call_rebound(session: Session, model: Rebound, arguments: Sequence[Any], location: Location, evaluator: Any) -> Any:
+    """Call the model as a function of its weights."""
+    frame = session.frame
+    assert frame is not None
+    if frame.kind == "row":
+        raise faults.not_available("a model with other weights in a function of rows", location)
+    if isinstance(model.base, Chain):
+        parts = tuple(replace(model, base=part) if isinstance(part, Model) else part for part in model.base.parts)
+        chained = replace(model.base, identity=("chain", model.identity), parts=parts)
+        return call_model(session, chained, arguments, location, evaluator)
+    for argument in arguments:
+        if not isinstance(argument, Tensor):
+            raise faults.wrong_kind(f"input of '{model_name(model)}'", "a tensor", describe(argument), location)
+    types, batch = canonical_types([argument.type for argument in arguments])
+    traced = trace_model(session, model.base, types, call_mode(session, frame, model.base), location, evaluator)
+    frame.uses_mode |= traced.uses_mode
+    missing = {origin for origin in traced.origins.flat if origin not in model.tensors}
+    place_weights(frame, session, model.base, missing)
+    sub = explicit_model(session, traced.sub)
+    key = ("explicit", id(sub))
+    if key not in frame.children:
+        frame.children[key] = add_child(frame, sub.name, sub, _without_weights(traced.origins))
+    weights = [model.tensors.get(origin) or read(frame, origin, location) for origin in traced.origins.flat]
+    operands = [operand_of(frame, value, location, "an input") for value in (*arguments, *weights)]
+    results = frame.builder.call(
+        frame.children[key], operands, [value.type.at_batch(batch) for _, value in traced.sub.outputs]
+    )
+    return assembled(frame, traced, results, location)
+
+
+def _without_weights(origins: Origins) -> Origins:
+    return Origins((), tuple(_without_weights(child) for child in origins.children))
+
+
+def _named(session: Session, tree: Tree, leaves: Sequence[Tensor]) -> Tree:
+    """Leaves at the paths of a tree, called so in the source that is emitted."""
+    assert session.frame is not None
+    for path, leaf in zip(tree.paths, leaves, strict=True):
+        name_value(session.frame, leaf, path.replace(".", "_"))
+    return Tree(tree.paths, tuple(leaves))
+
+
+def _discover(session: Session, model: Model, loss: Any, location: Location, evaluator: Any) -> None:
+    """Find out which weights a model has by calling it once; the operations of that call are taken back."""
+    frame = session.frame
+    assert frame is not None
+    count, reads = len(frame.builder.ops), dict(frame.reads)
+    evaluator.call(loss, [model], {}, location)
+    del frame.builder.ops[count:]
+    frame.reads = reads
+
+
+def descend(
+    session: Session, model: Model, loss: Any, steps: int, lr: Any, location: Location, evaluator: Any
+) -> Rebound:
+    """The model after some steps of gradient descent, as a function of the weights that it starts from."""
+    frame = session.frame
+    assert frame is not None
+    if not named_weights(session, model):
+        _discover(session, model, loss, location, evaluator)
+    tree = weights_of(session, model, location)
+    # values of their own: the loss may also read the weights that the descent starts from, which are no part of it
+    tree = _named(session, tree, [apply_operation(session, "mul", [leaf, 1.0], {}, location) for leaf in tree.leaves])
+    for _ in range(steps):
+        value = evaluator.call(loss, [rebound(session, model, tree, location)], {}, location)
+        if not isinstance(value, Tensor) or isinstance(value.operand, Literal) or value.type.rank:
+            got = str(value.type) if isinstance(value, Tensor) else describe(value)
+            raise faults.not_a_scalar("the loss of 'descend'", got, location)
+        found = derivatives(session, value, tree.leaves, location, what="the model that 'descend' gives the loss")
+        moved = []
+        for leaf, slope in zip(tree.leaves, found, strict=True):
+            scaled = apply_operation(session, "mul", [slope, lr], {}, location)
+            moved.append(apply_operation(session, "sub", [leaf, scaled], {}, location))
+        tree = _named(session, tree, moved)
+    return rebound(session, model, tree, location)
