@@ -1,10 +1,10 @@
 """What checkpoints cost a training: the digits convnet and the small ViT on PyTorch and JAX, with them and without.
 
-Runs take turns. The floor of 30 s between two checkpoints is taken away, so that only their measured cost says how seldom
-they are: the worst case, a training that would pay as much for as long as it lasts. What counts is the share of the time
-that goes into them, in the loop and in the thread that writes: at most 3 % is the promise.
+Runs take turns. The floor of 30 s between two checkpoints is taken away, so that only their measured cost says how
+seldom they are: the worst case, a training that would pay as much for as long as it lasts. What counts is the share of
+the time that goes into them, in the loop and in the thread that writes: at most 3 % is the promise.
 
-    python benchmarks/checkpoint_cost.py [--pairs 3] [--seconds 12] [--threads 1] [--model convnet] [--backend torch]
+    python benchmarks/checkpoint_cost.py [--pairs 3] [--seconds 8] [--threads 1] [--model convnet] [--backend torch]
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PROMISE = 0.03
 
 
 class Run(NamedTuple):
-    """One training: its seconds, those that went into checkpoints, those that the loop waited, and how many there were."""
+    """One training: its seconds, those that checkpoints took, those that the loop waited for them, and their number."""
 
     seconds: float
     cost: float
@@ -107,7 +107,7 @@ def compare(backend: str, model: str, *, pairs: int, seconds: float, threads: in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=12.0, help="how long a training takes, about")
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long a training takes, about")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", choices=MODELS, action="append")
     parser.add_argument("--backend", choices=("torch", "jax"), action="append")
