@@ -73,6 +73,15 @@ def test_the_table_of_trackers_is_left_to_others(tmp_path: Path) -> None:
     assert find_target("lab", tmp_path).name == "lab"
 
 
+def test_the_file_of_the_manual_is_right(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "targets.md").read_text()
+    folder = written(tmp_path, page.partition("```toml\n")[2].partition("```")[0])
+    for name in ("pod", "lab"):
+        target = find_target(name, folder)
+        check_is_read(target)
+        assert target.settings
+
+
 def test_a_file_that_is_no_toml_is_refused_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match=r"etude\.toml"):
         find_target("cpu", written(tmp_path, "[target.x\n"))
