@@ -60,12 +60,15 @@ def heatmap(site: CallSite, values: Any, *, rows: Any = None, columns: Any = Non
     for name, given in names.items():
         if given is not None and not (isinstance(given, list) and all(isinstance(each, str) for each in given)):
             raise faults.wrong_kind(f"'{name}' of 'heatmap'", "a list of names", describe(given), site.at(name))
+    for name, axis in {"x": x, "y": y}.items():
+        if not isinstance(axis, str):
+            raise faults.wrong_kind(f"'{name}' of 'heatmap'", "a string", describe(axis), site.at(name))
     if rows is not None and len(rows) != len(values):
         text = f"'heatmap' has {len(values)} rows and {len(rows)} names for them"
         raise faults.wrong_value(text, site.at("rows"))
     inputs = Inputs()
     spec = {"expression": with_inputs(expression(values, site.location), inputs), **names, "x": x, "y": y}
-    label = " by ".join(str(axis) for axis in (y, x) if axis)
+    label = " by ".join(axis for axis in (y, x) if axis)
     id = add_stage(site, "heatmap", spec, inputs.refs, {"figure": "Figure"}, label)
     return Output("figure", Ref(id, "figure"))
 
@@ -77,7 +80,7 @@ def class_names(site: CallSite, data: Any, *, column: Any = None) -> list[str]:
     labels = [name for name, each in d.columns.items() if each.kind == "label"]
     name = column_name(site, d, column, "column") if column is not None else labels[0] if len(labels) == 1 else None
     if name is None or d.columns[name].kind != "label":
-        found = f"the columns {', '.join(d.columns)}" if column is None else f"the column {d.columns[name or column]}"
+        found = f"{len(labels) or 'none'} of them" if column is None else f"the column {d.columns[name or column]}"
         raise faults.wrong_kind(
             "'class_names'", "one label column", found, site.at("data" if column is None else "column")
         )

@@ -18,6 +18,9 @@ def execute(job: Job) -> Result:
         values = []
     if any(not isinstance(row, list) or len(row) != len(values[0]) for row in values):
         raise StageError("the rows of a heat map are lists of one length")
+    names = job.spec["columns"]
+    if values and names is not None and len(names) != len(values[0]):
+        raise StageError(f"the heat map has {len(values[0])} columns and {len(names)} names for them")
     return Result({"figure": job.store.objects.put_json({"values": values})})
 
 

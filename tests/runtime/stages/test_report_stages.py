@@ -86,6 +86,11 @@ def test_a_heat_map_of_what_was_not_measured_is_empty(perform: Any) -> None:
     assert perform("heatmap", {**HEATMAP, "rows": None, "columns": None}, None)["values"] == []
 
 
+def test_a_heat_map_has_a_name_for_each_column_or_none(perform: Any) -> None:
+    with pytest.raises(StageError, match="has 2 columns and 1 names"):
+        perform("heatmap", {**HEATMAP, "rows": None, "columns": ["a"]}, [[1, 2], [3, 4]])
+
+
 def test_the_rows_of_a_heat_map_have_one_length(perform: Any) -> None:
     with pytest.raises(StageError, match="lists of one length"):
         perform("heatmap", {**HEATMAP, "rows": None, "columns": None}, [[1, 2], [1]])
