@@ -16,8 +16,9 @@ from etude.compiler.workflow import Stage, Workflow
 from etude.runtime.events import Event, Listener
 from etude.runtime.events import Kind as EventKind
 from etude.runtime.executors.local import LocalExecutor
+from etude.runtime.processors import available_cores
 from etude.runtime.results import RunResult
-from etude.runtime.runner import available_cores, run
+from etude.runtime.runner import run
 from etude.runtime.stages import Settings
 from etude.runtime.store import Store
 

@@ -18,8 +18,9 @@ from etude.runtime.events import Kind as EventKind
 from etude.runtime.executors import Message
 from etude.runtime.executors.local import LocalExecutor
 from etude.runtime.planning import is_off
+from etude.runtime.processors import available_cores
 from etude.runtime.results import RunResult
-from etude.runtime.runner import available_cores, run
+from etude.runtime.runner import run
 from etude.runtime.runs import file_names
 from etude.runtime.stages import Settings
 from etude.runtime.store import Store

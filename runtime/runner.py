@@ -6,7 +6,6 @@ Nothing heavy is imported here. A run that finds everything in the store starts 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -29,6 +28,7 @@ from etude.runtime.planning import (
     plan_stages,
     wanted_stages,
 )
+from etude.runtime.processors import available_cores
 from etude.runtime.results import RunResult, StageResult, collect_result
 from etude.runtime.runs import break_off, create_folder, file_names, finish, keep_error, remove_if_empty, write_plan
 from etude.runtime.scheduling import Schedule, most_trainings, thread_share
@@ -108,11 +108,6 @@ def run(
         finally:
             runner.close()
     return result
-
-
-def available_cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass

@@ -76,6 +76,23 @@ def break_off(folder: Path, error: BaseException) -> None:
             (folder / "error.txt").write_text("".join(traceback.format_exception(error)))
 
 
+def keep_error(folder: Path, text: str) -> Path:
+    """Write down what went wrong with a stage, as far as the disk allows: it may be what went wrong."""
+    path = folder / "error.txt"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return path
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Leave no folder behind for a stage that went well; its source is kept elsewhere."""
+    if folder.is_dir():
+        (folder / "step.py").unlink(missing_ok=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def write_plan(store: Store, folder: Path, planned: Iterable[PlannedStage]) -> None:
     """Keep what was going to happen, for those who ask later why."""
     stages = [

@@ -24,8 +24,9 @@ from etude.backends.eject.script import eject_train
 from etude.compiler.workflow import Stage, Workflow
 from etude.runtime.compiling import compile_file
 from etude.runtime.eject import write_ejected
+from etude.runtime.processors import available_cores
 from etude.runtime.results import RunResult
-from etude.runtime.runner import available_cores, run
+from etude.runtime.runner import run
 from etude.runtime.smoke import capped
 from etude.runtime.store import Store
 
