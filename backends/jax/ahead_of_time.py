@@ -131,7 +131,7 @@ def mesh_of(topology: str) -> tuple[Mesh, int]:
     _, _, shape = topology.partition(":")
     # libtpu takes hosts of four chips for granted, which a single chip is not
     alone = {"chips_per_host_bounds": (1, 1, 1)} if set(shape.split("x")) == {"1"} else {}
-    devices = topologies.get_topology_desc(platform="tpu", topology_name=topology, **alone).devices
+    devices: list[Any] = topologies.get_topology_desc(platform="tpu", topology_name=topology, **alone).devices
     chips = {tuple(device.coords) for device in devices}
     return Mesh(np.array(devices), ("data",)), len(devices) // len(chips)
 
@@ -151,14 +151,14 @@ def compile_step(step: Step, topology: str) -> dict[str, Json]:
     memory = compiled.memory_analysis()
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     size = held + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
-    found = Counter(match[1] for match in COLLECTIVE.finditer(compiled.as_text()))
+    sums = Counter(match[1] for match in COLLECTIVE.finditer(compiled.as_text()))
     costs = compiled.cost_analysis()
     return {
         **about,
         "bytes": size * cores,
         "flops": round(costs.get("flops", 0.0) * cores),
         "moved": round(costs.get("bytes accessed", 0.0) * cores),
-        "collectives": dict(sorted(found.items())),
+        "collectives": dict(sorted(sums.items())),
         "fits": True,
     }
 
