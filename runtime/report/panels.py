@@ -10,7 +10,7 @@ from etude.runtime.histories import COUNTED, History, columns_of
 from etude.runtime.report.numbers import number_text
 
 WIDTH, HEIGHT, LEFT, BELOW, ABOVE = 280, 150, 56, 18, 8  # of a chart, and of its margins
-MOST_POINTS, MOST_PANELS = 400, 12
+MOST_POINTS, FEWEST_POINTS, MOST_PANELS = 1200, 24, 12  # of all lines of a chart, of one line, of charts
 Points = list[tuple[float, float]]
 
 
@@ -33,16 +33,18 @@ def panels_of(histories: Sequence[History]) -> list[Panel]:
     terms = dict.fromkeys(name.removeprefix("valid.") for name in names if name not in COUNTED)
     panels = []
     for term in terms:
-        lines = [[_points(history, name) for history in histories] for name in (term, f"valid.{term}")]
+        room = max(MOST_POINTS // len(histories), FEWEST_POINTS)
+        lines = [[_points(history, name, room) for history in histories] for name in (term, f"valid.{term}")]
         panel = Panel(term, *([line for line in each if line] for each in lines))
         if panel.points:
             panels.append(panel)
     return panels[:MOST_PANELS]
 
 
-def _points(history: History, name: str) -> Points:
+def _points(history: History, name: str, room: int) -> Points:
+    """The values over epochs; of many every so many, and the last."""
     points = [(float(row["epoch"]), float(row[name])) for row in history if row.get(name) is not None]
-    every = -(-len(points) // MOST_POINTS) or 1
+    every = -(-len(points) // room) or 1
     return points[::every] if points[::every][-1:] == points[-1:] else [*points[::every], *points[-1:]]
 
 

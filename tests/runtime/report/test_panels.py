@@ -45,11 +45,11 @@ def test_a_constant_term_is_drawn_between_bounds() -> None:
 
 
 def test_long_histories_are_thinned_and_keep_their_last_point() -> None:
-    rows = [{"step": n, "epoch": n / 10, "loss": float(n)} for n in range(1001)]
-    (panel,) = panels_of([rows])
-    (line,) = panel.train
-    assert len(line) <= 402
-    assert line[-1] == (100.0, 1000.0)
+    rows = [{"step": n, "epoch": n / 10, "loss": float(n)} for n in range(3001)]
+    for members in (1, 10, 100):
+        (panel,) = panels_of([rows] * members)
+        assert len(panel.points) <= max(1200 + members, 25 * members)
+        assert {line[-1] for line in panel.train} == {(300.0, 3000.0)}
 
 
 def test_without_validation_the_key_does_not_speak_of_it() -> None:
