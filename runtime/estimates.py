@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from etude.backends.program.serialize import program_from_json
 from etude.compiler.costs import Cost, program_cost, weight_bytes
 from etude.compiler.keys import canonical_json
 from etude.compiler.workflow import Ref, Stage, Workflow
+from etude.runtime.calibration import USUAL, Rates
 
 Json = Any
 ROW_BATCH = 256  # rows at once in stages that run over rows
-FLOPS_PER_SECOND, BYTES_PER_SECOND, SECONDS_PER_OPERATION = 2e10, 5e9, 1.2e-5  # a core or two of a usual processor
 OPTIMIZER_STATES = {"adam": 2, "adamw": 2, "sgd": 1}
 
 
@@ -48,7 +48,7 @@ def memory_bytes() -> int:
 
 
 def estimate_stages(workflow: Workflow, base: Path) -> dict[str, Estimate]:
-    """Estimate every stage. The sizes of sources come from their descriptions."""
+    """Estimate every stage, by usual rates. The sizes of sources come from their descriptions."""
     rows: dict[Ref, int | None] = {}
     found: dict[str, Estimate] = {}
     costs: dict[bytes, Estimate] = {}
@@ -156,7 +156,16 @@ def _over_rows(stage: Stage, inputs: list[int | None]) -> Estimate:
     return Estimate(total.flops, total.bytes, _seconds(total), weights // 4, memory, rows, total.operations)
 
 
-def _seconds(cost: Cost) -> float:
+def at_rates(estimates: Mapping[str, Estimate], rates: Rates) -> dict[str, Estimate]:
+    """The estimates on a machine with these rates."""
+    known: dict[int, Estimate] = {}
+    for estimate in estimates.values():
+        if id(estimate) not in known:
+            known[id(estimate)] = replace(estimate, seconds=_seconds(estimate, rates))
+    return {stage: known[id(estimate)] for stage, estimate in estimates.items()}
+
+
+def _seconds(cost: Cost | Estimate, rates: Rates = USUAL) -> float:
     """The slower of computing and moving, and what starting each operation costs."""
-    moving = max(cost.flops / FLOPS_PER_SECOND, cost.bytes / BYTES_PER_SECOND)
-    return round(moving + cost.operations * SECONDS_PER_OPERATION, 3)
+    moving = max(cost.flops / rates.flops_per_second, cost.bytes / rates.bytes_per_second)
+    return round(moving + cost.operations * rates.seconds_per_operation, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from etude.runtime.progress.durations import duration_text
 
 if TYPE_CHECKING:
     from etude.compiler.workflow import Workflow
+    from etude.runtime.calibration import Rates
     from etude.runtime.estimates import Estimate
     from etude.runtime.hardware import OnHardware
     from etude.runtime.planning import PlannedStage
@@ -43,6 +44,7 @@ class Plan:
     estimates: Mapping[str, Estimate]
     merged: Sequence[tuple[str, PlannedStage]] = ()
     hardware: OnHardware | None = None
+    rates: Rates | None = None
 
     @property
     def runs(self) -> list[str]:
@@ -74,11 +76,22 @@ def make_plan(workflow: Workflow, target: Target, settings: Settings, store: Sto
     _explain(workflow, planned, settings, store)
     plan = Plan(workflow, target, planned, estimate_stages(workflow, base), _merged(workflow, planned))
     if target.chip is None and target.topology is None:
-        return plan
+        return _calibrated(plan)
     from etude.runtime.hardware import on_hardware
 
     found = on_hardware(workflow, plan.estimates, plan.runs, target, settings)
     return replace(plan, estimates=found.estimates, hardware=found)
+
+
+def _calibrated(plan: Plan) -> Plan:
+    """The plan with the times of this machine, which is measured when there is something to compute."""
+    if plan.target.device not in ("cpu", "auto") or not any(plan.estimates[id].operations for id in plan.runs):
+        return plan
+    from etude.runtime.calibration import machine_rates
+    from etude.runtime.estimates import at_rates
+
+    rates = machine_rates()
+    return replace(plan, estimates=at_rates(plan.estimates, rates), rates=rates)
 
 
 def _explain(workflow: Workflow, planned: dict[str, PlannedStage], settings: Settings, store: Store) -> None:
@@ -120,6 +133,7 @@ def plan_to_json(plan: Plan) -> Json:
         "stages": [_stage_to_json(plan, id, planned) for id, planned in (*rows, *plan.merged)],
         "totals": totals(plan),
         "passes": _passes(plan),
+        "rates": None if plan.rates is None else asdict(plan.rates),
     }
 
 
