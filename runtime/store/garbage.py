@@ -7,6 +7,7 @@ find a result a moment before it is removed, it makes it anew.
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 import uuid
@@ -17,6 +18,7 @@ from typing import Any
 
 from etude.runtime.runs import Run, list_runs
 from etude.runtime.store.files import remove, rename, sync_folder
+from etude.runtime.store.holders import machine
 from etude.runtime.store.reach import Reach
 from etude.runtime.store.records import Record, parse_record
 from etude.runtime.store.store import Store
@@ -24,6 +26,7 @@ from etude.runtime.store.store import Store
 Json = Any
 GRACE_SECONDS = 3600.0
 DAY_SECONDS = 24 * 3600.0
+SILENT_DAYS = 7
 DERIVED = {"drawing", "export"}  # of no run's own: kept while they are young, or a kept run names what they made
 
 
@@ -105,11 +108,20 @@ def _reason(run: Run, is_pinned: bool, is_late: bool, since: float) -> str | Non
     """Why a run is kept."""
     if is_pinned:
         return "pinned"
-    if run.status == "running":
+    if run.status == "running" and _is_at_work(run.folder):
         return "running"
     if is_late:
         return "one of the last"
     return "young" if run.folder.stat().st_mtime > since else None
+
+
+def _is_at_work(folder: Path) -> bool:
+    """Whether a run that looks so is running; one of another machine, which cannot be asked, says something at times."""
+    try:
+        is_here = json.loads((folder / "running.json").read_bytes()).get("machine") == machine()
+        return is_here or time.time() - (folder / "events.jsonl").stat().st_mtime < SILENT_DAYS * DAY_SECONDS
+    except (OSError, ValueError):
+        return True
 
 
 def _split_records(store: Store, reach: Reach, garbage: Garbage, now: float, since: float) -> list[Record]:

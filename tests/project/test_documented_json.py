@@ -85,6 +85,13 @@ def test_a_run_is_as_documented_and_can_be_shown_again(folder: Path) -> None:
     assert missing(documented("show RUN --stage NAME"), stage) == []
 
 
+def test_a_store_is_as_documented(folder: Path) -> None:
+    printed(folder, "run", "recipe.etude", "--backend", "torch", "--json")
+    assert missing(documented("store --json"), printed(folder, "store", "--json")) == []
+    garbage = printed(folder, "store", "gc", "--dry-run", "--json")
+    assert {"removed", "bytes", "runs_removed", "runs_kept", "dry_run"} <= garbage.keys()
+
+
 def test_parity_is_as_documented(folder: Path) -> None:
     assert missing(documented("parity FILE"), printed(folder, "parity", "recipe.etude", "--steps", "2", "--json")) == []
 

@@ -59,6 +59,15 @@ def test_pinned_running_and_young_runs_are_kept(store: Store, make_run: MakeRun)
     assert words(store) == {"pinned", "running", "young"}
 
 
+def test_a_run_of_another_machine_that_has_been_silent_for_long_is_not_at_work(store: Store, make_run: MakeRun) -> None:
+    for id, seconds in (("20260101-a", 1.0), ("20260101-b", time.time() - 3600)):
+        make_run(id, id, days=40, finished=False)
+        (store.runs / id / "running.json").write_text(json.dumps({**this_process(), "machine": "far away"}))
+        os.utime(store.runs / id / "events.jsonl", (seconds, seconds))
+        os.utime(store.runs / id, (1, 1))
+    assert find_garbage(store, last=0, days=7).kept == {"20260101-b": "running"}
+
+
 def test_the_results_of_an_interrupted_run_are_found_in_its_events(store: Store, make_run: MakeRun) -> None:
     make_run("20260101-a", "done", days=40, finished=False)
     collected(store, last=1)
