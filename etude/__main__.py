@@ -6,10 +6,14 @@ import sys
 
 def main() -> int:
     """Run the command line and give its exit code."""
-    from etude.runtime.cli.main import main as run
+    try:
+        from etude.runtime.cli.main import main as run
 
-    gc.set_threshold(100_000, 20, 100)  # trees and graphs have few cycles: looking for them takes a tenth of a check
-    result = run()
+        # trees and graphs have few cycles: looking for them takes a tenth of a check
+        gc.set_threshold(100_000, 20, 100)
+        result = run()
+    except KeyboardInterrupt:  # before the command line, or after it: there is nothing to say, and no trace to show
+        return 130
     gc.freeze()  # the process ends: what is left needs no last search for cycles, which takes a tenth of a check, too
     return result
 
