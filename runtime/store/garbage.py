@@ -116,7 +116,7 @@ def _reason(run: Run, is_pinned: bool, is_late: bool, since: float) -> str | Non
 
 
 def _is_at_work(folder: Path) -> bool:
-    """Whether a run that looks so is running; one of another machine, which cannot be asked, says something at times."""
+    """Whether a run that looks so is running; one of another machine, which cannot be asked, speaks now and then."""
     try:
         is_here = json.loads((folder / "running.json").read_bytes()).get("machine") == machine()
         return is_here or time.time() - (folder / "events.jsonl").stat().st_mtime < SILENT_DAYS * DAY_SECONDS
