@@ -22,7 +22,7 @@ EXAMPLES = (
 
 Json = Any
 DISTRIBUTIONS = ("numpy", "networkx", "graphviz", "lark", "rich", "safetensors")
-EXTRAS = ("scikit-learn", "pyarrow", "pillow", "matplotlib")
+EXTRAS = ("scikit-learn", "pyarrow", "pillow", "matplotlib", "tensorboard", "mlflow", "wandb")
 PROBES = {
     "torch": (
         "import json, torch\n"
