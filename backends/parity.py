@@ -1,7 +1,7 @@
 """Whether two backends agree: the same stage from the same inputs, step by step.
 
 The tolerance is the larger of 1e-5 and ten times what the same program does when its initial weights move by one
-rounding of float32: a difference below that is what reordering sums may cause, and no error. A value that lies a
+rounding of the precision: a difference below that is what reordering sums may cause, and no error. A value that lies a
 rounding away from the kink of a relu, or from a tie of a maximum, makes that effect large, but not for every move, and
 maybe only on the backend on whose side of the kink it lies closer: where 1e-5 does not do, several moves are tried on
 both.
@@ -19,6 +19,7 @@ import numpy as np
 
 from etude.backends.base import Array, Backend, Columns, Held, Ids, InputWeights, RowBackend, Streams, TrainResult
 from etude.backends.inputs import initial_weights
+from etude.backends.numerics import Precision
 
 Json = Any
 Effect = Callable[[Sequence[Array]], float]
@@ -28,6 +29,7 @@ FLOOR = 1e-5
 FACTOR = 10.0
 CHANGED = 0.01
 MOVES = 24
+BF16 = np.float32(2**-8)  # a rounding to bfloat16, as a share of the number
 
 
 def compare_train(
@@ -39,6 +41,7 @@ def compare_train(
     weights: InputWeights,
     *,
     steps: int = 10,
+    precision: Precision = "float32",
 ) -> Json:
     """Run the first steps of a train stage on two backends and compare losses and weights.
 
@@ -53,7 +56,7 @@ def compare_train(
         return _loss_difference(found, _trained(backend, spec, start, data, ids, valid, steps))
 
     effects = [partial(effect, *pair) for pair in zip(backends, (first, second), strict=True)]
-    tolerance = _tolerance(difference, initial, effects)
+    tolerance = _tolerance(difference, initial, effects, precision)
     return {
         "steps": first.steps,
         "loss_difference": difference,
@@ -69,6 +72,8 @@ def compare_rows(
     data: Columns,
     ids: Ids,
     weights: InputWeights,
+    *,
+    precision: Precision = "float32",
 ) -> Json:
     """Run a row program on two backends and compare every output.
 
@@ -84,7 +89,7 @@ def compare_rows(
         return _differences(found, backend.rows(given, data, ids, {0: start}))[0]
 
     effects = [partial(effect, *pair) for pair in zip(backends, (first, second), strict=True)]
-    tolerance = _tolerance(difference, initial, effects)
+    tolerance = _tolerance(difference, initial, effects, precision)
     return {
         "rows": len(ids),
         "difference": difference,
@@ -100,26 +105,30 @@ def with_weights(spec: Mapping[str, Json], initial: Sequence[Array]) -> tuple[di
     return {**spec, "slots": slots}, {0: initial}
 
 
-def _tolerance(difference: float, initial: Sequence[Array], effects: Sequence[Effect]) -> float:
+def _tolerance(difference: float, initial: Sequence[Array], effects: Sequence[Effect], precision: Precision) -> float:
     """What is tolerated, looked for until it covers `difference`."""
     tolerance = FLOOR
     for move in range(MOVES):
         for effect in effects:
             if difference <= tolerance or not initial:
                 return tolerance
-            tolerance = max(tolerance, FACTOR * effect(one_rounding_off(initial, move)))
+            tolerance = max(tolerance, FACTOR * effect(one_rounding_off(initial, move, precision)))
     return tolerance
 
 
-def one_rounding_off(weights: Sequence[Array], move: int = 0) -> list[Array]:
-    """Every weight moved to one of its two neighbouring numbers; `move` chooses which.
+def one_rounding_off(weights: Sequence[Array], move: int = 0, precision: Precision = "float32") -> list[Array]:
+    """Every weight moved to one of its two neighbouring numbers in a precision; `move` chooses which.
 
     The first four move all of them alike (away from zero, towards it, up, down), which shifts a sum the most; the
     others each its own way. Zeros stay: no rounding moves them, and the kink of a relu makes much of the smallest
     number above zero.
     """
     generator = np.random.default_rng(move)
-    return [np.where(weight == 0, weight, np.nextafter(weight, _ends(weight, move, generator))) for weight in weights]
+    ends = [_ends(weight, move, generator) for weight in weights]
+    if precision == "bf16":
+        return [weight + np.sign(end) * np.abs(weight) * BF16 for weight, end in zip(weights, ends, strict=True)]
+    moved = [np.nextafter(weight, end) for weight, end in zip(weights, ends, strict=True)]
+    return [np.where(weight == 0, weight, other) for weight, other in zip(weights, moved, strict=True)]
 
 
 def _ends(weight: Array, move: int, generator: np.random.Generator) -> Array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,16 +76,31 @@ def check_parity(
     jobs: int | None = None,
     only: Collection[str] | None = None,
     on_event: Listener | None = None,
+    settings: Settings | None = None,
 ) -> ParityResult:
     """Run the workflow on the first backend, then the first steps of each stage on both.
 
-    `only` are ids of stages. A stage whose inputs could not be made counts as not agreeing. Raises `StoreError`.
+    `only` are ids of stages; `settings` say on which device and in which precision. A stage whose inputs could not be
+    made counts as not agreeing. Raises `StoreError`.
     """
     jobs = jobs or available_cores()
-    finished = run(workflow, store=store, backend=backends[0], base=base, jobs=jobs, only=only, on_event=on_event)
+    threads = max(1, available_cores() // jobs)
+    settings = replace(settings or Settings(backend=backends[0]), backend=backends[0], threads=threads)
+    finished = run(
+        workflow,
+        store=store,
+        backend=backends[0],
+        base=base,
+        device=settings.device,
+        precision=settings.precision,
+        compile=settings.compile,
+        by_stage=settings.stages,
+        jobs=jobs,
+        only=only,
+        on_event=on_event,
+    )
     chosen = [workflow.stages[id] for id in finished.stages if only is None or id in only]
     stages = [stage for stage in chosen if uses_backend(stage)]
-    settings = Settings(backend=backends[0], threads=max(1, available_cores() // jobs))
     comparison = Comparison(finished, settings, backends, steps, base, on_event)
     with LocalExecutor(settings, max(1, min(jobs, len(stages))), finished.folder / "parity.log") as executor:
         found = comparison.run(executor, stages)
@@ -130,7 +145,7 @@ class Comparison:
             "kind": "parity",
             "spec": spec,
             "inputs": inputs,
-            "settings": asdict(self.settings),
+            "settings": asdict(self.settings.of(stage.id)),
             "store": self.finished.store.settings(),
             "base": str(self.base),
             "folder": str(self.finished.folder),

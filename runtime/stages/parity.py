@@ -32,13 +32,14 @@ def _compare_train(job: Job, spec: Mapping[str, Json]) -> Json:
         None if inputs.get("valid") is None else held_rows(job, inputs["valid"], "validate on"),
         _weights(job, spec),
         steps=job.spec["steps"],
+        precision=job.settings.precision,
     )
 
 
 def _compare_rows(job: Job, spec: Mapping[str, Json]) -> Json:
     columns, ids = _drawn_rows(spec) if job.spec["kind"] == "generate" else _given_rows(job)
     backends = [_backend(job, name) for name in job.spec["backends"]]
-    return compare_rows(backends, spec, columns, ids, _weights(job, spec))
+    return compare_rows(backends, spec, columns, ids, _weights(job, spec), precision=job.settings.precision)
 
 
 def _given_rows(job: Job) -> Rows:
@@ -52,7 +53,7 @@ def _drawn_rows(spec: Mapping[str, Json]) -> Rows:
 
 
 def _backend(job: Job, name: str) -> Any:
-    return loaded_backend(name, job.settings.device, job.settings.threads)
+    return loaded_backend(name, job.settings.device, job.settings.threads, job.settings.numerics)
 
 
 def _weights(job: Job, spec: Mapping[str, Json]) -> InputWeights:

@@ -21,7 +21,8 @@ from etude.runtime.cli.terminal import is_live, paint_for, print_json
 if TYPE_CHECKING:
     from etude.runtime.parity import ParityResult, StageParity
 
-from etude.runtime.cli.execution import DEFAULT_STORE
+from etude.runtime.cli.execution import DEFAULT_STORE, file_faults, settings_for
+from etude.runtime.targets import BACKENDS, Target, check_is_read, find_target, installed_backends
 
 EXAMPLES = (
     ("etude parity recipe.etude", "Compare PyTorch and JAX on every stage."),
@@ -35,6 +36,7 @@ class Options(Adjustments):
     steps: int = option("how many steps of each training are compared", metavar="N", default=10, parse=int)
     only: tuple[str, ...] = option("compare only these stages, by name or glob", metavar="STAGE", many=True)
     jobs: int | None = option("how many stages run side by side (default: one per core)", metavar="N", parse=int)
+    target: str = option("where to compare: cpu, gpu, or one of etude.toml", metavar="NAME", default="cpu")
     store: Path = option("where results are kept", metavar="DIR", default=DEFAULT_STORE, parse=Path)
     json: bool = flag("print one JSON object")
 
@@ -44,12 +46,12 @@ def run(options: Options) -> int:
     from etude.runtime.parity import check_parity
     from etude.runtime.progress import show_progress
     from etude.runtime.store import Store
-    from etude.runtime.targets import BACKENDS, installed_backends
 
     missing = [name for name in BACKENDS if name not in installed_backends()]
     if missing:
         raise faults.UsageError(f"{missing[0]} is not installed", hint=f'pip install "etude-lang[{missing[0]}]"')
     workflow = workflow_of(options.file, options)
+    settings = settings_for(_target(options), workflow)
     wanted = [stage.id for pattern in options.only for stage in select_stages(workflow, pattern)] or None
     store = Store(options.store)
     with show_progress(workflow, store.read_json, live=is_live(sys.stderr) and not options.json) as listener:
@@ -61,6 +63,7 @@ def run(options: Options) -> int:
             jobs=options.jobs,
             only=wanted,
             on_event=listener,
+            settings=settings,
         )
     if options.json:
         print_json(result.to_json())
@@ -69,6 +72,24 @@ def run(options: Options) -> int:
     if result.run.failed:
         return faults.STAGE_FAILED
     return faults.OK if result.agrees else faults.CLAIM_FAILED
+
+
+def _target(options: Options) -> Target:
+    """The target, which has to be one of both backends, and of numbers that both draw. Raises UsageError."""
+    from dataclasses import replace
+
+    with file_faults():
+        target = find_target(options.target, options.file.parent)
+        if target.backend is not None:
+            raise faults.UsageError(
+                f"both backends are compared, and the target '{target.name}' is of {target.backend}"
+            )
+        target = replace(target, backend=BACKENDS[0])
+        check_is_read(target)
+    if "native" in (target.random, *(settings.get("random") for settings in target.stages.values())):
+        hint = 'compare on a target with random = "portable"'
+        raise faults.UsageError(f"native random numbers of '{target.name}' differ between the backends", hint=hint)
+    return target
 
 
 def _lines(result: ParityResult, paint: Paint) -> Iterator[str]:

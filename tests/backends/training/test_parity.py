@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from etude.backends.base import Backend, Rows, load
+from etude.backends.numerics import Numerics
 from etude.backends.inputs import initial_weights
 from etude.backends.parity import compare_rows, compare_train, one_rounding_off
 
@@ -113,3 +114,22 @@ def test_one_rounding_leaves_zeros_where_they_are() -> None:
     (moved,) = one_rounding_off([np.zeros(4, np.float32)])
 
     assert moved.tolist() == [0.0, 0.0, 0.0, 0.0]
+
+
+def test_one_rounding_of_bf16_is_a_larger_move() -> None:
+    weight = np.array([[1.0, -1.0, 0.5], [0.0, 1e-3, 7.0]], np.float32)
+    (moved,) = one_rounding_off([weight], precision="bf16")
+
+    assert moved.dtype == np.float32
+    assert np.abs(moved - weight).tolist() == (np.abs(weight) * np.float32(2**-8)).tolist()
+
+
+def test_the_backends_agree_in_bf16(train_spec: Make, data: Rows, valid: Rows) -> None:
+    numerics = Numerics(precision="bf16")
+    low = [load(name, device="cpu", threads=1, numerics=numerics) for name in ("torch", "jax")]
+    spec = train_spec(dropout=0.2, noise=0.1, penalty=0.1)
+
+    found = compare_train(low, spec, *data, valid, {}, steps=10, precision="bf16")
+
+    assert found["agrees"]
+    assert found["loss_difference"] < 0.02
