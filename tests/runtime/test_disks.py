@@ -90,7 +90,7 @@ def test_a_disk_that_gives_out_at_any_moment_is_named_and_nothing_is_harmed(
     attempt(sketch, tmp_path / "counted", tmp_path)
     count = faults.disarm()
     assert count > 100
-    for number in range(1, count, count // 3):
+    for number in range(1, count * 3 // 4, count // 3):  # the last operations are not always reached
         root = tmp_path / f"{number}"
         faults.arm(kind, number)
         told = messages(attempt(sketch, root, tmp_path))
