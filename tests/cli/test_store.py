@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from etude.runtime.store import Store
+from etude.runtime.store import Store, injection
 
 Cli = Callable[..., Any]
 
@@ -133,3 +133,23 @@ def test_looking_after_a_store_loads_nothing_heavy(run: str, folder: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_stage_may_be_tried_again_a_number_of_times(cli: Cli, folder: Path) -> None:
+    shown = cli("run", "host.etude", "--retries", "-1")
+    assert (shown.code, "--retries must be at least 0" in shown.err) == (2, True)
+    assert cli("run", "host.etude", "--retries", "2", "--json").json["executed"] == 7
+
+
+def test_a_disk_that_is_full_is_one_paragraph_and_exit_4_with_the_traceback_in_a_file(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(injection, "before", injection.armed(f"full:18:{folder / 'trace'}"))
+    shown = cli("run", "host.etude")
+    assert shown.code == 4 and "Traceback" not in shown.err + shown.out
+    assert "the disk is full\nhint: make room (`etude store gc` removes old results) and run again" in shown.err
+    (kept,) = Path(".etude/runs").glob("*/error.txt")
+    assert "Traceback" in kept.read_text()
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    assert cli("run", "host.etude").code == 0
