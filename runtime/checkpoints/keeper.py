@@ -23,7 +23,7 @@ from etude.runtime.store.injection import after_step
 Json = Any
 FLOOR_SECONDS = 30.0
 SHARE = 0.02  # of the time: below the 3 % that are promised, as the next one may take longer
-SPEED = ("threads", "processors", "memory")  # what a description of a backend says that changes no bits
+OTHERWISE = ("threads",)  # what may be another: the bits are then not promised, but the training is as good
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def keeper_in(folder: Path, job: Job, pace: Pace, after_step: Callable[[int], No
 
 def maker(job: Job) -> dict[str, Json]:
     """What a training's bits depend on besides its key: the program as generated, the framework, the device."""
-    about = {name: value for name, value in job.backend().describe().items() if name not in SPEED}
-    settings = {name: value for name, value in asdict(job.settings).items() if name not in SPEED}
+    about = {name: value for name, value in job.backend().describe().items() if name not in OTHERWISE}
+    settings = {name: value for name, value in asdict(job.settings).items() if name not in OTHERWISE}
     program = hashlib.sha256((job.folder / "step.py").read_bytes()).hexdigest()
     return {"etude": __version__, "program": program, **settings, **about}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +137,46 @@ def test_what_was_left_beside_a_record_is_swept(store: Store, folder: Checkpoint
     assert kept_steps(store, KEY) == []
 
 
-def test_nothing_is_left_of_a_write_that_fails(store: Store, folder: CheckpointFolder, monkeypatch: Any) -> None:
+class CutError(BaseException):
+    """What ends a write in the place of a signal."""
+
+
+def test_a_write_that_is_cut_off_anywhere_leaves_a_whole_checkpoint(store: Store, monkeypatch: Any) -> None:
+    operations: list[str] = []
+    cut = 0
+
+    def count(operation: str, path: Path) -> None:
+        operations.append(operation)
+        if len(operations) == cut:
+            raise CutError
+
+    monkeypatch.setattr("etude.runtime.store.injection.before", count)
+    found = []
+    while not cut or len(operations) == cut:
+        cut = 0
+        remove_partial(store, KEY)
+        opened(store).write(snapshot(5))
+        operations.clear()
+        cut = len(found) + 1
+        folder = opened(store)
+        folder.read(5)
+        with contextlib.suppress(CutError):
+            folder.write(snapshot(10))
+        latest = StepKeeper(lambda: opened(store), Pace(), lambda event: None).latest()
+        assert latest is not None
+        found.append(latest.step)
+
+    assert found == sorted(found) and set(found) == {5, 10}
+    assert len(found) == 10, "two files of four operations each, and the folder"
+
+
+def test_a_full_disk_ends_a_checkpoint_and_not_the_training(
+    store: Store, folder: CheckpointFolder, monkeypatch: Any
+) -> None:
     folder.write(snapshot(5))
 
     def refuse(operation: str, path: Path) -> None:
-        if operation == "rename" and path.suffix == ".json":
+        if operation == "write":
             raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr("etude.runtime.store.injection.before", refuse)
@@ -150,3 +186,4 @@ def test_nothing_is_left_of_a_write_that_fails(store: Store, folder: CheckpointF
 
     assert opened(store).steps() == [5]
     assert opened(store).read(5).step == 5
+    assert not list(store.scratch.iterdir())
