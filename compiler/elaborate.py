@@ -40,6 +40,7 @@ from etude.compiler.values import (
     Tree,
     describe,
 )
+from etude.compiler.watch import current
 from etude.grammar import nodes
 
 MAX_DEPTH = 150
@@ -353,6 +354,9 @@ class Evaluator(Unrolling):
         self.active.append(closure)
         if not site.in_library:
             self.session.call_sites.append(site.location)
+        watch = current()
+        if watch is not None:
+            watch.enter(closure, positional, named, site)
         try:
             in_claim = self.session.names == ["expect"] and not closure.is_lambda and not closure.scope.is_library
             with self.session.named(closure.name if in_claim else None):
@@ -362,6 +366,8 @@ class Evaluator(Unrolling):
         finally:
             self.depth -= 1
             self.active.pop()
+            if watch is not None:
+                watch.frames.pop()
             if not site.in_library:
                 self.session.call_sites.pop()
 

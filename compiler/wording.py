@@ -88,12 +88,17 @@ def value_text(path: str, value: Json) -> str:
     >>> value_text("share", 0.5), value_text("budget", {"epochs": 3}), value_text("keep", None)
     ('50%', '3epochs', 'none')
     """
-    if isinstance(value, Mapping) and len(value) == 1 and path.rpartition(".")[2] in ("budget", "every"):
-        unit, count = next(iter(value.items()))
-        return f"{count:g}{unit}" if isinstance(count, int | float) else _text(value)
+    if isinstance(value, Mapping) and path.rpartition(".")[2] in ("budget", "every"):
+        return ", ".join([_duration_text(unit, count) for unit, count in value.items()])
     if path.rpartition(".")[2] == "share" and isinstance(value, float):
         return f"{100 * value:g}%"
     return _text(value)
+
+
+def _duration_text(unit: str, count: Json) -> str:
+    least = unit.removeprefix("min_")
+    amount = f"{count:g}{least}" if isinstance(count, int | float) else f"{least} {_text(count)}"
+    return amount if least == unit else f"at least {amount}"
 
 
 def _text(value: Json) -> str:

@@ -18,6 +18,7 @@ from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.structure import digest
 from etude.compiler.typing import is_float, is_function
 from etude.compiler.values import Dataset, Quantity, Record, Tensor, TextColumn, describe
+from etude.compiler.watch import current
 from etude.compiler.workflow import Ref
 
 ROLES = {"train", "valid", "test"}
@@ -39,6 +40,9 @@ def add_stage(
     except OverflowError:
         raise faults.too_many_stages(session.stages.limit, place) from None
     session.places.setdefault(id, place)
+    watch = current()
+    if watch is not None:
+        watch.note(id, site)
     return id
 
 

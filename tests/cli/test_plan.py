@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from etude.compiler.draw.picture import TIMES
+
 Cli = Callable[..., Any]
 TWICE = """data  = load("numbers.csv")
 few   = sample(data, 50%)
@@ -122,3 +124,38 @@ def test_an_edit_is_compared_with_the_last_run(cli: Cli, folder: Path) -> None:
     found = cli("diff", "host.etude", "--json").json
     assert [each["name"] for each in found["stages"]] == ["few", "means.few", "expect", "report.table"]
     assert found["stages"][0]["changed"][0]["what"] == "input"
+
+
+FULL = """param epochs: duration = 2epochs
+digits = load("sklearn:digits") |> split(train = 60%, valid = 20%, test = 20%)
+few    = sample(digits.train, 50%)
+fn study(d, batch = 32) = finetune(flatten >> linear(10), on = d, budget = epochs, batch = batch) {
+  optimizer = adamw(lr = 2e-3)
+}
+one = study(few, batch = 16)
+two = study(few)
+"""
+
+
+def test_a_full_plan_says_where_each_setting_comes_from(cli: Cli, folder: Path) -> None:
+    (folder / "full.etude").write_text(FULL)
+    plan = cli("plan", "full.etude", "--full", "--backend", "torch", "--json").json
+    found = {e["stage"]: {s["name"]: (s["value"], s["from"]) for s in e["settings"]} for e in plan["settings"]}
+    assert found["few"]["share"] == ("50%", "full.etude:3")
+    one, two = found["one"], found["two"]
+    assert one["optimizer.lr"] == ("0.002", "full.etude:5")
+    assert one["optimizer.weight_decay"] == ("0.01", "default of adamw")
+    assert (one["batch"], two["batch"]) == (("16", "full.etude:7"), ("32", "default of study"))
+    assert one["budget"] == ("2epochs", "full.etude:4 (epochs)")
+    assert one["keep"] == ("last", "chosen by finetune")
+    assert one["clip"] == ("none", "default of train")
+    assert found["target cpu"]["backend"] == ("torch", "--backend")
+    assert found["target cpu"]["device"] == ("cpu", "default of target cpu")
+
+
+def test_a_full_plan_tells_what_was_set_by_hand_and_repeats_nothing(cli: Cli, folder: Path) -> None:
+    sweep = "xs = [sample(digits.train, 10%, seed = s) for s in 1..3]\n"
+    (folder / "full.etude").write_text(FULL + sweep + "m = measure(xs[0] + xs[1] + xs[2], row => mean(row.image))\n")
+    shown = cli("plan", "full.etude", "--full", "--set", "epochs=3epochs").out
+    assert "budget                  3epochs   --set epochs" in shown
+    assert f"\nxs {TIMES}3\n" in shown

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from etude.runtime.cli.terminal import paint_for, print_json
 
 EXAMPLES = (
     ("etude plan recipe.etude", "Show what would run."),
+    ("etude plan recipe.etude --full", "And every setting, with the place that it comes from."),
     ("etude plan recipe.etude -o plan.json", "Keep the plan: `etude run --plan plan.json` runs exactly that."),
     ("etude plan recipe.etude --set budget=5epochs --json", "The same of a shorter run, as one JSON object."),
 )
@@ -29,21 +31,28 @@ class Options(Execution):
     out: Path | None = option(
         "write the plan for `etude run --plan`", metavar="PLAN.json", short="-o", name="--out", parse=Path
     )
+    full: bool = flag("show every setting, and where it comes from")
     json: bool = flag("print one JSON object")
 
 
 def run(options: Options) -> int:
+    from etude.compiler.watch import watching
+    from etude.runtime.cli.full import full_to_json, full_to_text
     from etude.runtime.cli.plans import make_plan, plan_to_json, plan_to_text
 
-    workflow = workflow_of(options.file, options)
+    with watching() if options.full else nullcontext() as watch:
+        workflow = workflow_of(options.file, options)
     target = chosen_target(options, options.file)
     with store_to_read(options.store, options.remote, options.file.parent) as store:
         store.trusts_times = not options.verify
         plan = make_plan(workflow, target, settings_for(target, workflow), store, options.file.parent)
     if options.json:
-        print_json(plan_to_json(plan))
+        full = {} if watch is None else {"settings": full_to_json(plan, watch, options)}
+        print_json({**plan_to_json(plan), **full})
     else:
         print(plan_to_text(plan, paint_for(sys.stdout)), end="")
+        if watch is not None:
+            print(full_to_text(plan, watch, options, paint_for(sys.stdout)), end="")
     if options.out is not None:
         from etude.runtime.cli.saved_plans import plan_to_save
 
