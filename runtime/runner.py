@@ -425,6 +425,7 @@ class Runner:
         self._losses.round += 1
         self._before, self.results = self.results, {}
         self._identities.clear()
+        self._found.clear()
         self._schedule = Schedule(self.workflow, self.wanted)
 
     def _settle_again(self, stage: Stage) -> bool:
