@@ -46,7 +46,7 @@ def _followed(place: Location, frames: tuple[Frame, ...], rest: str, given: Mapp
     """The origin of what is written at a place; None where it says that the callee's default is to be taken."""
     text = _text(place)
     frame = _around(place, frames)
-    parameter = None if frame is None else next((p for p in frame.closure.parameters if _is_named(p, text)), None)
+    parameter = None if frame is None else _parameter(frame, text)
     if frame is not None and parameter is not None:
         if text in frame.places:
             return _followed(frame.places[text], frames[: frames.index(frame)], rest, given)
@@ -70,8 +70,9 @@ def _text(place: Location) -> str:
     return place.source.text[place.span.start : place.span.end]
 
 
-def _is_named(parameter: Any, name: str) -> bool:
-    return isinstance(parameter, nodes.Parameter) and parameter.name == name
+def _parameter(frame: Frame, name: str) -> nodes.Parameter | None:
+    found = (p for p in frame.closure.parameters if isinstance(p, nodes.Parameter) and p.name == name)
+    return next(found, None)
 
 
 def _around(place: Location, frames: tuple[Frame, ...]) -> Frame | None:

@@ -47,7 +47,8 @@ def differences(before: Account, after: Account, outline: Outline) -> list[Chang
 
 def _settings(before: Mapping[str, Json], after: Mapping[str, Json], outline: Outline) -> Iterator[Change]:
     for path in dict.fromkeys((*after, *before)):
-        old, new = before.get(path), after.get(path)
+        old: Json = before.get(path)
+        new: Json = after.get(path)
         if path == "weights":
             yield from _weights(old or (), new or ())
         elif old != new and path != "uri":

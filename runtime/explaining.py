@@ -163,6 +163,6 @@ def _keys(run: Run) -> dict[str, str | None]:
 
 def _likeness(account: Account, other: Account) -> int:
     """How much two stages have in common: settings that are equal, inputs of the same content."""
-    settings = sum(other.settings.get(path) == value for path, value in account.settings.items())
+    settings = sum(1 for path, value in account.settings.items() if other.settings.get(path) == value)
     inputs = {given[3] for given in account.inputs} & {given[3] for given in other.inputs} - {None}
     return settings + 2 * len(inputs) + 3 * (account.name == other.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -115,7 +115,7 @@ def predecessors(stage: Stage) -> list[str]:
     return list(dict.fromkeys(ref.stage for ref in (*stage.inputs, *stage.guards)))
 
 
-def output_hashes(refs: Iterable[Ref], planned: dict[str, PlannedStage]) -> list[str | None]:
+def output_hashes(refs: Iterable[Ref], planned: Mapping[str, PlannedStage]) -> list[str | None]:
     """The content hashes of outputs of settled stages; None for what a condition left unmade."""
     records = [(planned[ref.stage].record, ref.port) for ref in refs]
     return [None if record is None else record.outputs[port] for record, port in records]

@@ -111,7 +111,7 @@ def _explain(workflow: Workflow, planned: dict[str, PlannedStage], settings: Set
 def _merged(workflow: Workflow, planned: Mapping[str, PlannedStage]) -> list[tuple[str, PlannedStage]]:
     """The other names of stages, each told apart from the names of other stages."""
     taken = {stage.name for stage in workflow.stages.values()} if workflow.aliases else set()
-    found = []
+    found: list[tuple[str, PlannedStage]] = []
     for id, names in workflow.aliases.items():
         stage = workflow.stages[id]
         for name in names:
@@ -217,7 +217,7 @@ def _merged_rows(plan: Plan) -> list[tuple[str, ...]]:
     groups: dict[tuple[str, str, str], list[PlannedStage]] = {}
     for _, planned in plan.merged:
         groups.setdefault((stem(planned.stage.name), planned.stage.kind, stem(planned.reason)), []).append(planned)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for (name, kind, _), members in groups.items():
         shown = f"{name} {TIMES}{len(members)}" if len(members) > 1 else members[0].stage.name
         rows.append(("merged", shown, kind, "", "", members[0].reason))
