@@ -63,11 +63,17 @@ class Following:
             return
         self._events.put(event)
         if self._thread is None and (self.eager or self._is_work(event)):
-            self._thread = threading.Thread(target=self._follow, name="tracking", daemon=True)
+            self._thread = threading.Thread(target=self._follow_safely, name="tracking", daemon=True)
             self._thread.start()
 
     def _is_work(self, event: Event) -> bool:
         return event.kind == "stage-started" and self.workflow.stages[event.stage or ""].kind not in INLINE
+
+    def _follow_safely(self) -> None:
+        try:
+            self._follow()
+        except Exception as error:  # the store has lost what was to be told, for one
+            self.warnings.append(f"{', '.join(self.trackers)}: {reason(error)}")
 
     def _follow(self) -> None:
         first = self._events.get()
@@ -164,7 +170,16 @@ class Relay:
                 self._warn(name, error)
 
     def _warn(self, name: str, error: Exception) -> None:
-        self.warnings.append(f"{name}: {type(error).__name__}: {str(error).strip() or 'no reason given'}")
+        self.warnings.append(f"{name}: {reason(error)}")
+
+
+def reason(error: Exception) -> str:
+    """An error in a line or two.
+
+    >>> reason(OSError("the disk is full")), reason(KeyError())
+    ('OSError: the disk is full', 'KeyError: no reason given')
+    """
+    return f"{type(error).__name__}: {str(error).strip() or 'no reason given'}"
 
 
 def finite_numbers(values: Mapping[str, Json]) -> dict[str, float]:

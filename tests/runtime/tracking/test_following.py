@@ -158,6 +158,17 @@ def test_a_tracker_that_fails_is_named_and_the_others_go_on(
     assert len(told) == 5
 
 
+def test_a_history_that_the_store_has_lost_ends_the_following_and_not_the_run(
+    workflow: Workflow, store: Store, tmp_path: Path, tracker: Callable[..., Told]
+) -> None:
+    tracker("listening")
+    with follow(workflow, store, tmp_path, "listening") as following:
+        following(at(1, "stage-started", "t"))
+        following(at(2, "stage-finished", "t", outputs={"history": "0" * 64}))
+    (warning,) = following.warnings
+    assert warning.startswith("listening: ")
+
+
 def test_a_tracker_that_does_not_open_is_named(workflow: Workflow, store: Store, tmp_path: Path) -> None:
     with follow(workflow, store, tmp_path, "there_is_none", eager=True) as following:
         pass
