@@ -91,6 +91,7 @@ def test_a_wrong_file_is_told_like_a_wrong_recipe(cli: Cli, recipe: Path) -> Non
         (("plan", "--target", "gpu:h20"), "no GPU is known as 'h20'"),
         (("plan", "--target", "fast", "--backend", "jax"), "the target 'fast' runs on torch, not on jax"),
         (("run", "--target", "tpu:v5e:2x2"), "runs compute on one chip"),
+        (("eject", "first", "--target", "low"), "scripts know nothing of 'low' with precision = bf16"),
         (("parity", "--target", "drawn"), "native random numbers of 'drawn' differ between the backends"),
         (("parity", "--target", "tpu"), "both backends are compared, and the target 'tpu' is of jax"),
         (("run", "--target", "fast", "--strict"), "--strict wants numbers exact to the bit"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from etude.backends.numerics import PORTABLE
 from etude.runtime.cli import faults
 from etude.runtime.cli.execution import Execution, chosen_target, settings_for
 from etude.runtime.cli.options import argument, option
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from etude.backends.eject import Ejected
     from etude.compiler.workflow import Stage, Workflow
     from etude.runtime.results import RunResult
+    from etude.runtime.stages import Settings
     from etude.runtime.targets import Target
 
 EXAMPLES = (
@@ -44,6 +46,7 @@ class Options(Execution):
 def run(options: Options) -> int:
     workflow, target = workflow_of(options.file, options), chosen_target(options, options.file)
     stage = _training(workflow, options.stage)
+    _refuse_other_numerics(target, settings_for(target, workflow).of(stage.id))
     ejected = _script(options, stage, target)
     if options.output is None:
         print(ejected.source, end="")
@@ -77,6 +80,14 @@ def _training(workflow: Workflow, pattern: str) -> Stage:
     names = list(dict.fromkeys(stage.name for stage in workflow.stages.values() if stage.kind == "train"))
     hint = f"the trainings are {', '.join(names[:8])}" if names else "this recipe trains nothing"
     raise faults.UsageError(f"`{found[0].name}` is a {found[0].kind}, and only trainings are ejected", hint=hint)
+
+
+def _refuse_other_numerics(target: Target, settings: Settings) -> None:
+    """Scripts compute in float32, uncompiled, with portable draws. Raises UsageError."""
+    if settings.numerics != PORTABLE:
+        chosen = ", ".join(f"{name} = {value}" for name, value in settings.numerics.described().items())
+        hint = "take a target without it: the script can be changed by hand"
+        raise faults.UsageError(f"scripts know nothing of '{target.name}' with {chosen}", hint=hint)
 
 
 def _script(options: Options, stage: Stage, target: Target) -> Ejected:
