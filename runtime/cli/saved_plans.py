@@ -34,7 +34,7 @@ def plan_to_save(plan: Plan, options: Execution, file: Path) -> Json:
             "recipe": recipe_of(plan.workflow),
             "data": sources_of(plan.stages),
             "versions": versions(str(plan.target.backend)),
-            "target": dataclasses.asdict(plan.target),
+            "target": target_of(plan.target),
         },
         **plan_to_json(plan),
     }
@@ -88,7 +88,7 @@ def _moved(plan: Json, workflow: Workflow, planned: Mapping[str, PlannedStage], 
     if changed:
         yield f"the data: {listed(changed)} {'has' if len(changed) == 1 else 'have'} other content"
     yield from _differing("the version of ", world["versions"], versions(str(target.backend)))
-    yield from _differing("the target's ", world["target"], json.loads(json.dumps(dataclasses.asdict(target))))
+    yield from _differing("the target's ", world["target"], target_of(target))
     gone = _no_longer_cached(plan, planned)
     if gone:
         yield f"the store: {listed(gone)} {'is' if len(gone) == 1 else 'are'} no longer there"
@@ -117,6 +117,13 @@ def sources_of(planned: Mapping[str, PlannedStage]) -> dict[str, str | None]:
     """The content of every source by its address."""
     loads = [each for each in planned.values() if each.stage.kind == "load" and each.action != "dropped"]
     return {each.stage.spec["uri"]: each.identity.fingerprint if each.identity else None for each in loads}
+
+
+def target_of(target: Target) -> dict[str, Json]:
+    """What a target says of how stages run; not where that is written."""
+    names = [each.name for each in dataclasses.fields(target) if each.compare]
+    found: dict[str, Json] = json.loads(json.dumps({name: getattr(target, name) for name in names}))
+    return found
 
 
 def versions(backend: str) -> dict[str, str | None]:

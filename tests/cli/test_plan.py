@@ -86,6 +86,15 @@ def test_a_kept_plan_is_refused_by_the_name_of_what_moved(
     assert list((folder / ".etude").glob("runs/*")) == []
 
 
+def test_a_kept_plan_remembers_its_target(cli: Cli, folder: Path) -> None:
+    (folder / "etude.toml").write_text('[target.here]\nbackend = "torch"\n')
+    cli("plan", "host.etude", "--target", "here", "-o", "plan.json")
+    assert cli("run", "--plan", "plan.json", "--json").json["target"] == "here"
+    (folder / "etude.toml").write_text('[target.here]\nbackend = "jax"\n')
+    shown = cli("run", "--plan", "plan.json")
+    assert (shown.code, "jax" in shown.err) == (2, True)
+
+
 def test_a_kept_plan_counts_on_what_the_store_had(cli: Cli, folder: Path) -> None:
     cli("run", "host.etude", "--only", "few")
     cli("plan", "host.etude", "-o", "plan.json")

@@ -45,8 +45,8 @@ def run(options: Options) -> int:
     file = options.after or options.file
     workflow = workflow_of(file, options)
     target = chosen_target(options, file)
-    settings = settings_for(target)
-    with store_to_read(options.store) as store:
+    settings = settings_for(target, workflow)
+    with store_to_read(options.store, options.remote, file.parent) as store:
         store.trusts_times = not options.verify
         plan = make_plan(workflow, target, settings, store, file.parent)
         if options.after is None:
