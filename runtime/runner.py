@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 Json = Any
 POLL_SECONDS = 0.2
 LEASE_SECONDS = 1.0
-JOBS_ON_A_DEVICE = 4
+JOBS_ON_A_DEVICE = {"tpu": 1}  # a TPU belongs to one process; other accelerators are shared by four
 LEFT_OUT = "the loop ended before this round"
 
 
@@ -69,14 +69,14 @@ def run(
     """Run every stage that is not in the store yet, and judge the claims.
 
     `base` is the folder that relative file names in the recipe start from; `jobs` how many stages run side by side
-    (default: one per processor core, four on an accelerator), where trainings that can do so share the cores; `only`
+    (default: one per processor core, four on a GPU, one on a TPU), where trainings that can do so share the cores; `only`
     the ids of the stages that are wanted, with all that they need; `retries` how often a stage is tried again whose
     worker died or that had too little memory. A stage that fails takes with it only what depends on it. An object that
     turns out to be damaged is made anew. Raises `StoreError`, and `KeyboardInterrupt` with everything finished so far
     recorded.
     """
     cores = available_cores()
-    jobs = jobs or (cores if device == "cpu" else min(cores, JOBS_ON_A_DEVICE))
+    jobs = jobs or (cores if device == "cpu" else min(cores, JOBS_ON_A_DEVICE.get(device, 4)))
     wanted = wanted_stages(workflow) if only is None else needed_stages(workflow, only)
     settings = Settings(
         backend=backend,
