@@ -130,7 +130,8 @@ class Trial:
         child = self.start()
         time.sleep(after)
         workers = children(child)
-        for pid in ([] if whom == "worker" else [child]) + ([] if whom == "run" else workers):
+        victims = {"run": [child], "worker": workers or [child], "both": [child, *workers]}[whom]
+        for pid in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         code = ended(child)
@@ -199,7 +200,7 @@ def at_random(trial: Trial, options: argparse.Namespace) -> Iterator[Callable[[]
     """Kills at random times, for as long as they are asked for: some find nobody to kill."""
     choose = random.Random(options.seed)
     while True:
-        after, whom = choose.random() * trial.seconds, choose.choice(["run", "worker", "both"])
+        after, whom = 0.7 * choose.random() * trial.seconds, choose.choice(["run", "worker", "both"])
         yield lambda after=after, whom=whom: trial.at_time(after, whom)
 
 
