@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 
 from msgspec import Struct
@@ -74,6 +75,9 @@ def _sub_cost(
                     sub.children[child].sub, module.children[child], 1 if op.attrs["mapped"] else batch, learning, known
                 )
                 cost += inner.times((1 + BACKWARD) * rows)
+            elif op.name == "each":
+                child, rows = op.attrs["child"], _elements(op, batch)
+                cost += _sub_cost(sub.children[child].sub, module.children[child], 1, learning, known).times(rows)
             elif op.name != "weight":
                 cost += _op_cost(op, batch, 1 + BACKWARD * learns)
         known[place] = cost
@@ -86,6 +90,14 @@ def _rows(op: Op, batch: int) -> int:
         return 1
     shape = op.operands[0].type.shape
     return evaluate(shape[0], batch) if shape else 1
+
+
+def _elements(op: Op, batch: int) -> int:
+    """How often an `each` computes its function."""
+    flags = op.attrs["mapped"][0]
+    operand = next(operand for operand, is_mapped in zip(op.operands, flags, strict=True) if is_mapped)
+    sizes = [evaluate(dim, batch) for dim in operand.type.shape[: len(op.attrs["mapped"])]]
+    return math.prod(sizes)
 
 
 def _op_cost(op: Op, batch: int, passes: int) -> Cost:

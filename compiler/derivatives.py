@@ -28,15 +28,15 @@ def derivatives(
     """The total derivatives of a number by tensors of the same function. `what` is how the recipe calls the latter."""
     frame = session.frame
     assert frame is not None and isinstance(value.operand, Value)
-    cut = _Cut(session, frame, [_value(tensor) for tensor in by], location)
-    cut.follow(value.operand)
+    cut = Cut(session, frame, [_value(tensor) for tensor in by], location)
+    cut.follow([value.operand])
     if value.operand.id not in cut.depends:
         raise faults.independent(what, location, value.location)
     if frame.kind == "row" and cut.is_random:
         raise faults.not_available(
             "a draw that depends on what the derivative is taken by, in a function of rows", location
         )
-    place = add_child(frame, _name(frame, value), cut.function(value.operand), cut.origins())
+    place = add_child(frame, _name(frame, value), cut.function([("", value.operand)]), cut.origins())
     attributes = {"child": place, "count": len(by), "mapped": ()}
     frame.builder.is_random |= cut.is_random
     results = frame.builder.append("grad", [*cut.by, *cut.captured], attributes, [v.type for v in cut.by])
@@ -67,12 +67,18 @@ def explicit_model(session: Session, sub: Sub) -> Sub:
     return found
 
 
-class _Cut:
+# Operations that give a function of the program, which has no weights, to the framework.
+CALLING = frozenset({"call", "grad", "each"})
+
+
+class Cut:
     """The operations between the values `by` and a number, while they are copied into a function."""
 
-    def __init__(self, session: Session, frame: Frame, by: Sequence[Value], location: Location) -> None:
+    def __init__(
+        self, session: Session, frame: Frame, by: Sequence[Value], location: Location, name: str = "value"
+    ) -> None:
         self.session, self.frame, self.by, self.location = session, frame, by, location
-        self.build = Builder("value")
+        self.build = Builder(name)
         self.inputs: dict[int, Operand] = {value.id: self._input(value) for value in by}
         self.captured: list[Value] = []
         self.children: dict[int, int] = {}
@@ -89,19 +95,19 @@ class _Cut:
                 found[self.frame.child_origins[child].flat[place]] = value
         return found
 
-    def follow(self, value: Value) -> None:
-        """Find the operations that depend on `by` and that `value` depends on."""
+    def follow(self, values: Sequence[Operand]) -> None:
+        """Find the operations that depend on `by` and that some values depend on."""
         ops = list(self.frame.builder.ops)
         for op in ops:
             if self._depends(op):
                 self.depends |= {result.id for result in op.results}
-        needed = {value.id}
+        needed = {value.id for value in values if isinstance(value, Value)}
         for op in reversed(ops):
             if any(result.id in needed for result in op.results) and self._depends(op):
                 self.ops.append(op)
                 needed |= {operand.id for operand in op.operands if isinstance(operand, Value)}
         self.ops = [op for op in reversed(self.ops) if not any(result.id in self.inputs for result in op.results)]
-        self.is_random = any(self._draws(op) for op in self.ops)
+        self.is_random = any(self.draws(op) for op in self.ops)
 
     def _depends(self, op: Op) -> bool:
         if any(isinstance(operand, Value) and operand.id in self.depends for operand in op.operands):
@@ -113,28 +119,31 @@ class _Cut:
     def _origins(self, op: Op) -> tuple[AnyOrigin, ...]:
         return self.frame.child_origins[int(op.attrs["child"])].flat
 
-    def _draws(self, op: Op) -> bool:
+    def draws(self, op: Op) -> bool:
+        """Whether an operation needs random numbers."""
         from etude.backends.ops import find
 
-        if op.name in {"call", "grad"}:
-            return self._child(op).sub.is_random
+        if op.name in CALLING:
+            return self.child(op).sub.is_random
         row = find(op.name)
         return row is not None and row.is_random
 
-    def _child(self, op: Op) -> Child:
+    def child(self, op: Op) -> Child:
+        """The child that an operation calls."""
         return self.frame.builder.children[int(op.attrs["child"])]
 
     # --- the function ---
 
-    def function(self, value: Value) -> Sub:
+    def function(self, outputs: Sequence[tuple[str, Operand]]) -> Sub:
         """The copied operations as a sub-program; `captured` are the values that it is given after `by`."""
         for op in self.ops:
             self._copy(op)
+        found = [(name, self._operand(value)) for name, value in outputs]
         if self._mentions_batch() and not any(_has_batch(kind) for _, kind in self.build.inputs):
             sized = next(v for _, v in self.frame.builder.inputs if _has_batch(v))
             self._operand(sized)
         self.build.is_random = self.is_random
-        return self.build.build([("", self.inputs[value.id])])
+        return self.build.build(found)
 
     def origins(self) -> Origins:
         return Origins((), tuple(_empty(child.sub) for child in self.build.children))
@@ -147,14 +156,14 @@ class _Cut:
             self._call(op)
             return
         attributes = op.attrs
-        if op.name == "grad":
-            attributes["child"] = self._taken(op.attrs["child"], self._child(op).sub)
+        if op.name in CALLING:
+            attributes["child"] = self._taken(op.attrs["child"], self.child(op).sub)
         operands = [self._operand(operand) for operand in op.operands]
         self._bind(op, self.build.append(op.name, operands, attributes, [result.type for result in op.results]))
 
     def _call(self, op: Op) -> None:
         """Call a model as a function of its weights; in a function of rows, on a batch of this row alone."""
-        sub, is_row = self._child(op).sub, op.attrs["rows"]
+        sub, is_row = self.child(op).sub, op.attrs["rows"]
         child = self._taken(op.attrs["child"], explicit_model(self.session, sub))
         operands = [self._operand(operand) for operand in op.operands]
         if is_row:

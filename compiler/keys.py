@@ -98,8 +98,8 @@ def uses_backend(stage: Stage) -> bool:
 
 
 def differentiates(spec: Mapping[str, Json]) -> bool:
-    """Whether a row program takes derivatives, which the frameworks do and numpy does not."""
-    return "grad" in (spec.get("program") or {}).get("operations", ())
+    """Whether a row program takes derivatives or maps a function, which the frameworks do and numpy does not."""
+    return not {"grad", "each"}.isdisjoint((spec.get("program") or {}).get("operations", ()))
 
 
 def canonical_spec(stage: Stage) -> dict[str, Json]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from etude.backends.program.explicit import updates
 from etude.backends.program.ir import Literal
 from etude.compiler import faults
 from etude.compiler.derivatives import derivatives, explicit_model
@@ -59,6 +60,8 @@ def call_rebound(session: Session, model: Rebound, arguments: Sequence[Any], loc
     types, batch = canonical_types([argument.type for argument in arguments])
     traced = trace_model(session, model.base, types, call_mode(session, frame, model.base), location, evaluator)
     frame.uses_mode |= traced.uses_mode
+    if updates(traced.sub):
+        raise faults.not_available("a model with running statistics in training and other weights", location)
     missing = {origin for origin in traced.origins.flat if origin not in model.tensors}
     place_weights(frame, session, model.base, missing)
     sub = explicit_model(session, traced.sub)

@@ -96,15 +96,20 @@ def derivatives(op: Op, framework: Framework, function: str, operands: Sequence[
     >>> derivatives(Op("grad", (), (("count", 2), ("mapped", ())), ()), "jax", "value", ["w", "b", "x"], has_key=False)
     'jax.grad(value, argnums=(0, 1))(w, b, x)'
     """
-    count, mapped = op.attrs["count"], op.attrs["mapped"]
+    count = op.attrs["count"]
     numbers = "" if count == 1 else f", argnums={tuple(range(count)) if count <= 4 else f'tuple(range({count}))'}"
     text = f"{'torch.func' if framework == 'torch' else 'jax'}.grad({function}{numbers})"
-    arguments = [*operands, "key"] if has_key else list(operands)
-    if mapped:
-        axes = [*(0 if is_mapped else None for is_mapped in mapped), *([None] if has_key else [])]
-        name, axis = ("torch.vmap", "in_dims") if framework == "torch" else ("jax.vmap", "in_axes")
-        text = f"{name}({text}, {axis}={tuple(axes)})"
-    return f"{text}({', '.join(arguments)})"
+    levels = [op.attrs["mapped"]] if op.attrs["mapped"] else []
+    return f"{_mapped(text, framework, levels, has_key)}({', '.join([*operands, *['key'] * has_key])})"
+
+
+def _mapped(function: str, framework: Framework, levels: Sequence[Sequence[bool]], has_key: bool) -> str:
+    """A function mapped over the first axis of some arguments, once for each level, of which the first is outermost."""
+    name, axis = ("torch.vmap", "in_dims") if framework == "torch" else ("jax.vmap", "in_axes")
+    for flags in reversed(levels):
+        axes = tuple(0 if is_mapped else None for is_mapped in (*flags, *[False] * has_key))
+        function = f"{name}({function})" if all(flags) and not has_key else f"{name}({function}, {axis}={axes})"
+    return function
 
 
 class _Writer:
@@ -165,6 +170,8 @@ class _Writer:
         callee = self.members.callees[op.attrs["child"]]
         if op.name == "grad":
             return derivatives(op, self.members.framework, callee.text, operands, has_key=is_draw(op, self.sub))
+        if op.name == "each":
+            return f"{_mapped(callee.text, self.members.framework, op.attrs['mapped'], False)}({', '.join(operands)})"
         if is_draw(op, self.sub):
             operands.append(fold(op.attrs["site"]))
         return f"{callee.text}({', '.join(operands)})"

@@ -17,6 +17,11 @@ def flat_slots(sub: Sub, prefix: str = "") -> Iterator[tuple[str, Slot]]:
         yield from flat_slots(child.sub, f"{prefix}{child.name}.")
 
 
+def updates(sub: Sub) -> bool:
+    """Whether calling a model puts something into running slots."""
+    return any(op.name == "update" for op in sub.ops) or any(updates(child.sub) for child in sub.children)
+
+
 def explicit(sub: Sub, known: dict[int, Sub] | None = None) -> Sub:
     """`sub` with its slots, and those of all below it, as further inputs in the order of `flat_slots`.
 

@@ -39,6 +39,8 @@ class Op(Struct, frozen=True):
     - `grad`, attributes `child`, `count` and `mapped`: the derivatives of the only output of a child, which has no
       weights, by its first `count` inputs; the child is given the key as it is. With `mapped`, a truth value for each
       operand, those that are true are batches of rows and so are the results;
+    - `each`, attributes `child` and `mapped`: a child without weights, on each element of the first axis of some of the
+      operands; `mapped` has, from the outermost level inwards, a truth value for each operand;
     - `call`, attributes `child` (index into `children`), `site` (the ordinal of this call, for randomness) and `rows`
       (true in a row program: operands and results are rows, the model sees the batch).
 

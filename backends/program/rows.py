@@ -50,8 +50,8 @@ class _Vectorizer(Struct):
     def _lift(self, op: Op) -> None:
         if op.name == "call":
             results, depends = self._call(op), True
-        elif op.name == "grad" and any(self._is_batched(o) for o in op.operands):
-            results, depends = self._derivatives(op), True
+        elif op.name in {"grad", "each"} and any(self._is_batched(o) for o in op.operands):
+            results, depends = self._mapped(op), True
         else:
             operation = find(op.name)
             depends = any(self._is_batched(o) for o in op.operands) or (operation is not None and operation.is_random)
@@ -81,11 +81,12 @@ class _Vectorizer(Struct):
         pairs = zip(called, op.results, strict=True)
         return [self._reshape(value, _batch(result.type).shape) for value, result in pairs]
 
-    def _derivatives(self, op: Op) -> Sequence[Operand]:
-        """Derivatives for each row: the framework maps over the operands that depend on it."""
-        attrs = op.attrs | {"mapped": tuple(self._is_batched(o) for o in op.operands)}
+    def _mapped(self, op: Op) -> Sequence[Operand]:
+        """A function of the program for each row: the framework maps over the operands that depend on it."""
+        flags = tuple(self._is_batched(o) for o in op.operands)
+        attrs = op.attrs | {"mapped": flags if op.name == "grad" else (flags, *op.attrs["mapped"])}
         return self.build.append(
-            "grad", [self._operand(o) for o in op.operands], attrs, [_batch(r.type) for r in op.results]
+            op.name, [self._operand(o) for o in op.operands], attrs, [_batch(r.type) for r in op.results]
         )
 
     def _row_ids(self, child: Sub) -> list[Operand]:

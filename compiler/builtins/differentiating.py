@@ -14,6 +14,7 @@ from etude.compiler.derivatives import derivatives
 from etude.compiler.models import start_of
 from etude.compiler.rebinding import descend as inner_loop
 from etude.compiler.rebinding import rebound
+from etude.compiler.regions import each as map_elements
 from etude.compiler.trees import weights_of
 from etude.compiler.values import Model, Record, Tensor, Tree, describe
 
@@ -94,6 +95,15 @@ def descend(site: CallSite, model: Any, loss: Any, steps: Any = 1, lr: Any = 0.0
     if isinstance(lr, bool) or not isinstance(lr, int | float | Tensor):
         raise faults.wrong_kind("'lr' of 'descend'", "a number", describe(lr), site.at("lr"))
     return inner_loop(site.session, _model(site, model), call, count, lr, site.location, site.evaluator)
+
+
+@builtin
+def each(site: CallSite, xs: Any, function: Any) -> Any:
+    """What a function makes of each element of the first axis of a tensor, or of tensors in a record, stacked."""
+    if site.session.frame is None:
+        raise faults.only_in_traced_code("'each'", site.location, "a model, or a function given to a stage")
+    call = function_argument(site, function, "function")
+    return map_elements(site.session, xs, call, site.location, site.evaluator)
 
 
 def _model(site: CallSite, value: Any) -> Model:
