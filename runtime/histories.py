@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from etude.runtime.events import read_events
 
 Json = Any
 History = Sequence[Mapping[str, Json]]
@@ -22,3 +25,14 @@ def columns_of(history: History) -> list[str]:
         return rank, name.split(".")[-1] != "loss", name.endswith((".score", ".accuracy"))
 
     return sorted(dict.fromkeys(name for row in history for name in row), key=place)
+
+
+def histories_told(path: Path) -> dict[str, list[Mapping[str, Json]]]:
+    """The rows of histories in the events of a run, by the name of the stage; of several attempts, the last."""
+    told: dict[str, list[Mapping[str, Json]]] = {}
+    for event in read_events(path) if path.exists() else []:
+        if event["kind"] == "stage-started":
+            told.pop(event["name"], None)
+        elif event["kind"] == "stage-progress" and event.get("history"):
+            told.setdefault(event["name"], []).extend(event["history"])
+    return told

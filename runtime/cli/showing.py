@@ -13,7 +13,7 @@ from etude.compiler.render.ansi import Paint
 from etude.runtime.cli.faults import UsageError
 from etude.runtime.cli.selection import is_named, is_stemmed, matches
 from etude.runtime.events import read_events
-from etude.runtime.histories import COUNTED, History, columns_of
+from etude.runtime.histories import COUNTED, History, columns_of, histories_told
 from etude.runtime.progress.durations import duration_text, speed_text
 from etude.runtime.progress.plain import QUIET
 from etude.runtime.progress.sparklines import sparkline
@@ -132,17 +132,6 @@ def stage_history(stage: Stage, store: Store, events: Path) -> History:
     """The history that a training left; of one that did not come to its end, what it told on the way."""
     history = read_value(store, stage, "history")
     return history if history is not None else histories_told(events).get(stage["name"], [])
-
-
-def histories_told(path: Path) -> dict[str, list[Mapping[str, Json]]]:
-    """The rows of histories in the events of a run, by the name of the stage; of several attempts, the last."""
-    told: dict[str, list[Mapping[str, Json]]] = {}
-    for event in read_events(path) if path.exists() else []:
-        if event["kind"] == "stage-started":
-            told.pop(event["name"], None)
-        elif event["kind"] == "stage-progress" and event.get("history"):
-            told.setdefault(event["name"], []).extend(event["history"])
-    return told
 
 
 def history_lines(history: History, width: int = 32) -> Iterator[str]:

@@ -17,6 +17,7 @@ from etude.compiler.draw.picture import TIMES, Picture
 from etude.compiler.draw.repeats import repeat_classes, stem
 from etude.compiler.draw.workflow import workflow_picture
 from etude.compiler.workflow import Ref
+from etude.runtime.histories import History, histories_told
 from etude.runtime.progress.durations import duration_text, speed_text
 from etude.runtime.report import markup
 from etude.runtime.report.cache import drawn_once
@@ -188,7 +189,7 @@ class Page:
         """How each training went, the members of a sweep together."""
         groups: dict[str, list[StageResult]] = {}
         for stage in self.result.stages.values():
-            if stage.kind == "train" and "history" in stage.outputs:
+            if stage.kind == "train" and self._history(stage):
                 groups.setdefault(self.classes[stage.id], []).append(stage)
         if groups:
             yield "<h2>Trainings</h2>\n"
@@ -197,8 +198,19 @@ class Page:
         if len(groups) > MOST_TRAININGS:
             yield f'<p class="faint">and {len(groups) - MOST_TRAININGS} more: `etude show` tells of each</p>'
 
+    def _history(self, stage: StageResult) -> History:
+        """The history of a training; of one that failed, what it told before."""
+        if "history" in stage.outputs:
+            history: History = self.result.store.read_json(stage.outputs["history"])
+            return history
+        return self._told.get(stage.name, [])
+
+    @cached_property
+    def _told(self) -> Mapping[str, History]:
+        return histories_told(self.result.folder / "events.jsonl")
+
     def _training(self, members: list[StageResult]) -> str:
-        histories = {m.name: self.result.store.read_json(m.outputs["history"]) for m in members[:MOST_MEMBERS]}
+        histories = {member.name: self._history(member) for member in members[:MOST_MEMBERS]}
         name = members[0].name if len(members) == 1 else f"{stem(members[0].name)} {TIMES}{len(members)}"
         speed = speed_text(members[0].made) + (" each" if len(members) > 1 else "")
         files = self._files({f"history-{self.file_names[members[0].name]}.csv": histories_csv(histories)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -226,6 +227,21 @@ def test_every_training_has_its_curves_speed_and_numbers(
     assert 'aria-label="loss over epochs, from 1 to 2"' in page
     csv_file = result.folder / "report" / "history-x.csv"
     assert csv_file.read_text() == "stage,step,epoch,loss\nx,1,1.0,2.0\nx,2,2.0,1.0\n"
+
+
+def test_of_a_training_that_failed_there_are_the_curves_so_far(
+    sketch: Any, numbers: Path, runs: Callable[..., RunResult]
+) -> None:
+    sketch.compute(HISTORY, name="x")
+    result = runs(sketch)
+    (id,) = result.stages
+    rows = [{"step": 1, "epoch": 1.0, "loss": 4.0}, {"step": 2, "epoch": 2.0, "loss": 9.0}]
+    event = {"kind": "stage-progress", "time": 1.0, "stage": id, "name": "x", "history": rows}
+    with (result.folder / "events.jsonl").open("a") as file:
+        file.write(json.dumps(event) + "\n")
+    failed = replace(result.stages[id], kind="train", action="failed", outputs={}, failure={"message": "no"})
+    page = write_report(replace(result, stages={id: failed}), RECIPE).read_text(encoding="utf-8")
+    assert 'aria-label="loss over epochs, from 4 to 9"' in page
 
 
 def test_a_heat_map_is_a_picture_a_table_and_a_file(sketch: Any, runs: Callable[..., RunResult]) -> None:

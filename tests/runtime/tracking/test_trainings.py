@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from etude.runtime.cli.showing import histories_told
 from etude.runtime.compiling import compile_text
+from etude.runtime.histories import histories_told
 from etude.runtime.runner import run
 from etude.runtime.store import Store
 from etude.runtime.tracking.following import Following
