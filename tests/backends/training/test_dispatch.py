@@ -136,3 +136,20 @@ def test_convolutions_and_players_that_rest_are_left_alone(train_spec: Make) -> 
     assert not has_convolution(spec)
     spec["steps"][0]["loss"]["subs"][0]["ops"].append(["conv", [], {}, []])
     assert has_convolution(spec)
+
+
+def test_a_killed_training_of_several_steps_at_once_ends_with_the_same_bits(
+    run: Run,
+    jax_backend: Backend,
+    train_spec: Make,
+    always: pytest.MonkeyPatch,
+    taken_up: Any,
+    assert_equal_to_the_bit: Any,
+) -> None:
+    spec = train_spec(dropout=0.2, budget={"epochs": 6})
+
+    rest = taken_up(lambda keeper: run(jax_backend, spec, keeper=keeper), every=8, end=21)
+    always.setattr("etude.backends.jax.train.JaxSession.chunks", None)
+
+    assert rest.at_once > 1
+    assert_equal_to_the_bit(rest, run(jax_backend, spec))
