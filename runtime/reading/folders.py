@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from etude.compiler.schema import ColumnSchema
 from etude.runtime.reading.remembered import remembered, stamp
 from etude.runtime.sources import SourceError, extension, locator, nearest
+
+SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,19 @@ class Folder:
         """Something that is wrong with this folder, or with one file in it."""
         place = str(self.path / file) if file else str(self.path)
         return SourceError(message, uri=self.uri, file=place, expected=expected, got=got, hint=hint)
+
+    def parts(self) -> dict[str, Folder]:
+        """The folders "train", "valid" and "test" in it, where it has "train", another of them, and nothing else."""
+        named: dict[str | None, list[int]] = {}
+        for place, name in enumerate(self.files):
+            named.setdefault(class_of(name), []).append(place)
+        if "train" not in named or len(named) < 2 or not named.keys() <= set(SPLITS):
+            return {}
+        return {split: self._below(split, named[split]) for split in SPLITS if split in named}
+
+    def _below(self, name: str, places: Sequence[int]) -> Folder:
+        files = tuple(self.files[place].removeprefix(f"{name}/") for place in places)
+        return Folder(self.uri, self.path / name, files, tuple(self.stats[place] for place in places))
 
     def stamp(self) -> tuple[str, bool]:
         """A hash of the files' names, sizes and times, and whether they are settled."""
@@ -81,15 +96,20 @@ def has_extension(name: str, extensions: Collection[str]) -> bool:
 
 
 def class_column(folder: Folder) -> ColumnSchema | None:
-    """The label that the subfolders make, or None when the files lie in the folder itself. Raises `SourceError`."""
-    owners = [class_of(name) for name in folder.files]
-    names = tuple(sorted({name for name in owners if name is not None}))
+    """The label that the subfolders make, of parts those of all parts, or None when the files lie in the folder itself.
+
+    Raises `SourceError`.
+    """
+    within = list((folder.parts() or {"": folder}).values())
+    owners = [(part, name, class_of(name)) for part in within for name in part.files]
+    names = tuple(sorted({owner for *_, owner in owners if owner is not None}))
     if not names:
         return None
-    if None in owners:
-        stray = folder.files[owners.index(None)]
+    stray = next(((part, name) for part, name, owner in owners if owner is None), None)
+    if stray is not None:
+        part, name = stray
         expected = f"in a subfolder, as others are ({names[0]})"
-        raise folder.error("a file outside of the classes' folders", file=stray, expected=expected, got="beside them")
+        raise part.error("a file outside of the classes' folders", file=name, expected=expected, got="beside them")
     return ColumnSchema("label", "label", "int32", (), len(names), names)
 
 

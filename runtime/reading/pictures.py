@@ -27,7 +27,9 @@ FITS = ("resize", "crop")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 1, 6: 4}
 PILLOW_CHANNELS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "F": 1, "LA": 1, "RGBA": 4, "PA": 4}
+ORIENTATION, SIDEWAYS = 0x0112, {5, 6, 7, 8}  # the tag of EXIF, and its values for pictures that lie on a side
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+EXIF_SEGMENT = 0xE1
 STANDALONE = {0x01, *range(0xD0, 0xDA)}
 
 
@@ -47,7 +49,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The size of a picture as it lies in its file."""
+    """The size of a picture when it is held upright, as its EXIF data says."""
 
     height: int
     width: int
@@ -77,18 +79,35 @@ def read_head(source: Path | bytes) -> Head:
     """
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
         start = stream.read(26)
-        if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26:
+        if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26 and not _has_chunk(stream, b"eXIf"):
             width, height, _, color = struct.unpack(">IIBB", start[16:26])
             return Head(height, width, PNG_CHANNELS.get(color, 3))
         if start[:2] == b"\xff\xd8":
             stream.seek(2)
-            return _jpeg_head(stream)
+            head = _jpeg_head(stream)
+            if head is not None:
+                return head
     with opened(source) as picture:
-        return Head(picture.height, picture.width, PILLOW_CHANNELS.get(picture.mode, 3))
+        height, width = picture.height, picture.width
+        # Pillow turns TIFF by itself
+        if picture.format != "TIFF" and picture.getexif().get(ORIENTATION) in SIDEWAYS:
+            height, width = width, height
+        return Head(height, width, PILLOW_CHANNELS.get(picture.mode, 3))
 
 
-def _jpeg_head(stream: IO[bytes]) -> Head:
-    """Walk over the segments to the one that starts the frame."""
+def _has_chunk(stream: IO[bytes], wanted: bytes) -> bool:
+    """Whether a PNG has a chunk of this kind."""
+    stream.seek(8)
+    while len(start := stream.read(8)) == 8:
+        size, kind = struct.unpack(">I4s", start)
+        if kind == wanted:
+            return True
+        stream.seek(size + 4, io.SEEK_CUR)
+    return False
+
+
+def _jpeg_head(stream: IO[bytes]) -> Head | None:
+    """Walk over the segments to the one that starts the frame; None for a file with EXIF data."""
     while len(marker := stream.read(2)) == 2 and marker[0] == 0xFF:
         if marker[1] == 0xFF:
             stream.seek(-1, io.SEEK_CUR)
@@ -99,7 +118,12 @@ def _jpeg_head(stream: IO[bytes]) -> Head:
         if marker[1] in JPEG_FRAMES and len(frame := stream.read(6)) == 6:
             _, height, width, components = struct.unpack(">BHHB", frame)
             return Head(height, width, 1 if components == 1 else 3)
-        stream.seek(struct.unpack(">H", segment)[0] - 2 if len(segment) == 2 else 0, io.SEEK_CUR)
+        size = struct.unpack(">H", segment)[0] - 2 if len(segment) == 2 else 0
+        if marker[1] == EXIF_SEGMENT and size >= 6:
+            if stream.read(6) == b"Exif\0\0":
+                return None
+            size -= 6
+        stream.seek(size, io.SEEK_CUR)
     raise OSError("the file ends before the picture")
 
 
@@ -121,7 +145,7 @@ def decode(source: Path | bytes, form: Form) -> np.ndarray[Any, np.dtype[np.floa
     from PIL import Image
 
     with opened(source) as picture:
-        made = fitted(_eight_bits(picture).convert(MODES[form.channels]), form, Image.Resampling.BILINEAR)
+        made = fitted(_eight_bits(upright(picture)).convert(MODES[form.channels]), form, Image.Resampling.BILINEAR)
         pixels = np.asarray(made, dtype=np.float32) / np.float32(255)
     return pixels.reshape(form.shape)
 
@@ -132,8 +156,16 @@ def decode_classes(source: Path | bytes, form: Form) -> np.ndarray[Any, np.dtype
     from PIL import Image
 
     with opened(source) as picture:
-        plain = picture if picture.mode in {"L", "P", "I", "I;16", "1"} else picture.convert("L")
+        turned = upright(picture)
+        plain = turned if turned.mode in {"L", "P", "I", "I;16", "1"} else turned.convert("L")
         return np.asarray(fitted(plain, form, Image.Resampling.NEAREST)).astype(np.int32)
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The picture turned and mirrored as its EXIF data says."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(picture)
 
 
 def fitted(picture: Image.Image, form: Form, resampling: Any) -> Image.Image:

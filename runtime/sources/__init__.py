@@ -1,7 +1,7 @@
 """Where data comes from: one module per kind of source, found by file name (`sklearn:digits`, `x.csv`, `x.npz`).
 
-A source module has `OPTIONS` (name to what it means), `schema`, `fingerprint` and `chunks`; only `chunks` may import
-numpy. What several of them need lies in `etude.runtime.reading`.
+A source module has `OPTIONS` (name to what it means), `schema`, `fingerprint` and `chunks`, and `split_chunks` if its
+schema has splits; only the last two may import numpy. What several of them need lies in `etude.runtime.reading`.
 """
 
 from __future__ import annotations
@@ -124,9 +124,13 @@ def describe(uri: str, options: Mapping[str, Any], base: Path) -> SourceSchema:
     return replace(schema, role=role)
 
 
-def chunks(uri: str, options: Mapping[str, Any], base: Path) -> Iterator[Chunk]:
-    """The rows of a source, piece by piece. Raises `SourceError` where the data is not what the schema says."""
-    return find(uri).chunks(uri, options, base)
+def chunks(uri: str, options: Mapping[str, Any], base: Path, split: str | None = None) -> Iterator[Chunk]:
+    """The rows of a source, or of one of its splits, piece by piece.
+
+    Raises `SourceError` where the data is not what the schema says.
+    """
+    source: Any = find(uri)
+    return source.chunks(uri, options, base) if split is None else source.split_chunks(uri, options, base, split)
 
 
 def load(uri: str, options: Mapping[str, Any], base: Path) -> Chunk:

@@ -20,6 +20,7 @@ OPTIONS: Mapping[str, str] = {
     **PICTURE_OPTIONS,
     "masks": 'where each pixel has a class: what the name of the mask ends in ("_mask": a_mask.png beside a.jpg)',
 }
+FORMAT = 2  # of what is remembered
 TEXTS = frozenset({"txt", "md"})
 CHUNK_BYTES = 8 << 20
 CHUNK_TEXTS = 256
@@ -31,7 +32,8 @@ def schema(uri: str, options: Mapping[str, Any], base: Path) -> SourceSchema:
     known, is_settled = folder.stamp()
     if kind == "texts":
         return _text_schema(folder)
-    return remembered_schema(["pictures", known, dict(options)], is_settled, lambda: _picture_schema(folder, options))
+    question = ["pictures", FORMAT, known, dict(options)]
+    return remembered_schema(question, is_settled, lambda: _picture_schema(folder, options))
 
 
 def fingerprint(uri: str, options: Mapping[str, Any], base: Path, hash_file: Callable[[Path], str]) -> str:
@@ -42,7 +44,19 @@ def fingerprint(uri: str, options: Mapping[str, Any], base: Path, hash_file: Cal
 def chunks(uri: str, options: Mapping[str, Any], base: Path) -> Iterator[Chunk]:
     """Read the files in the order of their names. Raises `SourceError` at the first that cannot be read."""
     folder, kind = _content(uri, options, base)
-    return _texts(folder) if kind == "texts" else _pictures(folder, options, schema(uri, options, base))
+    known = schema(uri, options, base)
+    for part in (folder.parts() or {"": folder}).values():
+        yield from _rows(part, kind, options, known)
+
+
+def split_chunks(uri: str, options: Mapping[str, Any], base: Path, split: str) -> Iterator[Chunk]:
+    """The same for the files of one part."""
+    folder, kind = _content(uri, options, base)
+    return _rows(folder.parts()[split], kind, options, schema(uri, options, base))
+
+
+def _rows(folder: Folder, kind: str, options: Mapping[str, Any], known: SourceSchema) -> Iterator[Chunk]:
+    return _texts(folder, known) if kind == "texts" else _pictures(folder, options, known)
 
 
 def _content(uri: str, options: Mapping[str, Any], base: Path) -> tuple[Folder, str]:
@@ -60,7 +74,13 @@ def _content(uri: str, options: Mapping[str, Any], base: Path) -> tuple[Folder, 
 def _text_schema(folder: Folder) -> SourceSchema:
     label = class_column(folder)
     columns = (ColumnSchema("text", "text", "text"), ColumnSchema("file", "text", "text"))
-    return SourceSchema(columns if label is None else (*columns, label), len(folder.files))
+    return _described(folder, columns if label is None else (*columns, label), len(folder.files))
+
+
+def _described(folder: Folder, columns: tuple[ColumnSchema, ...], rows: int) -> SourceSchema:
+    """What a folder holds: rows, or parts with rows of their own."""
+    splits = tuple(folder.parts())
+    return SourceSchema(columns, None if splits else rows, splits)
 
 
 def _picture_schema(folder: Folder, options: Mapping[str, Any]) -> SourceSchema:
@@ -69,7 +89,7 @@ def _picture_schema(folder: Folder, options: Mapping[str, Any]) -> SourceSchema:
     columns = [ColumnSchema("image", "tensor", "float32", form.shape)]
     if "masks" in options:
         columns.append(ColumnSchema("segments", "tensor", "int32", form.shape[:2], is_target=True))
-    return SourceSchema((*columns, *([] if label is None else [label])), len(names))
+    return _described(folder, (*columns, *([] if label is None else [label])), len(names))
 
 
 def _picture_names(folder: Folder, options: Mapping[str, Any]) -> list[str]:
@@ -128,10 +148,10 @@ def _unreadable(folder: Folder, name: str, error: OSError) -> SourceError:
     return folder.error(f"row {row}", file=name, expected="a picture that can be read", got=str(error))
 
 
-def _labels(folder: Folder, names: Sequence[str]) -> Chunk:
+def _labels(known: SourceSchema, names: Sequence[str]) -> Chunk:
     import numpy as np
 
-    label = class_column(folder)
+    label = known.column("label")
     if label is None:
         return {}
     numbers = {name: position for position, name in enumerate(label.class_names or ())}
@@ -152,7 +172,7 @@ def _pictures(folder: Folder, options: Mapping[str, Any], known: SourceSchema) -
     for start in range(0, len(names), size):
         part = names[start : start + size]
         rows = list(islice(decoded, len(part)))
-        yield {name: np.stack([row[name] for row in rows]) for name in rows[0]} | _labels(folder, part)
+        yield {name: np.stack([row[name] for row in rows]) for name in rows[0]} | _labels(known, part)
 
 
 def _decode(folder: Folder, name: str, form: Form, ending: str | None) -> dict[str, Array]:
@@ -169,13 +189,13 @@ def _decode(folder: Folder, name: str, form: Form, ending: str | None) -> dict[s
     return row
 
 
-def _texts(folder: Folder) -> Iterator[Chunk]:
+def _texts(folder: Folder, known: SourceSchema) -> Iterator[Chunk]:
     import numpy as np
 
     for start in range(0, len(folder.files), CHUNK_TEXTS):
         names = folder.files[start : start + CHUNK_TEXTS]
         texts = [_read_text(folder, name) for name in names]
-        yield {"text": np.array(texts, dtype=object), "file": np.array(names, dtype=object)} | _labels(folder, names)
+        yield {"text": np.array(texts, dtype=object), "file": np.array(names, dtype=object)} | _labels(known, names)
 
 
 def _read_text(folder: Folder, name: str) -> str:

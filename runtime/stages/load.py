@@ -1,9 +1,12 @@
-"""`load`: a source becomes a dataset."""
+"""`load`: a source becomes a dataset, or one for each of its splits."""
 
 from __future__ import annotations
 
-from etude.runtime.datasets import DatasetWriter
-from etude.runtime.sources import chunks, describe, find
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from etude.runtime.datasets import Dataset, DatasetWriter
+from etude.runtime.sources import Chunk, chunks, describe, find
 from etude.runtime.stages import Job, Result, StageError, data_result
 
 
@@ -11,9 +14,27 @@ def execute(job: Job) -> Result:
     """Store the source piece by piece. Raises `SourceError` for broken data, `StageError` when it changed meanwhile."""
     uri, options = job.spec["uri"], job.spec.get("options") or {}
     schema = describe(uri, options, job.base)
-    with DatasetWriter(job.store, schema.columns) as writer:
-        for chunk in chunks(uri, options, job.base):
-            writer.append(chunk)
-        if job.fingerprint not in (None, find(uri).fingerprint(uri, options, job.base, job.store.hash_file)):
-            raise StageError(f'"{uri}" changed while it was read', hint="run again")
-        return data_result(writer.finish(), rows=writer.rows)
+    if not schema.splits:
+        with DatasetWriter(job.store, schema.columns) as writer:
+            _append(writer, chunks(uri, options, job.base))
+            _check_unchanged(job, uri, options)
+            return data_result(writer.finish(), rows=writer.rows)
+    parts: dict[str, Dataset] = {}
+    for split in schema.splits:
+        with DatasetWriter(job.store, schema.columns) as writer:
+            _append(writer, chunks(uri, options, job.base, split))
+            parts[split] = writer.finish()
+    _check_unchanged(job, uri, options)
+    outputs = {split: part.save() for split, part in parts.items()}
+    made = {"rows": {split: part.rows for split, part in parts.items()}}
+    return Result(outputs, set().union(*(part.objects() for part in parts.values())), made)
+
+
+def _append(writer: DatasetWriter, pieces: Iterable[Chunk]) -> None:
+    for piece in pieces:
+        writer.append(piece)
+
+
+def _check_unchanged(job: Job, uri: str, options: Mapping[str, Any]) -> None:
+    if job.fingerprint not in (None, find(uri).fingerprint(uri, options, job.base, job.store.hash_file)):
+        raise StageError(f'"{uri}" changed while it was read', hint="run again")

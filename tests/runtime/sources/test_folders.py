@@ -12,8 +12,11 @@ import pytest
 from PIL import Image
 
 from etude.compiler.schema import ColumnSchema
+from etude.runtime.datasets import Dataset
 from etude.runtime.sources import SourceError, chunks, describe, find, load
 from etude.runtime.sources import folder as module
+from etude.runtime.stages import Job, Settings, execute
+from etude.runtime.store import Store
 
 Paint = Callable[..., Path]
 
@@ -196,3 +199,67 @@ def test_the_schema_of_png_and_jpeg_needs_no_picture_library(animals: Path, pain
         "assert not {'numpy', 'pyarrow', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize(
+    ("orientation", "corner"), [(1, (0, 0)), (2, (0, -1)), (3, (-1, -1)), (6, (0, -1)), (8, (-1, 0))]
+)
+def test_a_picture_is_held_as_its_exif_data_says(
+    tmp_path: Path, ending: str, orientation: int, corner: tuple[int, int]
+) -> None:
+    picture, exif = Image.new("RGB", (48, 32)), Image.Exif()
+    picture.paste((255, 255, 255), (0, 0, 16, 16))
+    exif[0x0112] = orientation
+    (tmp_path / "pictures").mkdir()
+    picture.save(tmp_path / f"pictures/a.{ending}", exif=exif)
+
+    size = (48, 32) if orientation >= 5 else (32, 48)
+    assert columns(tmp_path)["image"].shape == (*size, 3)
+    image = values(tmp_path)["image"][0]
+    assert image.shape == (*size, 3)
+    corners = {place: bool(image[place].mean() > 0.9) for place in ((0, 0), (0, -1), (-1, 0), (-1, -1))}
+    assert [place for place, is_white in corners.items() if is_white] == [corner]
+
+
+def test_folders_for_training_and_test_are_splits_with_the_same_classes(paint: Paint, tmp_path: Path) -> None:
+    names = {"train/cat/1.png": 0, "train/dog/1.png": 51, "train/dog/2.png": 102, "test/dog/1.png": 153}
+    for name, colour in names.items():
+        paint(f"pictures/{name}", (4, 6), colour)
+
+    schema = describe("pictures", {}, tmp_path)
+    assert (schema.splits, schema.rows) == (("train", "test"), None)
+    assert [column.class_names for column in schema.columns if column.name == "label"] == [("cat", "dog")]
+    parts = {split: list(chunks("pictures", {}, tmp_path, split)) for split in schema.splits}
+    assert {split: piece["label"].tolist() for split, (piece,) in parts.items()} == {"train": [0, 1, 1], "test": [1]}
+    assert parts["test"][0]["image"][0, 0, 0, 0] == pytest.approx(0.6)
+    assert values(tmp_path)["label"].tolist() == [0, 1, 1, 1]
+
+    made = execute(_load_job(tmp_path))
+    stored = {split: Dataset.open(Store(tmp_path / "store"), hash) for split, hash in made.outputs.items()}
+    assert made.made == {"rows": {"train": 3, "test": 1}}
+    assert {split: data.column("label").tolist() for split, data in stored.items()} == {"train": [0, 1, 1], "test": [1]}
+    assert not set(stored["train"].ids) & set(stored["test"].ids)
+
+
+def test_an_unreadable_picture_of_a_split_is_named_with_its_row_there(paint: Paint, tmp_path: Path) -> None:
+    for name in ("train/a.png", "valid/a.png", "valid/b.png"):
+        path = paint(f"pictures/{name}", (32, 32), 7)
+    path.write_bytes(path.read_bytes()[:-30])
+
+    with pytest.raises(SourceError) as caught:
+        execute(_load_job(tmp_path))
+    assert str(caught.value).startswith(f"{path}: row 1: expected a picture that can be read, got")
+
+
+def _load_job(base: Path) -> Job:
+    store = Store(base / "store")
+    return Job(store=store, kind="load", spec={"uri": "pictures"}, inputs=[], settings=Settings(backend="torch"),
+               base=base, folder=base)  # fmt: skip
+
+
+def test_folders_that_are_called_so_but_not_only_so_are_classes(paint: Paint, tmp_path: Path) -> None:
+    for name in ("train/1.png", "test/1.png", "ship/1.png"):
+        paint(f"pictures/{name}")
+    assert describe("pictures", {}, tmp_path).splits == ()
+    assert columns(tmp_path)["label"].class_names == ("ship", "test", "train")
