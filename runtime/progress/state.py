@@ -82,6 +82,7 @@ class RunState:
     def __post_init__(self) -> None:
         self.stages = {id: StageState(stage) for id, stage in self.workflow.stages.items()}
         self.total = len(self.stages)
+        self._counts: dict[Status, int] = {"waiting": self.total}
         self.classes = repeat_classes(self.workflow)
 
     def handle(self, event: Event) -> StageState | None:
@@ -92,7 +93,8 @@ class RunState:
             return None
         state = self.stages[event.stage]
         if event.kind == "stage-started":
-            state.status, state.started, state.begun = "running", event.time, 0
+            state.started, state.begun = event.time, 0
+            self._move(state, "running")
             self.workers = max(self.workers, self.count("running"))
         elif event.kind == "stage-continued":
             state.begun = event.data["step"]
@@ -100,14 +102,20 @@ class RunState:
             state.progress = event.data
             state.note_loss()
         elif event.kind in FINISHED:
-            state.status = FINISHED[event.kind]
+            self._move(state, FINISHED[event.kind])
             state.seconds = event.data.get("seconds", 0.0)
             state.result = self._result(state, event)
         return state
 
     def count(self, *statuses: Status) -> int:
         """How many stages have one of these statuses."""
-        return sum(state.status in statuses for state in self.stages.values())
+        return sum(self._counts.get(status, 0) for status in statuses)
+
+    def _move(self, state: StageState, status: Status) -> None:
+        """Give a stage another status, and keep count: a run may have ten thousand stages."""
+        self._counts[state.status] -= 1
+        self._counts[status] = self._counts.get(status, 0) + 1
+        state.status = status
 
     @property
     def finished(self) -> int:
