@@ -130,7 +130,10 @@ def chunks(uri: str, options: Mapping[str, Any], base: Path, split: str | None =
     Raises `SourceError` where the data is not what the schema says.
     """
     source: Any = find(uri)
-    return source.chunks(uri, options, base) if split is None else source.split_chunks(uri, options, base, split)
+    rows: Iterator[Chunk] = (
+        source.chunks(uri, options, base) if split is None else source.split_chunks(uri, options, base, split)
+    )
+    return rows
 
 
 def load(uri: str, options: Mapping[str, Any], base: Path) -> Chunk:
