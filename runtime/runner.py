@@ -69,7 +69,7 @@ def run(
     """Run every stage that is not in the store yet, and judge the claims.
 
     `base` is the folder that relative file names in the recipe start from; `jobs` how many stages run side by side
-    (default: one per processor core, four on a GPU, one on a TPU), where trainings that can do so share the cores; `only`
+    (default: one per core, four on a GPU, one on a TPU), where trainings that can do so share the cores; `only`
     the ids of the stages that are wanted, with all that they need; `retries` how often a stage is tried again whose
     worker died or that had too little memory. A stage that fails takes with it only what depends on it. An object that
     turns out to be damaged is made anew. Raises `StoreError`, and `KeyboardInterrupt` with everything finished so far
