@@ -15,7 +15,7 @@ from pathlib import Path
 from etude.runtime.processors import available_cores
 
 DAYS_KEPT = 30  # a machine that was busy when it was measured is measured again
-SHARE_OF_PEAK = 0.3  # what programs reach of the rate of a large matrix product
+SHARE_OF_PEAK = 0.3  # what programs reach of the rates of a matrix product on one core, and of a copy
 OPERATION_RATIO = 60  # a framework starts an operation in so many times what numpy takes for a small one
 
 
@@ -71,7 +71,7 @@ def measure_rates() -> Rates:
     """Measure a matrix product, a copy and a small operation: the best of several, as other work only delays."""
     import numpy as np
 
-    size, count = 512, 8_000_000
+    size, count = 64, 8_000_000  # a product that is computed by one thread: several would wait for each other
     matrix, long, short = (np.ones(shape, np.float32) for shape in ((size, size), (count,), (16,)))
     other = np.empty_like(long)
 
@@ -79,11 +79,15 @@ def measure_rates() -> Rates:
         for _ in range(1000):
             short + short  # only the time counts
 
-    product = _best(lambda: matrix @ matrix, 8)
+    def products() -> None:
+        for _ in range(100):
+            matrix @ matrix
+
+    product = _best(products, 8) / 100
     copy = _best(lambda: np.copyto(other, long), 4)
     return Rates(
         flops_per_second=2.0 * size**3 / product * SHARE_OF_PEAK,
-        bytes_per_second=2.0 * long.nbytes / copy,
+        bytes_per_second=2.0 * long.nbytes / copy * SHARE_OF_PEAK,
         seconds_per_operation=_best(many, 5) / 1000 * OPERATION_RATIO,
     )
 
