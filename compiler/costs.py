@@ -75,7 +75,7 @@ def _sub_cost(
                     sub.children[child].sub, module.children[child], 1 if op.attrs["mapped"] else batch, learning, known
                 )
                 cost += inner.times((1 + BACKWARD) * rows)
-            elif op.name == "each":
+            elif op.name in {"each", "scan"}:
                 child, rows = op.attrs["child"], _elements(op, batch)
                 cost += _sub_cost(sub.children[child].sub, module.children[child], 1, learning, known).times(rows)
             elif op.name != "weight":
@@ -93,7 +93,10 @@ def _rows(op: Op, batch: int) -> int:
 
 
 def _elements(op: Op, batch: int) -> int:
-    """How often an `each` computes its function."""
+    """How often an `each` or a `scan` computes its function."""
+    if op.name == "scan":
+        shape = op.operands[op.attrs["states"]].type.shape
+        return evaluate(shape[len(op.attrs["mapped"])], batch)
     flags = op.attrs["mapped"][0]
     operand = next(operand for operand, is_mapped in zip(op.operands, flags, strict=True) if is_mapped)
     sizes = [evaluate(dim, batch) for dim in operand.type.shape[: len(op.attrs["mapped"])]]

@@ -68,7 +68,7 @@ def explicit_model(session: Session, sub: Sub) -> Sub:
 
 
 # Operations that give a function of the program, which has no weights, to the framework.
-CALLING = frozenset({"call", "grad", "each"})
+CALLING = frozenset({"call", "grad", "each", "scan"})
 
 
 class Cut:

@@ -109,7 +109,7 @@ def made_tensor(session: Session, value: Any, location: Location) -> Tensor:
         return value
     if isinstance(value, bool | int | float):
         dtype: Any = {bool: "bool", int: "int32", float: "float32"}[type(value)]
-        made = call_operation(session, "full", [[], value], {}, location)
+        made = apply_operation(session, "full", [value], {"shape": ()}, location)
         return cast(session, made, dtype, location)
     raise faults.wrong_kind(
         "a tensor made of plain numbers", "zeros(...), ones(...) or a number", describe(value), location

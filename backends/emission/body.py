@@ -170,6 +170,12 @@ class _Writer:
         callee = self.members.callees[op.attrs["child"]]
         if op.name == "grad":
             return derivatives(op, self.members.framework, callee.text, operands, has_key=is_draw(op, self.sub))
+        if op.name == "scan":
+            function = f"{callee.text}, {op.attrs['states']}, {op.attrs['elements']}"
+            if not op.attrs["mapped"]:
+                return f"scan({', '.join([function, *operands])})"
+            text = f"lambda *given: scan({function}, *given)"
+            return f"{_mapped(text, self.members.framework, op.attrs['mapped'], False)}({', '.join(operands)})"
         if op.name == "each":
             return f"{_mapped(callee.text, self.members.framework, op.attrs['mapped'], False)}({', '.join(operands)})"
         if is_draw(op, self.sub):

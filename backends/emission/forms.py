@@ -34,7 +34,7 @@ class Form:
     def called_children(self) -> Iterator[Form]:
         """The children that the text calls."""
         for op in self.sub.ops:
-            if op.name in {"call", "grad", "each"}:
+            if op.name in {"call", "grad", "each", "scan"}:
                 yield self.children[op.attrs["child"]]
 
     def walk(self) -> Iterator[Form]:
@@ -95,7 +95,7 @@ class Forms:
             return template(op, self.framework), *operands
         if op.name in {"weight", "update"}:
             return op.name, op.attrs["slot"], *operands
-        if op.name in {"read", "grad", "each"}:
+        if op.name in {"read", "grad", "each", "scan"}:
             return op.name, op.attributes, *operands
         site = op.attrs["site"] if is_draw(op, sub) else None
         return "call", op.attrs["child"], site, *operands

@@ -33,12 +33,12 @@ def is_stateful(sub: Sub) -> bool:
 
 def is_tabled(op: Op) -> bool:
     """Whether `op` computes something by itself, unlike the structural operations."""
-    return op.name not in {"weight", "update", "read", "grad", "each", "call"}
+    return op.name not in {"weight", "update", "read", "grad", "each", "scan", "call"}
 
 
 def is_draw(op: Op, sub: Sub) -> bool:
     """Whether `op` needs a key."""
-    if op.name in {"call", "grad", "each"}:
+    if op.name in {"call", "grad", "each", "scan"}:
         child: Child = sub.children[op.attrs["child"]]
         return child.sub.is_random
     row = find(op.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import jax
@@ -121,3 +121,18 @@ def _windows(
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
     outer = x.ndim - len(size) - 1
     return (1,) * outer + (*size, 1), (1,) * outer + (*stride, 1), ((0, 0),) * outer + (*padding, (0, 0))
+
+
+def scan(function: Callable[..., tuple[Array, ...]], states: int, elements: int, *given: Array) -> tuple[Array, ...]:
+    """The function on some states and each element of the first axis, one after the other, with what else it reads.
+
+    Gives the last states, and all other results stacked.
+    """
+    shared = given[states + elements :]
+
+    def step(state: tuple[Array, ...], row: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        results = function(*state, *row, *shared)
+        return results[:states], results[states:]
+
+    last, outs = lax.scan(step, given[:states], given[states : states + elements])
+    return (*last, *outs)

@@ -41,6 +41,9 @@ class Op(Struct, frozen=True):
       operand, those that are true are batches of rows and so are the results;
     - `each`, attributes `child` and `mapped`: a child without weights, on each element of the first axis of some of the
       operands; `mapped` has, from the outermost level inwards, a truth value for each operand;
+    - `scan`, attributes `child`, `states`, `elements` and `mapped`: a child without weights on the states, which are
+      the first operands, and the elements of the first axis of the next, one after the other; its first results are
+      the next states, the others are stacked. `mapped` is as in `each`;
     - `call`, attributes `child` (index into `children`), `site` (the ordinal of this call, for randomness) and `rows`
       (true in a row program: operands and results are rows, the model sees the batch).
 

@@ -50,7 +50,7 @@ class _Vectorizer(Struct):
     def _lift(self, op: Op) -> None:
         if op.name == "call":
             results, depends = self._call(op), True
-        elif op.name in {"grad", "each"} and any(self._is_batched(o) for o in op.operands):
+        elif op.name in {"grad", "each", "scan"} and any(self._is_batched(o) for o in op.operands):
             results, depends = self._mapped(op), True
         else:
             operation = find(op.name)

@@ -86,3 +86,17 @@ def _padded(x: Tensor, padding: Sequence[tuple[int, int]], value: float) -> Tens
 
 def _pool(name: str, x: Tensor, size: Sequence[int], stride: Sequence[int]) -> Tensor:
     return POOLS[name][len(size) - 1](x.movedim(-1, 1), tuple(size), tuple(stride)).movedim(1, -1)
+
+
+def scan(function: Callable[..., tuple[Tensor, ...]], states: int, elements: int, *given: Tensor) -> tuple[Tensor, ...]:
+    """The function on some states and each element of the first axis, one after the other, with what else it reads.
+
+    Gives the last states, and all other results stacked.
+    """
+    state, rows, shared = given[:states], given[states : states + elements], given[states + elements :]
+    outs = []
+    for i in range(rows[0].shape[0]):
+        results = function(*state, *(row[i] for row in rows), *shared)
+        state = results[:states]
+        outs.append(results[states:])
+    return (*state, *(torch.stack(values) for values in zip(*outs, strict=True)))

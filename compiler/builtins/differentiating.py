@@ -15,6 +15,7 @@ from etude.compiler.models import start_of
 from etude.compiler.rebinding import descend as inner_loop
 from etude.compiler.rebinding import rebound
 from etude.compiler.regions import each as map_elements
+from etude.compiler.regions import scan as carry_over
 from etude.compiler.trees import weights_of
 from etude.compiler.values import Model, Record, Tensor, Tree, describe
 
@@ -104,6 +105,15 @@ def each(site: CallSite, xs: Any, function: Any) -> Any:
         raise faults.only_in_traced_code("'each'", site.location, "a model, or a function given to a stage")
     call = function_argument(site, function, "function")
     return map_elements(site.session, xs, call, site.location, site.evaluator)
+
+
+@builtin
+def scan(site: CallSite, xs: Any, function: Any, *, from_: Any) -> Record:
+    """A state carried over the first axis: `(state, x) => {next, out}` gives the last state, and the outs stacked."""
+    if site.session.frame is None:
+        raise faults.only_in_traced_code("'scan'", site.location, "a model, or a function given to a stage")
+    call = function_argument(site, function, "function")
+    return carry_over(site.session, xs, from_, call, site.location, site.evaluator)
 
 
 def _model(site: CallSite, value: Any) -> Model:

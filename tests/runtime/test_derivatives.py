@@ -424,6 +424,59 @@ def test_tasks_of_a_batch_have_inner_loops_of_their_own(
         np.testing.assert_allclose(found, expected.detach(), atol=1e-5)
 
 
+# --- scan ---
+
+
+def test_scan_carries_a_state_over_the_first_axis(
+    backend: Backend, compiled: Callable[[str], Workflow], table: Columns
+) -> None:
+    workflow = compiled(
+        """
+        z = map(points, row => {
+          x   = stacked(row)
+          run = scan(x, from = {total: 0.0, most: row.y}, ({total, most}, v) => {
+            next: {total: total + v, most: maximum(most, v)}, out: {seen: total + v, twice: [2 * v, total][0]}
+          })
+          return {last: run.last.total, most: run.last.most, seen: run.outs.seen, twice: run.outs.twice,
+                  slope: grad(sum(square(run.outs.seen)), wrt = x)}
+        })
+        """
+    )
+    found = mapped(backend, workflow, table)
+    x = np.stack([table[name] for name in "abc"], axis=-1).astype(np.float64)
+    sums = np.cumsum(x, axis=-1)
+
+    np.testing.assert_allclose(found["seen"], sums, atol=1e-5)
+    np.testing.assert_allclose(found["last"], sums[:, -1], atol=1e-5)
+    np.testing.assert_allclose(found["most"], np.maximum(x.max(-1), table["y"]), atol=1e-5)
+    np.testing.assert_allclose(found["twice"], 2 * x, atol=1e-5)
+    slope = 2 * np.cumsum(sums[:, ::-1], axis=-1)[:, ::-1]
+    np.testing.assert_allclose(found["slope"], slope, atol=1e-4)
+
+
+def test_a_recurrent_model_is_a_scan(both: list[Backend], compiled: Callable[[str], Workflow], table: Columns) -> None:
+    recipe = """
+    model rnn(width: int)(x) {
+      inward = linear(width)
+      cell   = linear(width, bias = false)
+      steps  = transpose(inward(x), axes = [1, 0, 2])
+      run    = scan(steps, from = 0 * steps[0], (h, x) => { h2 = tanh(x + cell(h))  return {next: h2, out: mean(h2)} })
+      return run.last + mean(run.outs)
+    }
+    net = rnn(4) >> linear(1)
+    t = train(on = points, update = {net: net}) {
+      loss   = row => mean(square(net(stack([stacked(row), 2 * stacked(row)], axis = 1))[:, 0] - row.y))
+      batch  = 8
+      budget = 6steps
+    }
+    """
+    spec = spec_of(compiled(recipe), "train")
+    found = compare_train(both, spec, table, ids(), None, {}, steps=6)
+
+    assert len(spec["slots"]) == 5
+    assert found["loss_difference"] <= 1e-5 and found["agrees"]
+
+
 # --- trees ---
 
 
@@ -477,6 +530,9 @@ def test_the_start_of_a_model_and_trees_from_outside_stay_as_they_are(
         ("sum(weights(descend(net, m => sum(m(x)))))", "E407"),
         ("sum(each(x, u => u * normal([])))", "E407"),
         ("sum(normal([]) * each(x, u => 2 * u))", None),
+        ("scan(x, from = 0.0, (s, u) => s + u)", "E301"),
+        ("scan(x, from = 0.0, (s, u) => {next: x, out: u}).last", "E301"),
+        ("scan(x, from = 0.0, (s, u) => {next: s + normal([]), out: u}).last", "E407"),
         ("sum(each(row.a, u => u))", "E314"),
         ("sum(each(3, u => u))", "E301"),
         ("each(x, u => net)", "E301"),
