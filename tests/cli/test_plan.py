@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from etude.compiler.draw.picture import TIMES
+from etude.runtime.store.filehashes import TABLE, _stamp
 
 Cli = Callable[..., Any]
 TWICE = """data  = load("numbers.csv")
@@ -168,3 +170,15 @@ def test_a_full_plan_tells_what_was_set_by_hand_and_repeats_nothing(cli: Cli, fo
     shown = cli("plan", "full.etude", "--full", "--set", "epochs=3epochs").out
     assert "budget                  3epochs   --set epochs" in shown
     assert f"\nxs {TIMES}3\n" in shown
+
+
+def test_verify_reads_files_again_whatever_is_remembered_of_them(cli: Cli, folder: Path) -> None:
+    cli("run", "host.etude")
+    path = folder / "numbers.csv"
+    with sqlite3.connect(folder / ".etude" / "files.sqlite") as table:
+        table.execute(TABLE)
+        table.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", (str(path), _stamp(path.stat()), "of long ago"))
+    table.close()
+    assert cli("plan", "host.etude", "--json").json["totals"]["run"] == 7
+    assert cli("plan", "host.etude", "--verify", "--json").json["totals"]["run"] == 0
+    assert cli("run", "host.etude", "--verify", "--json").json["executed"] == 0
