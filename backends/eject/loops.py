@@ -12,6 +12,7 @@ from etude.backends.eject.templates import (
     JAX_VALID,
     MARK,
     PREPARE,
+    SCHEDULED,
     SHARED,
     TOGETHER,
     TORCH,
@@ -67,19 +68,23 @@ def _shared(settings: LoopSettings, about: About, is_torch: bool) -> list[str]:
         *_listed("COLUMNS = ", "()", [f'"{column}"' for column in settings.columns]),
         *(_listed("TERMS = ", "{}", _terms(settings)) if settings.terms else []),
     ]
-    is_constant = settings.decay == "1.0"
-    rest = f"{settings.final!r} + {1.0 - settings.final!r} * " if settings.final else ""
-    decay = f"({settings.decay})" if rest else settings.decay
     return fill(
         SHARED,
         constants=constants,
         seed_argument=", seed: int" if settings.streams else "",
         seed="seed" if settings.streams else "SEED",
         together=["", *fill(TOGETHER)] if settings.streams else None,
-        progress=None if is_constant else "progress = (step - warmup) / max(1, steps - warmup)",
+        scheduled=_scheduled(settings) if settings.has_schedule else None,
         renamed="found = {TERMS.get(name, name): value for name, value in found.items()}" if settings.terms else None,
-        factor="1.0" if is_constant else f"{rest}{decay}",
     )
+
+
+def _scheduled(settings: LoopSettings) -> list[str]:
+    is_constant = settings.decay == "1.0"
+    rest = f"{settings.final!r} + {1.0 - settings.final!r} * " if settings.final else ""
+    decay = f"({settings.decay})" if rest else settings.decay
+    progress = None if is_constant else "progress = (step - warmup) / max(1, steps - warmup)"
+    return [*fill(SCHEDULED, progress=progress, factor="1.0" if is_constant else f"{rest}{decay}"), "", ""]
 
 
 def _seeds(settings: LoopSettings) -> list[str]:
@@ -141,9 +146,8 @@ def _prepare(settings: LoopSettings, is_torch: bool) -> list[str]:
     if settings.streams:
         first = next(iter(settings.streams))
         ids = ['ids = {name: arrays[f"ids/{name}"] for name in SEEDS}', f'rows = len(ids["{first}"])']
-    return fill(
-        PREPARE, ids=ids, steps=settings.steps, warmup=settings.warmup, state=state, held_out=held_out, kept=kept
-    )
+    warmup = f"warmup = {settings.warmup}" if settings.has_schedule else None
+    return fill(PREPARE, ids=ids, steps=settings.steps, warmup=warmup, state=state, held_out=held_out, kept=kept)
 
 
 def _first_state(settings: LoopSettings, is_torch: bool) -> list[str]:
@@ -203,10 +207,11 @@ def _jax_step(settings: LoopSettings) -> list[str]:
 
 def _rate(settings: LoopSettings, is_torch: bool) -> list[str]:
     if len(settings.rates) == 1:
-        return ["lr = RATE * factor(done - 1, steps, warmup)"]
-    rate = "rate * share" if is_torch else "np.float32(rate * share)"
+        return [f"lr = RATE{' * factor(done - 1, steps, warmup)' if settings.has_schedule else ''}"]
+    rate = "rate * share" if settings.has_schedule else "rate"
+    rate = rate if is_torch else f"np.float32({rate})"
     return [
-        "share = factor(done - 1, steps, warmup)",
+        *(["share = factor(done - 1, steps, warmup)"] if settings.has_schedule else []),
         "turns = [(done - 1) % turn == 0 for turn in TURNS]",
         f"lr = tuple({rate} if is_on else None for rate, is_on in zip(RATES, turns, strict=True))",
     ]
@@ -222,7 +227,7 @@ def _mark(settings: LoopSettings, is_torch: bool) -> list[str]:
         validation = _validation(settings, is_torch)
     if settings.patience is not None:
         stop = [f"if waited >= {settings.patience}:", "    break"]
-    lr = "lr" if len(settings.rates) == 1 else "RATES[0] * share"
+    lr = "lr" if len(settings.rates) == 1 else "RATES[0] * share" if settings.has_schedule else "RATES[0]"
     return fill(MARK, due=due, is_due=is_due, validation=validation, stop=stop, lr=lr)
 
 

@@ -58,6 +58,11 @@ class LoopSettings:
     valid_reads_clock: bool
 
     @property
+    def has_schedule(self) -> bool:
+        """Whether the learning rates change."""
+        return (self.decay, self.warmup) != ("1.0", "0")
+
+    @property
     def reads_clock(self) -> bool:
         return self.step_reads_clock or self.valid_reads_clock
 

@@ -31,14 +31,7 @@ def passes(done: int, size: int, rows: int, parts: int = 1) -> bool:
     return done * size * parts // rows > (done - 1) * size * parts // rows
 
 
-def factor(step: int, steps: int, warmup: int) -> float:
-    """The factor on the learning rate at a step."""
-    if step < warmup:
-        return (step + 1) / warmup
-    <progress>
-    return <factor>
-
-
+<scheduled>
 def means(terms: list[dict[str, Any]]) -> dict[str, float]:
     """The mean of each term over some steps; one that is not finite ends the training."""
     names = dict.fromkeys(name for values in terms for name in values)
@@ -50,6 +43,16 @@ def means(terms: list[dict[str, Any]]) -> dict[str, float]:
     return found
 '''
 
+SCHEDULED = '''
+def factor(step: int, steps: int, warmup: int) -> float:
+    """The factor on the learning rate at a step."""
+    if step < warmup:
+        return (step + 1) / warmup
+    <progress>
+    return <factor>
+
+
+'''
 TOGETHER = '''
 
 
@@ -209,7 +212,7 @@ PREPARE = """
 <ids>
 size = min(BATCH, rows)
 steps = <steps>
-warmup = <warmup>
+<warmup>
 <state>
 <held_out>
 file = open(FOLDER / "history.csv", "w", newline="")  # noqa: SIM115  # written row by row
