@@ -30,8 +30,11 @@ Json = Any
 SECONDS = 900  # for all steps of a plan together; a large one takes a minute
 WORKER = "etude.backends.jax.ahead_of_time"
 VARIABLE = "ETUDE_LIBTPU"
-# Without these libtpu asks the network what machine this is, and tells at length that it got no answer.
+# Without these libtpu asks the network what machine this is, tells at length that it got no answer, writes logs to the
+# shared temporary folder, and lets only one process at a time load it, as if there were a TPU to hold.
 ENVIRONMENT = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    "TPU_LOG_DIR": "disabled",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",
