@@ -33,8 +33,9 @@ def check_names(program: nodes.Program, scope: Scope) -> list[Diagnostic]:
     """An unknown name is an error even where no evaluation would come upon it."""
     found: list[Diagnostic] = []
     for statement in program.statements:
-        is_assumption = isinstance(statement, nodes.Assume) and isinstance(statement.claim, nodes.Call)
-        code = statement.claim.arguments if is_assumption else statement  # what is assumed is no function
+        code: Any = statement
+        if isinstance(statement, nodes.Assume) and isinstance(statement.claim, nodes.Call):
+            code = statement.claim.arguments  # what is assumed is no function
         found.extend(error.diagnostic for error in _walk(code, frozenset(), scope))
     return found
 
