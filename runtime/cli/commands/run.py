@@ -195,19 +195,20 @@ def _refuse_what_does_not_fit(options: Options, workflow: Workflow, target: Targ
     from etude.runtime.estimates import estimate_stages, memory_bytes
     from etude.runtime.planning import plan_stages
 
-    heavy = [id for id, stage in workflow.stages.items() if uses_backend(stage)]
-    if not heavy or (target.device not in ("cpu", "auto") and target.chip is None):
+    if target.device not in ("cpu", "auto") and target.chip is None:
+        return
+    if not any(uses_backend(stage) for stage in workflow.stages.values()):
+        return
+    planned = plan_stages(workflow, store, settings_for(target, workflow), options.file.parent)
+    heavy = [id for id, stage in workflow.stages.items() if planned[id].action == "run" and uses_backend(stage)]
+    if not heavy:
         return
     estimates: Mapping[str, Estimate] = estimate_stages(workflow, options.file.parent)
     if target.chip is not None:
         from etude.runtime.hardware import on_hardware
 
         estimates = on_hardware(workflow, estimates, [], target, settings_for(target, workflow)).estimates
-    large = [id for id in heavy if not estimates[id].fits]
-    if not large:
-        return
-    planned = plan_stages(workflow, store, settings_for(target, workflow), options.file.parent)
-    for id in large:
-        if planned[id].action == "run":
-            found = estimates[id]
+    for id in heavy:
+        found = estimates[id]
+        if not found.fits:
             raise faults.DoesNotFitError(planned[id].stage.name, found.device_bytes, found.limit or memory_bytes())
