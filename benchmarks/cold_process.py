@@ -6,6 +6,11 @@ turns, and the ratio etude / by hand of the medians counts: at most 1.1 is the a
 kept: each run of Etude has a new store and a new cache, so that JAX compiles. "kept" is a run with a cache that is not
 new, as all runs but the first have.
 
+On two cores that others kept busy, with --threads 1, seconds by hand / etude, from cold: convnet 19.2 / 18.7 (0.97x) on
+PyTorch and 48.4 / 30.8 (0.64x) on JAX; GPT 53.4 / 53.8 (1.01x) and 68.2 / 64.0 (0.94x). Before stages went to the
+worker that was importing the framework, the processor time of the convnet on PyTorch was 8.4 s against 5.8 by
+hand (1.46x); since then it is 6.6 against 6.7.
+
     python benchmarks/cold_process.py [--pairs 3] [--threads 2] [--work convnet] [--backend torch]
 """
 
@@ -36,10 +41,10 @@ def write_text(file: Path) -> None:
     np.savez(file, ids=np.frombuffer(text, np.uint8).reshape(ROWS, LENGTH).astype(np.int32))
 
 
-def seconds(command: list[str], folder: Path, cache: Path | None) -> tuple[float, float]:
+def seconds(command: list[str], folder: Path, cache: Path | None, threads: int) -> tuple[float, float]:
     """How long a process takes, and how much of processors, with all that it starts."""
-    environment = {**os.environ, "XDG_CACHE_HOME": str(cache or folder / "cache")}
-    for name in ("JAX_COMPILATION_CACHE_DIR", "ETUDE_SMOKE_STEPS", "OMP_NUM_THREADS"):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache or folder / "cache"), "OMP_NUM_THREADS": str(threads)}
+    for name in ("JAX_COMPILATION_CACHE_DIR", "ETUDE_SMOKE_STEPS"):
         environment.pop(name, None)
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -63,7 +68,7 @@ def compare(work: str, backend: str, pairs: int, threads: int) -> None:
             commands = {"by hand": [sys.executable, str(script), str(threads)]}
             commands |= {kind: [*run, "--store", kind] for kind in ("etude", "kept")}
             for kind, command in commands.items():
-                took = seconds(command, folder, kept if kind == "kept" else None)
+                took = seconds(command, folder, kept if kind == "kept" else None, threads)
                 if pair:  # the first of each reads all files from disk
                     found[kind].append(took)
     walls = {kind: statistics.median(wall for wall, _ in times) for kind, times in found.items()}

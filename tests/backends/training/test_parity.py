@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from etude.backends import parity
 from etude.backends.base import Backend, Rows, load
 from etude.backends.inputs import initial_weights
 from etude.backends.numerics import Numerics
@@ -53,7 +54,11 @@ def test_the_backends_reach_the_same_accuracy(both: list[Backend], train_spec: M
     assert first["loss"] == pytest.approx(second["loss"], abs=1e-4)
 
 
-def test_another_program_does_not_agree(both: list[Backend], train_spec: Make, data: Rows, valid: Rows) -> None:
+def test_another_program_does_not_agree(
+    both: list[Backend], train_spec: Make, data: Rows, valid: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "MOVES", 8)
+
     class Unlike:
         """A backend that trains with a rate a thousandth larger."""
 
