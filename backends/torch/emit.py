@@ -110,7 +110,10 @@ def initial_state(key: int) -> dict[str, Tensor]:
 '''
 STATE = "state: dict[str, Tensor],"
 CLIP = "nn.utils.clip_grad_norm_({}, {!r})"
-ONE_GROUP: dict[str, str | list[str] | None] = {"rate": 'optimizer.param_groups[0]["lr"] = lr', "weights": 'optimizer.param_groups[0]["params"]'}
+ONE_GROUP: dict[str, str | list[str] | None] = {
+    "rate": 'optimizer.param_groups[0]["lr"] = lr',
+    "weights": 'optimizer.param_groups[0]["params"]',
+}
 GROUPS: dict[str, str | list[str] | None] = {
     "rate": ["for group in optimizer.param_groups:", '    group["lr"] = group.get("scale", 1.0) * lr'],
     "weights": '[weight for group in optimizer.param_groups for weight in group["params"]]',

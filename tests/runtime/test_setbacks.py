@@ -159,7 +159,8 @@ def test_a_request_to_end_lets_the_stage_that_runs_come_to_its_end(
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(KeyboardInterrupt):
         run(small(sketch).workflow, store=runs.store, backend="torch", base=runs.base, jobs=1, on_event=interrupt)
-    assert kinds[-3:] == ["run-stopping", "stage-finished", "run-interrupted"]
+    assert set(kinds[-3:-1]) == {"run-stopping", "stage-finished"}  # a quick stage can be done before the word is read
+    assert kinds[-1] == "run-interrupted"
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert actions(runs(sketch)) == {"numbers": "cached", "mean": "run"}
 

@@ -88,6 +88,7 @@ semi = train(on = {labelled: parts.few, unlabelled: parts.rest}) {
 
 drift = measure(irises, ({features}) => mean((byol.net(features) - byol.teacher(features)) ** 2))
 drawn = generate(16examples, () => {features: gan.generator(normal([3]))})
+report { spread = measure(drawn, ({features}) => mean(features)) }
 report { drift = drift   players = plot(gan.history)   terms = plot(semi.history) }
 """
 
