@@ -2,14 +2,15 @@
 
 The convnet trains on scikit-learn's digits for 20 epochs, the GPT on the bytes of Python's own sources for 60 steps: as
 many rows, batches and steps, the same sizes and optimizer; the scripts read the loss once, at the end. Processes take
-turns, and the ratio etude / by hand of the medians counts: at most 1.1 is the aim. From cold means that nothing is
-kept: each run of Etude has a new store and a new cache, so that JAX compiles. "kept" is a run with a cache that is not
-new, as all runs but the first have.
+turns, and the ratio etude / by hand of the medians counts: at most 1.1 is the aim. All runs of Etude have a new store:
 
-On two cores that others kept busy, with --threads 1, seconds by hand / etude, from cold: convnet 19.2 / 18.7 (0.97x) on
-PyTorch and 48.4 / 30.8 (0.64x) on JAX; GPT 53.4 / 53.8 (1.01x) and 68.2 / 64.0 (0.94x). Before stages went to the
-worker that was importing the framework, the processor time of the convnet on PyTorch was 8.4 s against 5.8 by
-hand (1.46x); since then it is 6.6 against 6.7.
+- "etude": on a machine where Etude was run before, but JAX has not yet compiled this training;
+- "first": the very first run there: the parser's tables and matplotlib's list of fonts are made, too, once for good;
+- "again": with what JAX has compiled before, as when only data or numbers change.
+
+On two idle cores with two threads, seconds by hand / etude (3 pairs): GPT 8.49 / 9.37 (1.10x) on PyTorch and
+13.09 / 13.54 (1.03x) on JAX; convnet, first runs: 4.64 / 3.74 (0.81x) and 5.77 / 5.39 (0.93x). Before stages went to the
+worker that was importing the framework, the processor time of the convnet on PyTorch was 8.4 s against 5.8 by hand.
 
     python benchmarks/cold_process.py [--pairs 3] [--threads 2] [--work convnet] [--backend torch]
 """
@@ -41,9 +42,9 @@ def write_text(file: Path) -> None:
     np.savez(file, ids=np.frombuffer(text, np.uint8).reshape(ROWS, LENGTH).astype(np.int32))
 
 
-def seconds(command: list[str], folder: Path, cache: Path | None, threads: int) -> tuple[float, float]:
+def seconds(command: list[str], folder: Path, cache: Path, threads: int) -> tuple[float, float]:
     """How long a process takes, and how much of processors, with all that it starts."""
-    environment = {**os.environ, "XDG_CACHE_HOME": str(cache or folder / "cache"), "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "OMP_NUM_THREADS": str(threads)}
     for name in ("JAX_COMPILATION_CACHE_DIR", "ETUDE_SMOKE_STEPS"):
         environment.pop(name, None)
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -55,9 +56,9 @@ def seconds(command: list[str], folder: Path, cache: Path | None, threads: int) 
 
 
 def compare(work: str, backend: str, pairs: int, threads: int) -> None:
-    found: dict[str, list[tuple[float, float]]] = {"by hand": [], "etude": [], "kept": []}
+    found: dict[str, list[tuple[float, float]]] = {"by hand": [], "etude": [], "first": [], "again": []}
     with tempfile.TemporaryDirectory() as name:
-        root, kept = Path(name), Path(name) / "kept"
+        root = Path(name)
         for pair in range(pairs + 1):
             folder = root / str(pair)
             folder.mkdir()
@@ -66,9 +67,13 @@ def compare(work: str, backend: str, pairs: int, threads: int) -> None:
             script = HERE / "scripts" / f"{work}_{backend}.py"
             run = [sys.executable, "-P", "-m", "etude", "run", f"{work}.etude", "--backend", backend]
             commands = {"by hand": [sys.executable, str(script), str(threads)]}
-            commands |= {kind: [*run, "--store", kind] for kind in ("etude", "kept")}
+            commands |= {kind: [*run, "--store", kind] for kind in ("etude", "first", "again")}
             for kind, command in commands.items():
-                took = seconds(command, folder, kept if kind == "kept" else None, threads)
+                cache = (folder if kind == "first" else root) / f"cache-{kind}"
+                if kind == "etude":
+                    for compiled in (cache / "etude").glob("xla-*"):
+                        shutil.rmtree(compiled)
+                took = seconds(command, folder, cache, threads)
                 if pair:  # the first of each reads all files from disk
                     found[kind].append(took)
     walls = {kind: statistics.median(wall for wall, _ in times) for kind, times in found.items()}
