@@ -31,7 +31,7 @@ from etude.runtime.smoke import capped
 from etude.runtime.store import Store
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.etude"))
+EXAMPLES = sorted((ROOT / "examples").rglob("*.etude"))
 STEPS = 20
 LINES = 400
 SEEDS = re.compile(r"^(?:SEED|KEY) = .*$|^\"\"\"Train .*$", re.MULTILINE)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.etude"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.etude"))
 STEPS = "20"
 JUDGED = {0, 3}  # claims hold or fail; after so few steps either is fine
 

@@ -12,7 +12,7 @@ import pytest
 
 from etude.grammar.parser import parse
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.etude"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.etude"))
 
 
 def etude(*arguments: str) -> subprocess.CompletedProcess[str]:
