@@ -10,7 +10,7 @@ FORMATS = ("svg", "png", "pdf", "dot", "mmd", "html", "json", "txt")
 
 
 def draw(picture: Picture, format: str) -> bytes:
-    """The bytes of a file. Raises DotMissingError for "png" and "pdf" without Graphviz; "svg" is then drawn plainly."""
+    """The bytes of a file. Without a working Graphviz "png" and "pdf" raise DotError, "svg" is drawn plainly."""
     if format in ("png", "pdf"):
         from etude.compiler.draw.engine import picture_to_image
 

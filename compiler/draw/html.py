@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from html import escape
 
 from etude.compiler.draw import palette
-from etude.compiler.draw.engine import has_dot, picture_to_image
+from etude.compiler.draw.engine import DotError, picture_to_inline_svg
 from etude.compiler.draw.picture import Picture
 from etude.compiler.draw.svg import picture_to_svg
 
@@ -47,11 +46,11 @@ def picture_to_html(picture: Picture) -> str:
 
 
 def inline_svg(picture: Picture) -> str:
-    """The drawing as one `svg` element, by Graphviz where it is installed."""
-    if not has_dot():
+    """The drawing as one `svg` element, by Graphviz where it works, else plainly."""
+    try:
+        return picture_to_inline_svg(picture)
+    except DotError:
         return picture_to_svg(picture)
-    text = picture_to_image(picture, "svg").decode()
-    return re.sub(r"<!--.*?-->\n?", "", text[text.index("<svg") :], flags=re.DOTALL)
 
 
 def legend(picture: Picture) -> str:

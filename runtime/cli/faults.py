@@ -59,7 +59,7 @@ class PlanMovedError(Exception):
 
 
 WORLD = {
-    "etude.compiler.draw.engine.DotMissingError": WRONG_USE,
+    "etude.compiler.draw.engine.DotError": WRONG_USE,
     "etude.compiler.draw.step.NoProgramError": WRONG_USE,
     "etude.runtime.cli.faults.DoesNotFitError": DOES_NOT_FIT,
     "etude.runtime.cli.faults.PlanMovedError": WRONG_USE,

@@ -11,10 +11,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from etude.compiler.draw.dot import picture_to_dot
-from etude.compiler.draw.engine import has_dot
-from etude.compiler.draw.html import dark_style, inline_svg, legend
+from etude.compiler.draw.engine import DotError, picture_to_inline_svg
+from etude.compiler.draw.html import dark_style, legend
 from etude.compiler.draw.picture import TIMES, Picture
 from etude.compiler.draw.repeats import repeat_classes, stem
+from etude.compiler.draw.svg import picture_to_svg
 from etude.compiler.draw.workflow import workflow_picture
 from etude.compiler.workflow import Ref
 from etude.runtime.histories import History, histories_told
@@ -218,11 +219,19 @@ class Page:
         return f'<h3>{escape(name)}</h3><p class="speed">{escape(speed)}</p>{panels}{files}\n'
 
     def _graph(self) -> Iterator[str]:
-        subject = ["graph", picture_to_dot(self.picture), has_dot()]
-        svg = drawn_once(self.result.store, subject, lambda: {"svg": inline_svg(self.picture).encode()})["svg"]
+        svg = self._drawing()
         links = self._files({"graph.svg": svg})
         yield "<h2>Workflow</h2>\n"
         yield f'<div class="graph"><div class="legend">{legend(self.picture)}</div>{svg.decode()}</div>{links}\n'
+
+    def _drawing(self) -> bytes:
+        """The workflow as an SVG, by Graphviz where it works, else plainly; only the former is worth keeping."""
+        store, subject = self.result.store, ["graph", picture_to_dot(self.picture)]
+        try:
+            drawn = drawn_once(store, subject, lambda: {"svg": picture_to_inline_svg(self.picture).encode()})
+        except DotError:
+            return picture_to_svg(self.picture).encode()
+        return drawn["svg"]
 
     def _stages(self) -> Iterator[str]:
         yield "<h2>Stages</h2>\n"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from etude.compiler.draw import engine
 from etude.compiler.draw.dot import picture_to_dot, quote
 from etude.compiler.draw.drawing import FORMATS, draw
-from etude.compiler.draw.engine import DotMissingError
+from etude.compiler.draw.engine import DotFailedError, DotMissingError
 from etude.compiler.draw.html import picture_to_html
 from etude.compiler.draw.json import picture_to_json
 from etude.compiler.draw.mermaid import picture_to_mermaid
@@ -86,12 +87,31 @@ def test_dot_source_names_kinds_frames_and_ports(sweep: Workflow) -> None:
 def test_without_dot_images_say_what_to_do(sweep: Workflow, without_dot: None) -> None:
     with pytest.raises(DotMissingError, match=r"hint: install graphviz .*or write \.svg, \.html"):
         draw(workflow_picture(sweep), "png")
-    assert not engine.has_dot()
 
 
 @pytest.mark.parametrize("format", [each for each in FORMATS if each not in ("png", "pdf")])
 def test_all_other_formats_need_no_dot(rounds: Workflow, without_dot: None, format: str) -> None:
     assert draw(workflow_picture(rounds), format)
+
+
+BROKEN = {
+    "fails": ("echo 'Layout type not recognized' >&2; exit 1", "Layout type not recognized"),
+    "says nothing": ("cat > /dev/null", "it wrote nothing"),
+    "dies": ("kill -9 $$", "died"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_dot_is_told_in_a_sentence_and_an_svg_is_drawn_without_it(
+    sweep: Workflow, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, words = BROKEN[how]
+    (tmp_path / "dot").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "dot").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(DotFailedError, match=f"(?s){words}.*hint: `dot -V`"):
+        draw(workflow_picture(sweep), "png")
+    assert draw(workflow_picture(sweep), "svg").decode() == picture_to_svg(workflow_picture(sweep))
 
 
 def test_own_svg_is_well_formed_and_has_every_box(sweep: Workflow, rounds: Workflow) -> None:
