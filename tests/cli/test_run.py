@@ -26,6 +26,23 @@ RUN_FIELDS = {
 }
 
 
+def test_whatever_object_is_damaged_a_run_that_finds_all_stages_repairs_it_and_writes_its_report(
+    cli: Cli, folder: Path
+) -> None:
+    first = cli("run", "host.etude", "--json").json
+    kept = sorted((folder / ".etude" / "objects").glob("??/*"))
+    notices = 0
+    for file in kept:
+        file.chmod(0o644)
+        file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
+        again = cli("run", "host.etude", "--json")
+        assert again.code == 0, again.err
+        notices += "another run makes it again" in again.err
+        assert (again.json["metrics"], again.json["failed"]) == (first["metrics"], 0)
+        assert Path(again.json["report"]).is_file()
+    assert notices >= 1 and len(kept) >= 5
+
+
 def test_a_plan_says_what_would_run_and_what_it_would_cost(cli: Cli, folder: Path) -> None:
     plan = cli("plan", "host.etude", "--json").json
     assert {"recipe", "backend", "target", "stages", "totals", "passes"} <= plan.keys()

@@ -35,6 +35,8 @@ EXAMPLES = (
     ("etude run --plan plan.json", "Run what `etude plan recipe.etude -o plan.json` planned, and nothing else."),
 )
 
+REPAIRS = 2  # runs more than the first, when the report finds an object damaged or gone
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Execution):
@@ -60,7 +62,6 @@ class Options(Execution):
 
 
 def run(options: Options) -> int:
-    from etude.runtime.report import write_report
     from etude.runtime.smoke import as_asked
     from etude.runtime.tracking.settings import chosen_trackers
 
@@ -81,9 +82,7 @@ def run(options: Options) -> int:
     if options.plan is not None:
         _refuse_what_moved(options, saved, workflow, target, store)
     _refuse_what_does_not_fit(options, workflow, target, store)
-    result = _execute(options, workflow, target, store, compilation.source.text, trackers)
-    result.target = target.name
-    result.report = str(write_report(result, compilation.source.text))
+    result = _executed_and_told(options, workflow, target, store, compilation.source.text, trackers)
     if options.json:
         print_json(result.to_json())
     else:
@@ -98,6 +97,27 @@ def exit_code(result: RunResult) -> int:
     if result.failed:
         return faults.STAGE_FAILED
     return faults.CLAIM_FAILED if any(claim.verdict == "fails" for claim in result.claims) else faults.OK
+
+
+def _executed_and_told(
+    options: Options, workflow: Workflow, target: Target, store: Store, text: str, trackers: Chosen
+) -> RunResult:
+    """Run, and write the report; what turns out to be damaged in the store only then is made again by another run."""
+    from etude.runtime.report import write_report
+    from etude.runtime.store import LostObject
+
+    for left in reversed(range(REPAIRS + 1)):
+        result = _execute(options, workflow, target, store, text, trackers)
+        result.target = target.name
+        try:
+            result.report = str(write_report(result, text))
+        except LostObject as error:
+            if not left:
+                raise
+            print(f"notice: {error.message}: another run makes it again, then the report", file=sys.stderr)
+        else:
+            break
+    return result
 
 
 def _execute(
