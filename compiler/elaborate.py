@@ -12,6 +12,7 @@ from etude.backends.program.dims import Size
 from etude.compiler import faults, units
 from etude.compiler.arithmetic import binary, deferred, negate
 from etude.compiler.calls import CallSite, bind_builtin, bind_model, bind_parameters, bind_patterns
+from etude.compiler.definitions import value_of
 from etude.compiler.diagnostics import Diagnostic, Location, RecipeError, Related
 from etude.compiler.faults import Poisoned
 from etude.compiler.indexing import index_value
@@ -250,6 +251,8 @@ class Evaluator(Unrolling):
         raise faults.unknown_field(name, location, known, describe(value))
 
     def _field(self, value: Any) -> Any:
+        if isinstance(value, Lazy):
+            value = value.force()
         if isinstance(value, Poison):
             raise Poisoned
         return value
@@ -376,7 +379,7 @@ class Evaluator(Unrolling):
         inner = scope.child()
         for statement in body.statements:
             if isinstance(statement, nodes.Fn):
-                inner.names[statement.name] = closure_of(statement, inner)
+                inner.names[statement.name] = value_of(statement, inner)
                 continue
             inner_name = statement.name
             if inner_name in inner.names:
@@ -425,10 +428,6 @@ def relocate(diagnostic: Diagnostic, place: Location, label: str) -> Diagnostic:
     return replace(diagnostic, location=place, label=label, related=(*diagnostic.related, inside), fixes=())
 
 
-def closure_of(node: nodes.Fn, scope: Scope) -> Closure:
-    return Closure(node.name, node.parameters, node.body, scope, node)
-
-
 def training_of(model: Model) -> Any:
     """The latest training that made a model, or None."""
     from etude.compiler.values import Trained
@@ -456,4 +455,4 @@ def _flatten(values: Iterable[Any]) -> Iterable[Any]:
             yield value
 
 
-__all__ = ["Dataset", "Evaluator", "Size", "closure_of"]
+__all__ = ["Dataset", "Evaluator", "Size"]

@@ -1,4 +1,4 @@
-"""Modules: the standard library's and files of the user's own, each parsed when it is first opened."""
+"""Modules: the standard library's, read as far as it is used, and files of the user's own, parsed when opened."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from msgspec import Struct
 
 from etude.compiler import faults
-from etude.compiler.diagnostics import Diagnostic, Location, RecipeError, Related, Source
-from etude.compiler.elaborate import closure_of
+from etude.compiler.definitions import define_lazily, value_of
+from etude.compiler.diagnostics import Diagnostic, Edit, Fix, Location, RecipeError, Related, Source
 from etude.compiler.scopes import Scope
-from etude.compiler.values import ModelClass, Record
+from etude.compiler.values import Record
 from etude.grammar import nodes
 from etude.grammar.faults import SyntaxFault, SyntaxWarning_
 from etude.grammar.parser import parse
@@ -65,8 +65,11 @@ class Library:
     def _load(self, path: str, source: Source, *, is_library: bool) -> None:
         scope = Scope(source, LazyParent(self), {}, is_library=is_library)  # type: ignore[arg-type]
         self.opened[path] = scope
-        program = parse(source.text)
-        define(program, scope)
+        if is_library:
+            program = nodes.Program(tuple(define_lazily(source, scope)), span=nodes.Span(0, len(source.text)))
+        else:
+            program = parse(source.text)
+            define(program, scope)
         self.bind(program, scope)
 
     def open(self, node: nodes.Use, into: Scope, where: Location) -> None:
@@ -125,13 +128,19 @@ class LazyParent:
 def syntax_diagnostic(source: Source, fault: SyntaxFault | SyntaxWarning_) -> Diagnostic:
     """A syntax fault or warning as a diagnostic."""
     related = tuple(Related(Location(source, span), label) for span, label in fault.related)
-    return Diagnostic(fault.code, fault.message, Location(source, fault.span), fault.label, related, fault.help)
+    place = Location(source, fault.span)
+    return Diagnostic(fault.code, fault.message, place, fault.label, related, fault.help, _fixes(source, fault))
+
+
+def _fixes(source: Source, fault: SyntaxFault | SyntaxWarning_) -> tuple[Fix, ...]:
+    if fault.remedy is None:
+        return ()
+    edits = tuple(Edit(Location(source, span), text) for span, text in fault.remedy.edits)
+    return (Fix(fault.remedy.title, edits, fault.remedy.is_safe),)
 
 
 def define(program: nodes.Program, scope: Scope) -> None:
     """Put the functions and models of a file into its scope."""
     for statement in program.statements:
-        if isinstance(statement, nodes.Fn):
-            scope.names[statement.name] = closure_of(statement, scope)
-        elif isinstance(statement, nodes.ModelDef):
-            scope.names[statement.name] = ModelClass(statement, scope)
+        if isinstance(statement, nodes.Fn | nodes.ModelDef):
+            scope.names[statement.name] = value_of(statement, scope)
