@@ -1,4 +1,4 @@
-"""What a training step takes is known without running it, and its shapes are those of a run. No TPU is needed for that."""
+"""What a training step takes is known without running it, and its shapes are those of a run; no TPU is needed."""
 
 from __future__ import annotations
 
