@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from etude.compiler.diagnostics import Diagnostic, Edit, Fix, Location, RecipeError, Related
-from etude.compiler.scopes import did_you_mean, nearest
+from etude.compiler.diagnostics import Diagnostic, Fix, Location, RecipeError, Related
+from etude.compiler.suggestions import called_here, rename, spelled_here
+from etude.grammar.nodes import Span
 
 
 class Poisoned(Exception):
@@ -25,31 +26,24 @@ def _fault(
     return RecipeError(Diagnostic(code, message, location, label, tuple(related), help, tuple(fixes)))
 
 
-def _rename(location: Location, name: str, candidates: Iterable[str]) -> tuple[str | None, tuple[Fix, ...]]:
-    close = nearest(name, candidates)
-    if close is None:
-        return None, ()
-    return f"did you mean '{close}'?", (Fix(f"replace '{name}' by '{close}'", (Edit(location, close),)),)
-
-
 # --- E2: names, arguments, imports, cycles -------------------------------------------------------
 
 
 def unknown_name(name: str, location: Location, visible: Iterable[str]) -> RecipeError:
-    help, fixes = _rename(location, name, visible)
+    help, fixes = spelled_here(name, location) or rename(location, name, visible)
     return _fault("E201", f"unknown name '{name}'", location, "not defined here", help=help, fixes=fixes)
 
 
 def unknown_argument(function: str, name: str, location: Location, known: Sequence[str]) -> RecipeError:
-    help, fixes = _rename(location, name, known)
     takes = f"'{function}' takes {', '.join(known)}" if known else f"'{function}' takes no named arguments"
+    help, fixes = called_here(name, location, known) or rename(location, name, known)
     return _fault(
         "E202", f"'{function}' has no argument '{name}'", location, "unknown argument", help=help or takes, fixes=fixes
     )
 
 
 def unknown_field(name: str, location: Location, known: Sequence[str], what: str) -> RecipeError:
-    help, fixes = _rename(location, name, known)
+    help, fixes = rename(location, name, known)
     has = f"it has {', '.join(known)}" if known else "it has no fields"
     return _fault("E203", f"{what} has no field '{name}'", location, "unknown field", help=help or has, fixes=fixes)
 
@@ -96,11 +90,11 @@ def cycle(names: Sequence[str], location: Location) -> RecipeError:
 
 
 def unknown_module(path: str, location: Location, known: Sequence[str]) -> RecipeError:
-    help, fixes = did_you_mean(path, known), ()
-    return _fault(
-        "E209", f"there is no module '{path}'", location, "not found", help=help or f"known: {', '.join(known)}",
-        fixes=fixes,
-    )  # fmt: skip
+    start = location.source.text.find(path, location.span.start)  # the path alone, without its `use`
+    location = Location(location.source, Span(start, start + len(path)))
+    help, fixes = rename(location, path, known)
+    text = f"there is no module '{path}'"
+    return _fault("E209", text, location, "not found", help=help or f"known: {', '.join(known)}", fixes=fixes)
 
 
 def ambiguous_name(name: str, modules: Sequence[str], location: Location) -> RecipeError:
@@ -145,7 +139,7 @@ def wrong_unit(operation: str, left: str, right: str, location: Location) -> Rec
 
 
 def missing_column(name: str, location: Location, columns: Sequence[str], origin: str) -> RecipeError:
-    help, fixes = _rename(location, name, columns)
+    help, fixes = rename(location, name, columns)
     return _fault(
         "E304",
         f"{origin} has no column '{name}'",

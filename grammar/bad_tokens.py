@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from etude.grammar.faults import SyntaxFault
+from etude.grammar.faults import Remedy, SyntaxFault, removing, replacing
 from etude.grammar.literals import COUNTED, SCALES, UNITS
 from etude.grammar.nodes import Span
+from etude.grammar.slips import is_slip
 
 _UNITS_TEXT = "the units are " + " ".join(UNITS) + ", and the scales " + " ".join(SCALES)
 _QUOTES = "'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
@@ -27,6 +28,12 @@ _HINTS = {
     "\u2265": "write `>=`",
     "\u2260": "write `!=`",
 }
+_REPLACEMENTS = {
+    "&&": "and", "||": "or", "::": ".", "!": "not ",
+    **dict.fromkeys("\u2212\u2013\u2014", "-"), "\u00d7": "*", "\u2026": "...",
+    "\u2264": "<=", "\u2265": ">=", "\u2260": "!=",
+}  # fmt: skip
+_REMOVED = (";", ";;", "\\", "$")
 _DOUBLED = ("&&", "||", "::", ";;")
 
 
@@ -65,7 +72,15 @@ def _bad_number(written: str, start: int) -> SyntaxFault:
         return SyntaxFault("E103", f"`{written}` is not a number", span, "the exponent is missing", help)
     near = _nearest_unit(suffix)
     help = f"did you mean `{digits}{near}`?" if near else _UNITS_TEXT
-    return SyntaxFault("E103", f"unknown unit `{suffix}`", Span(start + len(digits), span.end), "not a unit", help)
+    place = Span(start + len(digits), span.end)
+    remedy = replacing(place, suffix, near, is_safe=_is_spoken(suffix, near)) if near else None
+    return SyntaxFault("E103", f"unknown unit `{suffix}`", place, "not a unit", help, remedy=remedy)
+
+
+def _is_spoken(suffix: str, near: str) -> bool:
+    """Whether a suffix is another word for the unit, or the unit with a letter too many, too few or doubled."""
+    spoken = _SPOKEN.get(suffix, _SPOKEN.get(suffix.lower()))
+    return spoken == near or (len(near) > 3 and is_slip(suffix, near))
 
 
 def _nearest_unit(suffix: str) -> str | None:
@@ -99,7 +114,7 @@ def _stray(char: str, start: int, text: str) -> SyntaxFault:
     span = Span(start, start + 1)
     if char in _QUOTES:
         message = f"a string is written in double quotes, not in `{char}`" if char != "`" else "a stray backquote"
-        return SyntaxFault("E104", message, span, "not a quote here", 'write `"..."`')
+        return SyntaxFault("E104", message, span, "not a quote here", 'write `"..."`', remedy=_requoted(start, text))
     if text[start : start + 2] in _DOUBLED:
         char, span = char * 2, Span(start, start + 2)
     if char.isalpha() or char.isdigit():
@@ -109,4 +124,21 @@ def _stray(char: str, start: int, text: str) -> SyntaxFault:
         )
         return SyntaxFault("E104", message, span, "not an ASCII letter", help)
     shown = char if char.isprintable() else f"U+{ord(char):04X}"
-    return SyntaxFault("E104", f"stray character `{shown}`", span, "no part of the language", _HINTS.get(char[0]))
+    help = _HINTS.get(char[0])
+    remedy = None
+    if char in _REPLACEMENTS:
+        remedy = replacing(span, char, _REPLACEMENTS[char])
+    elif char in _REMOVED:
+        remedy = removing(span, char)
+    return SyntaxFault("E104", f"stray character `{shown}`", span, "no part of the language", help, remedy=remedy)
+
+
+def _requoted(start: int, text: str) -> Remedy | None:
+    """A string in quotes of another kind, on one line and with nothing inside that would need an escape."""
+    match = re.compile(
+        r"""(['\u2018])([^'"\\\n\u2019]*)['\u2019]|[\u201c\u00ab\u201d]([^"\\\n\u201d\u00bb]*)[\u201d\u00bb]"""
+    ).match(text, start)
+    if match is None:
+        return None
+    inside = match.group(2) if match.group(2) is not None else match.group(3)
+    return replacing(Span(*match.span()), match.group(), f'"{inside}"')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from etude.grammar.faults import SyntaxFault
+from etude.grammar.faults import SyntaxFault, replacing
 from etude.grammar.nodes import Number, Quantity, Span, String
 
 COUNTED = ("epochs", "steps", "tokens", "examples")
@@ -60,12 +60,14 @@ def string_value(text: str, start: int) -> str:
     while (found := text.find("\\", at)) >= 0:
         char = text[found + 1]
         if char not in ESCAPES:
+            span = Span(start + found, start + found + 2)
             raise SyntaxFault(
                 "E112",
                 f"unknown escape `\\{char}` in a string",
-                Span(start + found, start + found + 2),
+                span,
                 label="not an escape",
                 help='the escapes are \\n \\t \\r \\" and \\\\; write a backslash as `\\\\`',
+                remedy=replacing(span, f"\\{char}", f"\\\\{char}"),
             )
         pieces += [text[at:found], ESCAPES[char]]
         at = found + 2

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from etude.grammar import nodes as n
-from etude.grammar.faults import SyntaxFault
+from etude.grammar.faults import Remedy, SyntaxFault, inserting
 from etude.grammar.nodes import Span
 from etude.grammar.tokens import Token
 
@@ -51,7 +52,7 @@ def climb(items: list[n.Expr | Token], text: str) -> n.Expr:
             level = PRECEDENCE[item]
             _reduce(operands, pending, level + (level == POWER), text)
             if pending and pending[-1][0] == level and level in (COMPARISON, RANGE):
-                raise _chained(pending[-1][1], item)
+                raise _chained(pending, item, text)
             pending.append((level, item, False))
             is_operand_next = True
     _reduce(operands, pending, 0, text)
@@ -89,23 +90,32 @@ def _join(left: n.Expr, operator: str, right: n.Expr, text: str) -> n.Expr:
     return n.Pipe(left, right, span=span)
 
 
-def _chained(first: Token, second: Token) -> SyntaxFault:
+def _chained(pending: Sequence[_Pending], second: Token, text: str) -> SyntaxFault:
+    first = pending[-1][1]
     related = ((_span(first), "the first one"),)
     if second == "..":
         help = "a range has two ends; put one of them in parentheses if that is meant"
         return SyntaxFault("E105", "`..` cannot be chained", _span(second), "a second `..`", help, related)
     help = f"write `a {first} b and b {second} c`, or put one comparison in parentheses"
-    return SyntaxFault("E105", "comparisons cannot be chained", _span(second), "a second comparison", help, related)
+    middle = text[_span(first).end : _span(second).start].strip()
+    at = _span(second).start
+    is_alone = not any(token == "not" for _, token, _ in pending)  # `not` would hold for the first comparison only
+    remedy = Remedy(f"insert `and {middle}`", ((Span(at, at), f"and {middle} "),)) if is_alone else None
+    return SyntaxFault(
+        "E105", "comparisons cannot be chained", _span(second), "a second comparison", help, related, remedy
+    )
 
 
 def _not_a_call(node: n.Expr, text: str) -> SyntaxFault:
     written = text[node.span.start : node.span.end]
-    help = "a pipe goes on with a call, such as `|> f()`"
+    help, remedy = "a pipe goes on with a call, such as `|> f()`", None
     if "(" in written:
         help = "put the pipe in parentheses before going on: `(x |> f()).field`"
     if isinstance(node, n.Name) or (isinstance(node, n.Attribute) and "(" not in written):
         help = f"write `|> {written}()`: the value before `|>` becomes the first argument"
-    return SyntaxFault("E106", "the right side of `|>` must be a call", node.span, "not a call", help)
+        remedy = inserting(node.span.end, "()")
+    message = "the right side of `|>` must be a call"
+    return SyntaxFault("E106", message, node.span, "not a call", help, remedy=remedy)
 
 
 def _span(token: Token) -> Span:

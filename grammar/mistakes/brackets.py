@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etude.grammar.faults import SyntaxFault
+from etude.grammar.faults import SyntaxFault, inserting, removing, replacing
 from etude.grammar.situation import CLOSERS, OPENERS, Situation, span_of
 
 
@@ -11,12 +11,18 @@ def unclosed(s: Situation, opener: int, index: int) -> SyntaxFault:
     bracket = s.tokens[opener]
     closer = OPENERS[bracket]
     place = "the end of the file" if s.tokens[index].type == "$END" else f"`{s.tokens[index]}`"
+    before = span_of(s.tokens[index - 1]).end
+    is_block = bracket == "{" and s.tokens[index - 1].line != bracket.line
+    remedy = inserting(before, f"\n{closer}" if is_block else closer)
+    if s.token in CLOSERS and s.open_brackets == (opener,):  # the only one open is closed by another kind
+        remedy = replacing(s.span, str(s.token), closer)
     return SyntaxFault(
         "E113",
         f"`{bracket}` is not closed: expected `{closer}` before {place}",
         span_of(s.tokens[index]),
         f"expected `{closer}` before this" if s.tokens[index].type != "$END" else f"expected `{closer}`",
         related=((span_of(bracket), "opened here"),),
+        remedy=remedy,
     )
 
 
@@ -26,7 +32,8 @@ def mismatched(s: Situation) -> SyntaxFault | None:
         return None
     if not s.open_brackets:
         help = "remove it, or look for the bracket it should close"
-        return SyntaxFault("E113", f"`{s.token}` closes nothing", s.span, "nothing is open here", help)
+        message, remedy = f"`{s.token}` closes nothing", removing(s.span, str(s.token), is_safe=False)
+        return SyntaxFault("E113", message, s.span, "nothing is open here", help, remedy=remedy)
     opener = s.open_brackets[-1]
     if OPENERS[s.tokens[opener]] == s.token:
         return None

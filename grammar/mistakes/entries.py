@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from etude.grammar.faults import SyntaxFault
-from etude.grammar.situation import Situation
+from etude.grammar.faults import Remedy, SyntaxFault, removing, replacing
+from etude.grammar.nodes import Span
+from etude.grammar.situation import Situation, span_of
 
 
 def comma_between_entries(s: Situation) -> SyntaxFault | None:
@@ -12,10 +13,12 @@ def comma_between_entries(s: Situation) -> SyntaxFault | None:
         return None
     if s.is_after_expression and "RETURN" in s.accepts and "AS" not in s.accepts:
         help = "a record is written `{a: 1, b: 2}`; bindings of a body need no separator"
-        return SyntaxFault("E101", "bindings are not separated by commas", s.span, "no comma here", help)
+        message, remedy = "bindings are not separated by commas", removing(s.span, str(s.token))
+        return SyntaxFault("E101", message, s.span, "no comma here", help, remedy=remedy)
     if s.is_after_expression and "RBRACE" in s.accepts and "NAME" in s.accepts:
         help = "remove it: entries of a block need no separator"
-        return SyntaxFault("E101", "entries of a block are not separated by commas", s.span, "no comma here", help)
+        message, remedy = "entries of a block are not separated by commas", removing(s.span, str(s.token))
+        return SyntaxFault("E101", message, s.span, "no comma here", help, remedy=remedy)
     return None
 
 
@@ -27,22 +30,32 @@ def equals_or_colon(s: Situation) -> SyntaxFault | None:
         else:
             message = "a binding has no type"
             help = f"write `{s.before} = ...`, or `param {s.before}: ...` for what is set from outside"
-        return SyntaxFault("E101", message, s.span, "expected `=`", help)
+        remedy = _sign(s, "=") if s.open_brackets else None
+        return SyntaxFault("E101", message, s.span, "expected `=`", help, remedy=remedy)
     if s.token == ":" and "EQUAL" in s.accepts:
-        return SyntaxFault(
-            "E101", "an argument is written with `=`", s.span, "expected `=`", f"write `{s.before} = ...`"
-        )
+        message, help = "an argument is written with `=`", f"write `{s.before} = ...`"
+        return SyntaxFault("E101", message, s.span, "expected `=`", help, remedy=_sign(s, "="))
     if s.token == "=" and "COLON" in s.accepts and "EQUAL" not in s.accepts and not _is_index(s):
-        return SyntaxFault(
-            "E101", "a field of a record is written with `:`", s.span, "expected `:`", f"write `{s.before}: ...`"
-        )
+        message, help = "a field of a record is written with `:`", f"write `{s.before}: ...`"
+        return SyntaxFault("E101", message, s.span, "expected `:`", help, remedy=_sign(s, ":"))
     if s.token == "=" and s.is_after_expression:
-        return SyntaxFault("E101", "`=` binds a name", s.span, "not a comparison", "write `==` to compare")
+        remedy = replacing(s.span, "=", "==")
+        help = "write `==` to compare"
+        return SyntaxFault("E101", "`=` binds a name", s.span, "not a comparison", help, remedy=remedy)
     if s.token.type == "STRING" and s.at(1) == ":" and "NAME" in s.accepts:
         name = s.token[1:-1]
         help = f"write `{name}: ...`" if name.isidentifier() else "a field has a name, written without quotes"
-        return SyntaxFault("E101", "fields are written without quotes", s.span, "expected a name", help)
+        remedy = replacing(s.span, str(s.token), name) if name.isidentifier() else None
+        return SyntaxFault("E101", "fields are written without quotes", s.span, "expected a name", help, remedy=remedy)
     return None
+
+
+def _sign(s: Situation, sign: str) -> Remedy:
+    """The sign with the spaces that belong around it."""
+    gap = Span(span_of(s.before).end, s.span.end)
+    is_spaced = s.text[s.span.end : s.span.end + 1].isspace()
+    text = ("" if sign == ":" else " ") + sign + ("" if is_spaced else " ")
+    return Remedy(f"replace `{s.token}` by `{sign}`", ((gap, text),))
 
 
 def _is_index(s: Situation) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etude.grammar.faults import SyntaxFault
+from etude.grammar.faults import SyntaxFault, inserting, removing, replacing
 from etude.grammar.nodes import Span
 from etude.grammar.situation import Situation, span_of
 
@@ -28,10 +28,12 @@ def operator(s: Situation) -> SyntaxFault | None:
     token, following = s.token, s.at(1)
     if s.wants_expression and token == "." and following.type in ("NUMBER", "QUANTITY"):
         span = Span(s.span.start, span_of(following).end)
-        return SyntaxFault("E103", "a number begins with a digit", span, "not a number", f"write `0.{following}`")
+        help, remedy = f"write `0.{following}`", inserting(s.span.start, "0")
+        return SyntaxFault("E103", "a number begins with a digit", span, "not a number", help, remedy=remedy)
     if "ELLIPSIS" in s.accepts and token in ("*", "**") and s.before in ("(", ",", "{"):
         help = f"write `...{following}`" if following.type == "NAME" else "arguments need no mark"
-        return SyntaxFault("E114", f"`{token}` spreads nothing", s.span, "not an operator here", help)
+        remedy = replacing(s.span, str(token), "...") if following.type == "NAME" and token == "**" else None
+        return SyntaxFault("E114", f"`{token}` spreads nothing", s.span, "not an operator here", help, remedy=remedy)
     if (
         s.wants_expression
         and token == "="
@@ -42,10 +44,12 @@ def operator(s: Situation) -> SyntaxFault | None:
         help = {"==": "write `==`", "=": "write `==` to compare, `=` to bind"}.get(
             s.before, "nothing is changed in place"
         )
-        return SyntaxFault("E114", f"`{s.before}=` is not an operator", span, "not an operator", help)
+        remedy = removing(s.span, "=") if s.before == "==" else None
+        return SyntaxFault("E114", f"`{s.before}=` is not an operator", span, "not an operator", help, remedy=remedy)
     if s.wants_expression and f"{s.before}{token}" == "<>":
         span = Span(span_of(s.before).start, s.span.end)
-        return SyntaxFault("E114", "`<>` is not an operator", span, "not an operator", "write `!=`")
+        remedy = replacing(span, "<>", "!=")
+        return SyntaxFault("E114", "`<>` is not an operator", span, "not an operator", "write `!=`", remedy=remedy)
     if s.wants_expression and token.type in ("INFIX", "AND", "OR"):
         what = "an operand is missing before" if s.before.type != "INFIX" else "an operand is missing between"
         what += f" `{token}`" if s.before.type != "INFIX" else f" `{s.before}` and `{token}`"
@@ -60,4 +64,5 @@ def missing_comma(s: Situation) -> SyntaxFault | None:
         return None
     opener = s.tokens[s.open_brackets[-1]] if s.open_brackets else None
     related = ((span_of(opener), "in what is opened here"),) if opener else ()
-    return SyntaxFault("E101", f"a comma is missing before `{s.token}`", s.span, "expected `,`", None, related)
+    message, remedy = f"a comma is missing before `{s.token}`", inserting(span_of(s.before).end, ",")
+    return SyntaxFault("E101", message, s.span, "expected `,`", None, related, remedy)

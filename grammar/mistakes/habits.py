@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lark import Token
 
-from etude.grammar.faults import SyntaxFault
+from etude.grammar.faults import SyntaxFault, removing, replacing
 from etude.grammar.nodes import Span
 from etude.grammar.situation import Situation, span_of
 
@@ -37,6 +37,8 @@ _WORDS = {
     "match": "write `if ... then ... else ...`",
     "is": "write `==`",
 }
+_SAME = {"elif": "else if", "elsif": "else if", "is": "==", "assert": "expect"}
+"""Words with another spelling here, and nothing else about them different."""
 
 
 def foreign_word(s: Situation) -> SyntaxFault | None:
@@ -44,17 +46,23 @@ def foreign_word(s: Situation) -> SyntaxFault | None:
     token, before = s.token, s.before
     first = s.at(-2)
     if s.is_after_first_name and first.type == "NAME" and first in _WORDS and first.line == before.line:
-        return _foreign(first)
-    for word in (before, token):
+        return _foreign(s, first, before)
+    for word, following in ((before, token), (token, s.at(1))):
         is_refused = word is token
         if word.type == "NAME" and word in _WORDS and (is_refused or _stands_alone(s)):
-            return _foreign(word)
+            return _foreign(s, word, following)
     return None
 
 
-def _foreign(word: Token) -> SyntaxFault:
-    message = f"`{word}` is not a word of this language"
-    return SyntaxFault("E114", message, span_of(word), "another language's", _WORDS[word])
+def _foreign(s: Situation, word: Token, following: Token) -> SyntaxFault:
+    message, span, remedy = f"`{word}` is not a word of this language", span_of(word), None
+    if _WORDS[word] == _BINDING and following.type == "NAME":
+        remedy = removing(Span(span.start, span_of(following).start), str(word))
+    elif word in _SAME:
+        remedy = replacing(span, str(word), _SAME[word])
+    elif word == "import" and following == "std":
+        remedy = replacing(span, "import", "use")
+    return SyntaxFault("E114", message, span, "another language's", _WORDS[word], remedy=remedy)
 
 
 def _stands_alone(s: Situation) -> bool:
@@ -70,12 +78,14 @@ def change_in_place(s: Situation) -> SyntaxFault | None:
         return None
     name, token, following = s.before, s.token, s.at(1)
     if token == "==":
-        return SyntaxFault("E114", "`==` does not bind a name", s.span, "expected `=`", f"write `{name} = ...`")
+        help, remedy = f"write `{name} = ...`", replacing(s.span, "==", "=")
+        return SyntaxFault("E114", "`==` does not bind a name", s.span, "expected `=`", help, remedy=remedy)
     is_glued = token.end_pos == following.start_pos
     sign = f"{token}{following}"
     if is_glued and sign in (":=", "<-"):
         help = f"write `{name} = ...`"
-        return SyntaxFault("E114", f"`{sign}` does not bind a name", _both(s), "expected `=`", help)
+        remedy = replacing(_both(s), sign, "=")
+        return SyntaxFault("E114", f"`{sign}` does not bind a name", _both(s), "expected `=`", help, remedy=remedy)
     if is_glued and (following == "=" or sign in ("++", "--")) and token.type in ("INFIX", "MINUS") and token != "<":
         help = f"give the new value a name of its own: `new_{name} = {name} {token} ...`"
         return SyntaxFault("E114", "nothing is changed in place", _both(s), "not an operator", help)
@@ -112,7 +122,9 @@ def comment(s: Situation) -> SyntaxFault | None:
     """`// ...` and `/* ... */`, where no operator can stand or right after a line's end."""
     is_mark = s.token == "//" or (s.token == "/" and s.at(1) in ("*", "**") and s.token.end_pos == s.at(1).start_pos)
     if s.token.type == "INFIX" and is_mark:
-        return SyntaxFault("E114", "a comment starts with `#`", s.span, "not a comment", "write `# ...`")
+        remedy = replacing(s.span, "//", "#") if s.token == "//" else None
+        help = "write `# ...`"
+        return SyntaxFault("E114", "a comment starts with `#`", s.span, "not a comment", help, remedy=remedy)
     if s.token == "@":
         return SyntaxFault("E114", "there are no decorators", s.span, "`@` multiplies matrices", "call the function")
     return None
@@ -122,5 +134,7 @@ def string_prefix(s: Situation) -> SyntaxFault | None:
     """`f"..."`, `r"..."`."""
     if s.token.type != "STRING" or s.before.type != "NAME" or s.before.end_pos != s.token.start_pos:
         return None
-    message = "strings have no prefixes"
-    return SyntaxFault("E114", message, span_of(s.before), "not a prefix", f"remove the `{s.before}`")
+    message, span = "strings have no prefixes", span_of(s.before)
+    is_plain = "\\" not in s.token and "{" not in s.token
+    remedy = removing(span, str(s.before), is_safe=is_plain)
+    return SyntaxFault("E114", message, span, "not a prefix", f"remove the `{s.before}`", remedy=remedy)

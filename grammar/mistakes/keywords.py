@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from etude.grammar.faults import SyntaxFault
+import re
+
+from etude.grammar.faults import SyntaxFault, replacing
 from etude.grammar.situation import KEYWORDS, TOP_LEVEL, Situation, span_of
 
 _ALLOWED = "keywords may stand after `.`, as fields of records and as names of arguments"
@@ -35,7 +37,11 @@ def keyword_as_name(s: Situation) -> SyntaxFault | None:
 def _reserved(s: Situation, index: int) -> SyntaxFault:
     word = s.tokens[index]
     help = f"choose another name, such as `{word}_`; {_ALLOWED}"
-    return SyntaxFault("E109", f"`{word}` is a keyword, not a name", span_of(word), "expected a name", help)
+    # Safe for all places of one name together: it must be bound somewhere, and the new name must be free.
+    is_bound = re.search(rf"(?m)^\s*{word}\s*=(?!=)", s.text) and not re.search(rf"\b{word}_\s*=(?!=)", s.text)
+    remedy = replacing(span_of(word), str(word), f"{word}_", is_safe=bool(is_bound))
+    message = f"`{word}` is a keyword, not a name"
+    return SyntaxFault("E109", message, span_of(word), "expected a name", help, remedy=remedy)
 
 
 def _starts_statement(s: Situation) -> bool:

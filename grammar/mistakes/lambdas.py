@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etude.grammar.faults import SyntaxFault
+from etude.grammar.faults import Remedy, SyntaxFault, replacing
 from etude.grammar.nodes import Span
 from etude.grammar.situation import Situation, span_of
 
@@ -24,7 +24,10 @@ def missing_equals(s: Situation) -> SyntaxFault | None:
         help = f"define a function with `fn {name}{parameters} = ...`"
     else:
         help = f"write `{name} = {parameters} => ...`"
-    return SyntaxFault("E107", f"`=` is missing between `{name}` and its function", span, "expected `=` between", help)
+    message = f"`=` is missing between `{name}` and its function"
+    gap = Span(span_of(name).end, span_of(s.tokens[opener]).start)
+    remedy = Remedy("insert `=`", ((gap, " = "),))
+    return SyntaxFault("E107", message, span, "expected `=` between", help, remedy=remedy)
 
 
 def _closer(s: Situation, opener: int) -> int:
@@ -45,16 +48,19 @@ def bad_parameter(s: Situation) -> SyntaxFault | None:
     """`{a, b} => e`, `1 => e`, `a.b => e`, `f = fn x => e`."""
     if s.token.type == "RETURNS" and s.is_after_expression:
         help = "a lambda is written with `=>`: `x => ...`"
-        return SyntaxFault(
-            "E108", "`->` stands only before the type that a `fn` returns", s.span, "expected `=>`", help
-        )
+        message, remedy = "`->` stands only before the type that a `fn` returns", replacing(s.span, "->", "=>")
+        return SyntaxFault("E108", message, s.span, "expected `=>`", help, remedy=remedy)
     if s.token.type != "ARROW" or not s.is_after_expression:
         return None
     if s.before == "}":
         start = s.opener_of(s.index - 1)
         span = Span(span_of(s.tokens[start]).start, span_of(s.before).end)
         help = f"write `({s.joined(start, s.index - 1)}) => ...`"
-        return SyntaxFault("E108", "a pattern stands in parentheses", span, "expected `(` before it", help)
+        edits = ((Span(span.start, span.start), "("), (Span(span.end, span.end), ")"))
+        remedy = Remedy("put the pattern in parentheses", edits)
+        return SyntaxFault(
+            "E108", "a pattern stands in parentheses", span, "expected `(` before it", help, remedy=remedy
+        )
     help = "a lambda is written `x => ...` or `(x, y) => ...`; as an operand it stands in parentheses"
     return SyntaxFault("E108", "`=>` comes after parameters", s.span, "no parameters before this", help)
 

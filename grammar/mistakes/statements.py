@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etude.grammar.faults import SyntaxFault
+from etude.grammar.faults import SyntaxFault, inserting
 from etude.grammar.mistakes.brackets import first_dedent, unclosed
 from etude.grammar.situation import TOP_LEVEL, Situation, span_of
 from etude.grammar.words import got
@@ -52,9 +52,9 @@ def missing_return(s: Situation) -> SyntaxFault | None:
         return SyntaxFault("E111", "this body ends without `return`", s.span, "expected `return`", help, related)
     if _is_bare_expression(s):
         help = f"write `return {s.before} ...`, or give the value a name"
-        return SyntaxFault(
-            "E111", "an expression in a body needs `return`", span_of(s.before), "expected `return`", help, related
-        )
+        message, place = "an expression in a body needs `return`", span_of(s.before)
+        remedy = inserting(place.start, "return ")
+        return SyntaxFault("E111", message, place, "expected `return`", help, related, remedy)
     return None
 
 

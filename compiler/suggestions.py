@@ -1,0 +1,71 @@
+"""What was probably meant by a name that means nothing: hints, and fixes where there is no doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from etude.compiler.diagnostics import Edit, Fix, Location
+from etude.compiler.scopes import nearest
+from etude.grammar.slips import surely_meant
+
+Suggestion: TypeAlias = tuple[str | None, tuple[Fix, ...]]
+SPELLINGS = {
+    **dict.fromkeys(("True", "TRUE"), "true"),
+    **dict.fromkeys(("False", "FALSE"), "false"),
+    **dict.fromkeys(("None", "NONE", "null", "nil", "Null", "undefined"), "none"),
+}
+"""Values that other languages spell otherwise."""
+HABITS: Mapping[str, tuple[str, ...]] = {
+    "batch_size": ("batch",), "bs": ("batch",), "minibatch": ("batch",),
+    "learning_rate": ("lr",), "wd": ("weight_decay",), "decay": ("weight_decay",),
+    "epochs": ("budget",), "num_epochs": ("budget",), "n_epochs": ("budget",), "max_epochs": ("budget",),
+    "steps": ("budget",), "max_steps": ("budget",), "num_steps": ("budget",),
+    "iterations": ("budget",), "optim": ("optimizer",), "opt": ("optimizer",), "lr": ("optimizer",),
+    "scheduler": ("schedule",), "lr_schedule": ("schedule",), "random_state": ("seed",), "random_seed": ("seed",),
+    "data": ("on",), "dataset": ("on",), "train_data": ("on",), "validation": ("valid",), "val": ("valid",),
+    "criterion": ("loss",), "loss_fn": ("loss",), "objective": ("loss",), "params": ("update",),
+    "early_stopping": ("patience",), "grad_clip": ("clip",), "clip_norm": ("clip",), "dim": ("axis",),
+    "dims": ("axis",), "keepdim": ("keep",), "keepdims": ("keep",), "activation": ("act",), "units": ("out",),
+    "out_features": ("out",), "test_size": ("test",), "train_size": ("train",),
+}  # fmt: skip
+"""What arguments are called elsewhere, and here."""
+OTHER_VALUES = {
+    **dict.fromkeys(("epochs", "num_epochs", "n_epochs", "max_epochs"), "write budget = 3epochs"),
+    **dict.fromkeys(("steps", "max_steps", "num_steps", "iterations"), "write budget = 1000steps"),
+    "lr": "a rate belongs to the optimizer: optimizer = adamw(lr = 1e-3)",
+    "params": "name the models that learn: update = net",
+    "early_stopping": "write patience = 5, and valid = ...",
+}
+"""Those that take another value here: nothing that could be replaced without looking."""
+
+
+def rename(location: Location, name: str, candidates: Iterable[str]) -> Suggestion:
+    """A hint and a fix with the nearest name; safe where that is a slip of one name alone."""
+    known = list(candidates)
+    sure = surely_meant(name, known)
+    close = sure or nearest(name, known)
+    if close is None:
+        return None, ()
+    fix = Fix(f"replace '{name}' by '{close}'", (Edit(location, close),), safe=sure is not None)
+    return f"did you mean '{close}'?", (fix,)
+
+
+def spelled_here(name: str, location: Location) -> Suggestion | None:
+    """How `None`, `True` and the like are spelled."""
+    here = SPELLINGS.get(name)
+    return None if here is None else (f"it is written '{here}'", (_replaced(name, here, location),))
+
+
+def called_here(name: str, location: Location, known: Sequence[str]) -> Suggestion | None:
+    """What an argument is called that has another name elsewhere."""
+    habit = next((word for word in HABITS.get(name, ()) if word in known), None)
+    if habit is None:
+        return None
+    if name in OTHER_VALUES:
+        return OTHER_VALUES[name], ()
+    return f"the argument is '{habit}'", (_replaced(name, habit, location),)
+
+
+def _replaced(old: str, new: str, location: Location) -> Fix:
+    return Fix(f"replace '{old}' by '{new}'", (Edit(location, new),))
