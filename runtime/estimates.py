@@ -16,7 +16,7 @@ from etude.runtime.calibration import USUAL, Rates
 
 Json = Any
 ROW_BATCH = 256  # rows at once in stages that run over rows
-OPTIMIZER_STATES = {"adam": 2, "adamw": 2, "sgd": 1}
+OPTIMIZER_STATES = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1, "lion": 1, "lars": 1, "lamb": 2, "adafactor": 1}
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ def _shared(settings: LoopSettings, about: About, is_torch: bool) -> list[str]:
     return fill(
         SHARED,
         constants=constants,
+        cycle="from etude.backends.schedules import one_cycle" if settings.decay.startswith("one_cycle") else None,
         seed_argument=", seed: int" if settings.streams else "",
         seed="seed" if settings.streams else "SEED",
         together=["", *fill(TOGETHER)] if settings.streams else None,

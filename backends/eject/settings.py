@@ -16,11 +16,22 @@ from etude.backends.timetable import Timetable
 
 Json = Any
 CLOCK = {"@step", "@progress"}
-DECAYS = {
-    "constant": "1.0",
-    "linear_decay": "1.0 - progress",
-    "cosine": "0.5 * (1.0 + math.cos(math.pi * progress))",
-}
+
+
+def decay_text(plan: Mapping[str, Json]) -> str:
+    """The factor on the learning rate as an expression of `progress`."""
+    match plan["name"]:
+        case "exponential":
+            return f"{float(plan['rate'])!r} ** progress"
+        case "step_decay":
+            return f"{float(plan['rate'])!r} ** sum(progress >= share for share in {tuple_text(plan['at'])})"
+        case "one_cycle":
+            return f"one_cycle(progress, {float(plan['start'])!r}, {float(plan['peak'])!r})"
+    return {
+        "constant": "1.0",
+        "linear_decay": "1.0 - progress",
+        "cosine": "0.5 * (1.0 + math.cos(math.pi * progress))",
+    }[plan["name"]]
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class LoopSettings:
             turns=timetable.turns,
             steps=_duration(spec["budget"]),
             warmup=_warmup(plan.get("warmup", 0.0)),
-            decay=DECAYS[plan["name"]],
+            decay=decay_text(plan),
             final=float(plan.get("final", 0.0)),
             terms={term: shown for term, shown in timetable.terms.items() if term != shown},
             columns=("step", "epoch", *timetable.terms.values(), "lr", *_valid_columns(valid)),

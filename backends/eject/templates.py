@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from etude.backends.batches import Ids, Indices, epoch_order
+<cycle>
 <constants>
 
 

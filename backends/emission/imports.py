@@ -6,6 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from etude.backends.emission.optimizers import OWN
 from etude.backends.numerics import Random
 from etude.backends.ops.spelling import Framework
 
@@ -50,9 +51,12 @@ def import_lines(text: str, framework: Framework, random: Random = "portable") -
     names = sorted(called & function_names(framework))
     if names:
         ours.append(f"from etude.backends.{framework}.functions import {', '.join(names)}")
+    own = sorted(name for name in OWN.values() if framework == "torch" and _has(text, f"{name}("))
     helpers = [name for name in ("rebuild", "values_at") if _has(text, f"{name}(")]
     if helpers:
         ours.append(f"from etude.backends.{framework}.modules import {', '.join(helpers)}")
+    if own:
+        ours.append(f"from etude.backends.{framework}.optimizers import {', '.join(own)}")
     lines: list[str] = []
     for block in [*blocks, ours]:
         lines += ["", *block] if lines and block else block

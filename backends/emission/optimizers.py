@@ -12,8 +12,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "adam": {"betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 0.0},
     "sgd": {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
     "rmsprop": {"decay": 0.9, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0},
+    "lion": {"betas": [0.9, 0.99], "weight_decay": 0.0},
+    "lamb": {"betas": [0.9, 0.999], "eps": 1e-6, "weight_decay": 0.0},
+    "lars": {"momentum": 0.9, "weight_decay": 0.0, "trust": 0.001},
+    "adafactor": {"decay": 0.8, "min_size": 128},
 }
 TORCH = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "rmsprop": "RMSprop"}
+# Those that torch.optim does not have, or has with other numbers: `etude.backends.torch.optimizers` does.
+OWN = {"lion": "Lion", "lamb": "Lamb", "lars": "Lars", "adafactor": "Adafactor"}
 
 
 def settings(optimizer: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,6 +53,10 @@ def torch_optimizer(optimizer: Mapping[str, Any], weights: str) -> str:
     """
     name, given = optimizer["name"], settings(optimizer)
     arguments = [weights, f"lr={optimizer['lr']!r}"]
+    if name in OWN:
+        changed = {key: value for key, value in given.items() if value != DEFAULTS[name][key]}
+        arguments += [f"{key}={tuple(value) if key == 'betas' else value!r}" for key, value in changed.items()]
+        return f"{OWN[name]}({', '.join(arguments)})"
     if given.get("betas", [0.9, 0.999]) != [0.9, 0.999]:
         arguments.append(f"betas=({given['betas'][0]!r}, {given['betas'][1]!r})")
     if "decay" in given:
@@ -105,6 +115,8 @@ def optax_optimizer(optimizer: Mapping[str, Any]) -> str:
             momentum = [f"momentum={given['momentum']!r}"] if given["momentum"] else []
             momentum += ["nesterov=True"] if momentum and given["nesterov"] else []
             parts = [f"optax.sgd({', '.join(['lr', *momentum])})"]
+        case "lion" | "lamb" | "lars" | "adafactor":
+            return f"optax.{name}({', '.join(['lr', *_named(given)])})"
         case _:
             # optax.rmsprop puts eps under the root and momentum behind the learning rate, unlike torch
             parts = [f"optax.scale_by_rms(decay={given['decay']!r}, eps={given['eps']!r}, eps_in_sqrt=False)"]
@@ -122,3 +134,11 @@ def _moments(given: Mapping[str, Any]) -> list[str]:
         for text, value, default in ((f"b1={b1!r}", b1, 0.9), (f"b2={b2!r}", b2, 0.999), (f"eps={eps!r}", eps, 1e-8))
         if value != default
     ]
+
+
+def _named(given: Mapping[str, Any]) -> list[str]:
+    """The settings of an optimizer in the words of optax, all of them: its defaults are others."""
+    words = {"trust": "trust_coefficient", "decay": "decay_rate", "min_size": "min_dim_size_to_factor"}
+    betas = dict(zip(("b1", "b2"), given.get("betas", ()), strict=False))
+    plain = {words.get(key, key): value for key, value in given.items() if key != "betas"}
+    return [f"{key}={value!r}" for key, value in {**betas, **plain}.items()]

@@ -47,10 +47,11 @@ def test_a_budget_is_as_many_steps_as_in_a_run(budget: dict[str, Any], rows: int
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.3, {"steps": 2}, {"epochs": 1.5}])
-@pytest.mark.parametrize("name", ["constant", "cosine", "linear_decay"])
+@pytest.mark.parametrize("name", ["constant", "cosine", "linear_decay", "exponential", "step_decay", "one_cycle"])
 @pytest.mark.parametrize("final", [0.0, 0.1])
 def test_rates_are_those_of_a_run_to_the_bit(name: str, warmup: Any, final: float) -> None:
-    given = spec(schedule={"name": name, "warmup": warmup, "final": final})
+    more = {"rate": 0.3, "at": [0.5, 0.8], "start": 0.1, "peak": 0.4}
+    given = spec(schedule={"name": name, "warmup": warmup, "final": final, **more})
     settings, timetable = LoopSettings.of(given), Timetable.of(given, 100)
     factor, known = loop(settings).get("factor", lambda *_: 1.0), {"rows": 100, "size": 32, "steps": timetable.steps}
     steps = range(timetable.steps)

@@ -19,6 +19,12 @@ OPTIMIZERS = [
     {"name": "sgd", "lr": 1e-2, "momentum": 0.9, "nesterov": True},
     {"name": "rmsprop", "lr": 1e-2, "decay": 0.8, "eps": 1e-3},
     {"name": "rmsprop", "lr": 1e-2, "momentum": 0.5, "weight_decay": 0.1},
+    {"name": "lion", "lr": 1e-2},
+    {"name": "lion", "lr": 1e-2, "betas": [0.8, 0.95], "weight_decay": 0.1},
+    {"name": "lamb", "lr": 1e-2, "weight_decay": 0.1, "betas": [0.8, 0.95], "eps": 1e-5},
+    {"name": "lars", "lr": 1.0, "momentum": 0.8, "weight_decay": 0.1, "trust": 0.01},
+    {"name": "adafactor", "lr": 1e-1},
+    {"name": "adafactor", "lr": 1e-1, "decay": 0.7, "min_size": 8},
 ]
 
 
@@ -52,7 +58,7 @@ GROUPS = [
 
 
 @pytest.mark.parametrize("groups", GROUPS, ids=["some", "all"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS[:1] + OPTIMIZERS[4:5], ids=str)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS[:1] + OPTIMIZERS[4:5] + OPTIMIZERS[9:11], ids=str)
 def test_both_frameworks_give_groups_of_weights_their_own_settings(optimizer: Any, groups: Any, kit: Any) -> None:
     layers = {"mlp": kit.mlp(8, [12, 10])}
     plain = kit.classifier(layers, 8, valid=False, optimizer=optimizer, clip=0.5)
@@ -75,8 +81,8 @@ def test_both_frameworks_give_groups_of_weights_their_own_settings(optimizer: An
 def test_a_setting_that_nothing_reads_is_refused() -> None:
     with pytest.raises(ValueError, match="'sgd' does not read betas"):
         settings({"name": "sgd", "lr": 0.1, "betas": [0.9, 0.999]})
-    with pytest.raises(ValueError, match="no optimizer is called 'lion'"):
-        settings({"name": "lion", "lr": 0.1})
+    with pytest.raises(ValueError, match="no optimizer is called 'adagrad'"):
+        settings({"name": "adagrad", "lr": 0.1})
 
 
 def adversaries(kit: Any) -> Any:

@@ -43,3 +43,24 @@ def test_a_warmup_is_a_share_of_the_steps_or_a_duration(warmup: Any) -> None:
 
 def test_a_warmup_may_take_all_steps() -> None:
     assert factors({"name": "cosine", "warmup": {"steps": 50}}, 4) == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_exponential_decay_falls_in_equal_ratios() -> None:
+    rates = factors({"name": "exponential", "rate": 0.01}, 4)
+
+    assert rates == pytest.approx([1.0, 0.1**0.5, 0.1, 0.1**1.5])
+
+
+def test_step_decay_falls_at_shares_of_the_steps() -> None:
+    rates = factors({"name": "step_decay", "rate": 0.5, "at": [0.5, 0.75]}, 4)
+
+    assert rates == [1.0, 1.0, 0.5, 0.25]
+
+
+def test_one_cycle_rises_to_its_peak_and_falls() -> None:
+    rates = factors({"name": "one_cycle", "start": 0.1, "peak": 0.25}, 8)
+
+    assert rates[0] == 0.1
+    assert rates[2] == 1.0
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert rates[-1] < 0.1
