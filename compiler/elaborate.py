@@ -38,6 +38,7 @@ from etude.compiler.values import (
     Range,
     Record,
     Tensor,
+    Tokenizer,
     Tree,
     describe,
 )
@@ -247,7 +248,9 @@ class Evaluator(Unrolling):
             return [self.attribute(item, name, location) for item in value]
         if isinstance(value, Deferred) and value.kind == "record":
             return Deferred(["field", value.expression, name])
-        known = ["shape"] if isinstance(value, Tensor) else []
+        if isinstance(value, Tokenizer) and name in value.fields:
+            return value.fields[name]
+        known = ["shape"] if isinstance(value, Tensor) else list(value.fields) if isinstance(value, Tokenizer) else []
         raise faults.unknown_field(name, location, known, describe(value))
 
     def _field(self, value: Any) -> Any:

@@ -22,6 +22,7 @@ from etude.compiler.values import (
     Setting,
     Tensor,
     describe,
+    Tokenizer,
 )
 from etude.grammar import nodes
 
@@ -51,7 +52,8 @@ KINDS: dict[str, tuple[Any, str]] = {
     "list": (lambda v: isinstance(v, list | Range), "a list"),
     "fn": (is_function, "a function"),
     "Dataset": (lambda v: isinstance(v, Dataset), "a dataset"),
-    "Model": (lambda v: isinstance(v, Model), "a model"),
+    "Model": (lambda v: isinstance(v, Model | Fitted), "a model"),
+    "Tokenizer": (lambda v: isinstance(v, Tokenizer), "a tokenizer such as bpe(vocab = 2k, on = data)"),
     "Tensor": (lambda v: isinstance(v, Tensor), "a tensor"),
     "Metric": (lambda v: isinstance(v, Deferred), "a value known after the run"),
     "Optimizer": (lambda v: isinstance(v, Setting) and v.kind == "optimizer", "an optimizer such as adamw(lr = 1e-3)"),

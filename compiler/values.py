@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from etude.backends.program.ir import Operand
 from etude.backends.program.types import TensorType
 from etude.compiler.diagnostics import Location
-from etude.compiler.schema import ColumnSchema
+from etude.compiler.schema import ColumnSchema, Vocabulary
 from etude.compiler.workflow import Ref
 from etude.grammar import nodes
 
@@ -181,6 +181,35 @@ class Made(Struct, frozen=True, eq=False):
     operation: str
     positional: tuple[Any, ...]
     named: Mapping[str, Any]
+class Measured(Struct, frozen=True, eq=False):
+    """A tensor known after the run: the `index`-th of a file at `source`, or the `index`-th result of a computation.
+
+    Where its shape has `b`, this is the number of rows of the dataset `rows`.
+    """
+
+    type: TensorType
+    source: Ref | Computation
+    index: int = 0
+    rows: Ref | None = None
+    classes: int | None = None
+
+
+class Computation(Struct, frozen=True, eq=False):
+    """An operation on values known after the run: `apply` makes tensors of a traced function from the operands."""
+
+    operands: tuple[Measured | Deferred, ...]
+    apply: Callable[[list[Tensor]], Sequence[Tensor]]
+
+
+class Tokenizer(Struct, frozen=True, eq=False):
+    """A tokenizer of the graph. `fields` are the numbers that recipes read: `size`, and the special tokens."""
+
+    ref: Ref
+    vocabulary: Vocabulary
+    fields: Mapping[str, int]
+    roots: frozenset[str] = frozenset()
+
+
 
 
 class Tensor(Struct, frozen=True, eq=False):
@@ -377,3 +406,4 @@ _DESCRIPTIONS: tuple[tuple[Any, str], ...] = (
     (Tree, "a tree of tensors"),
     (TextColumn, "a text column"),
 )
+    (Tokenizer, "a tokenizer"),
