@@ -121,8 +121,22 @@ def _trained(stage: Stage, inputs: list[Flow]) -> Flow:
     return Flow(whole=NONE.union(*taken), seen=frozenset(stage.inputs[i] for i, _ in _data_inputs(stage, "on")))
 
 
+def _fitted(stage: Stage, inputs: list[Flow]) -> Flow:
+    return Flow(whole=NONE.union(*(marks for _, marks in training_marks(stage, inputs))), seen=frozenset(stage.inputs))
+
+
+def _predicted(stage: Stage, inputs: list[Flow]) -> Flow:
+    data, *others = inputs
+    columns = dict(data.columns)
+    for (name, source, _), estimator in zip(stage.spec["uses"], others, strict=True):
+        columns[name] = data.columns.get(source, NONE) | estimator.of()
+    return Flow(columns, data.whole)
+
+
 def training_marks(stage: Stage, inputs: list[Flow]) -> list[tuple[int, Marks]]:
-    """The marks that reach the weights of a training through each of its inputs, but for validation."""
+    """The marks that reach the weights of a training or a fit through each of its inputs, but for validation."""
+    if stage.kind == "fit":
+        return [(0, inputs[0].of([name for name in (stage.spec["input"], stage.spec["target"]) if name]))]
     on, valid = _data_inputs(stage, "on"), _data_inputs(stage, "valid")
     used = {name for step in stage.spec["steps"] for name in used_columns(step["loss"])}
     data = dict(on)
@@ -140,7 +154,9 @@ def validation_marks(stage: Stage, inputs: list[Flow]) -> list[tuple[int, Marks]
 
 def is_chosen(stage: Stage) -> bool:
     """Whether the weights that a training keeps, or its length, depend on validation."""
-    return stage.spec["valid"] is not None and (stage.spec["keep"] == "best" or stage.spec["patience"] is not None)
+    if stage.kind != "train" or stage.spec["valid"] is None:
+        return False
+    return stage.spec["keep"] == "best" or stage.spec["patience"] is not None
 
 
 def _data_inputs(stage: Stage, role: str) -> list[tuple[int, str]]:
@@ -168,4 +184,6 @@ _RULES = {
     "map": _mapped,
     "measure": _measured,
     "train": _trained,
+    "fit": _fitted,
+    "predict": _predicted,
 }

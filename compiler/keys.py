@@ -27,6 +27,8 @@ SEMANTICS: Mapping[str, int] = {
     "top": 1,
     "map": 1,
     "measure": 1,
+    "fit": 1,
+    "predict": 1,
     "train": 1,
     "generate": 1,
     "select": 1,

@@ -19,7 +19,7 @@ from etude.compiler.diagnostics import Location
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.slots import SlotTable
 from etude.compiler.tracing import Frame, FrameKind, Origins, operand_of, tensor
-from etude.compiler.values import AnyOrigin, Closure, Record, Row, Tensor, TextColumn, describe
+from etude.compiler.values import AnyOrigin, Closure, Fitted, Record, Row, Tensor, TextColumn, describe
 from etude.grammar import nodes
 
 
@@ -30,6 +30,7 @@ class TracedFunction(Struct, frozen=True):
     origins: tuple[Origins, ...]
     result: Any
     uses_mode: bool
+    hosted: Mapping[str, Fitted] = {}
 
     def to_json(self, slots: SlotTable) -> Any:
         """The program with its modules placed in a stage's slot table."""
@@ -57,16 +58,18 @@ def trace(
     introduce: Callable[[Frame, Location], dict[str, Any]] | None = None,
     streams: Mapping[str, Mapping[str, ColumnSchema]] | None = None,
     gather: Any = None,
+    hosts: bool = False,
 ) -> TracedFunction:
     """Trace `function` on the columns of a dataset.
 
     `extras` is the record of names that a `train` introduces, and `introduce` makes those of them that are inputs of
     the program. With `streams` the function sees a record of rows, one for each data set, with inputs `stream.column`.
-    `gather` says which outputs the program has for what a measured function returned.
+    `gather` says which outputs the program has for what a measured function returned. With `hosts` it may ask
+    estimators that are no models: they are asked before, and what they say are columns more.
     """
     session = site.session
     builder = Builder(name)
-    frame = Frame(kind, builder, training)
+    frame = Frame(kind, builder, training, hosted={} if hosts else None)
     where = _function_location(function, site)
     row: Record = _row(frame, columns, "", where)
     if streams is not None:
@@ -82,7 +85,7 @@ def trace(
     finally:
         session.live = outer
     sub = _without_unused_inputs(builder.build(outputs))
-    return TracedFunction(sub, tuple(frame.child_origins), result, frame.uses_mode)
+    return TracedFunction(sub, tuple(frame.child_origins), result, frame.uses_mode, frame.hosted or {})
 
 
 def _row(frame: Frame, columns: Mapping[str, ColumnSchema], prefix: str, where: Location) -> Row:

@@ -37,6 +37,7 @@ from etude.compiler.values import (
     Trained,
     TrainedOrigin,
     describe,
+    is_weight,
 )
 
 EvaluateBody = Callable[[ModelClass, Mapping[str, Any], Sequence[Any]], Any]
@@ -81,6 +82,8 @@ def input_names(model: Model) -> list[str]:
     """The names of a model's inputs; a chain that starts with a function takes `x`."""
     if isinstance(model, Instance):
         return [p.name for p in model.definition.node.inputs]
+    if isinstance(model, Trained) and model.training.columns:
+        return list(model.training.columns)
     if isinstance(model, Trained | Slow | Start | Rebound):
         return input_names(model.base)
     if isinstance(model, Chain) and model.parts and isinstance(model.parts[0], Model):
@@ -129,7 +132,7 @@ def call_model(session: Session, model: Model, arguments: Sequence[Any], locatio
     types = [_batched(a.type) if is_row else a.type for a in arguments]
     canonical, batch = canonical_types(types)
     traced = trace_model(session, model, canonical, call_mode(session, frame, model), location, evaluator)
-    if ("loose", model.identity) in session.memo and flat_origins(traced.origins):
+    if ("loose", model.identity) in session.memo and any(map(is_weight, traced.origins.flat)):
         raise faults.weights_in_loss(model_name(model), location)
     return _append_call(frame, model, traced, arguments, batch, location, is_row)
 
@@ -274,7 +277,7 @@ def trace_model(
             session.memo[model.identity, tuple(types), not training] = session.memo[key]
             session.memo[model.identity, tuple(types), training] = session.memo[key]
     traced: Traced = session.memo[key]
-    session.memo["origins", model.identity] = flat_origins(traced.origins)
+    session.memo["origins", model.identity] = [origin for origin in traced.origins.flat if is_weight(origin)]
     session.memo["traced", model.identity] = traced
     return traced
 

@@ -28,6 +28,7 @@ class Session(Struct):
 
     describe_source: DescribeSource
     evaluator: Any = None
+    library: Any = None
     seed: int = 0
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     stages: StageTable = field(default_factory=StageTable)
@@ -117,6 +118,7 @@ class Session(Struct):
 
     @contextmanager
     def tracing(self, frame: Frame) -> Iterator[None]:
+        frame.session = self
         self.frames.append(frame)
         try:
             yield

@@ -64,7 +64,7 @@ class Recipe(Struct, dict=True):
         self.session.stages.limit = self.max_stages
         self.evaluator = self.session.evaluator = Evaluator(self.session)
         builtins = Scope(Source("builtins", ""), None, library_names(), is_library=True)
-        self.library = Library(builtins, self.read_module, self._bind_module)
+        self.library = self.session.library = Library(builtins, self.read_module, self._bind_module)
         opened = Scope(self.source, self.library.always_open())
         self._guard(lambda: self._open_modules(opened))
         self.scope = Scope(self.source, opened)

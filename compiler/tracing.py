@@ -16,9 +16,10 @@ from etude.backends.program.ir import Operand, Value
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location, Related
 from etude.compiler.session import Session
-from etude.compiler.values import AnyOrigin, Identity, Made, Quantity, Tensor, describe
+from etude.compiler.values import AnyOrigin, Deferred, Fitted, Identity, Made, Measured, Quantity, Tensor, describe
 
 FrameKind = Literal["model", "batch", "row"]
+LATE = Made | Deferred | Measured  # what becomes a tensor of the function being traced when an operation is given it
 
 
 class Origins(Struct, frozen=True, dict=True):
@@ -52,7 +53,10 @@ class Frame(Struct):
     slot_origins: list[AnyOrigin] = field(default_factory=list)
     uses_mode: bool = False
     reads: dict[tuple[int, int], Any] = field(default_factory=dict)  # (child, place of a weight) to its value
+    hosted: dict[str, Fitted] | None = None  # estimators that the host asks first, by the input with what they say
+    asked: dict[str, Tensor] = field(default_factory=dict)
     running: dict[int, int] = field(default_factory=dict)  # a value of the batch to the slot value that follows it
+    session: Any = None  # since it is traced
 
     def origins(self) -> Origins:
         return Origins(tuple(self.slot_origins), tuple(self.child_origins))
@@ -72,6 +76,10 @@ def operand_of(frame: Frame, value: Any, location: Location, what: str) -> Opera
         return value.operand
     if isinstance(value, bool | int | float):
         return Constant(value)
+    if isinstance(value, Deferred | Measured):
+        from etude.compiler.measured import held
+
+        return held(frame, value, location).operand
     if isinstance(value, Quantity) and value.unit == "px":
         return Constant(value.value)
     raise faults.wrong_kind(what, "a tensor or a number", describe(value), location)
@@ -86,7 +94,7 @@ def apply_operation(
     assert operation is not None, f"no operation is called {name}"
     if frame is None:
         raise faults.only_in_traced_code(f"'{name}'", location, "a model, or a function given to a stage")
-    values = [made_tensor(session, v, location) if isinstance(v, Made) else v for v in values]
+    values = [made_tensor(session, v, location) if isinstance(v, LATE) else v for v in values]
     operands = [operand_of(frame, value, location, f"'{name}'") for value in values]
     _check_classes(name, values, location)
     try:
@@ -98,7 +106,7 @@ def apply_operation(
 
 
 def made_tensor(session: Session, value: Any, location: Location) -> Tensor:
-    """A tensor made of plain numbers, in the function being traced."""
+    """A tensor made of plain numbers, or known after the run, in the function being traced."""
     frame = session.frame
     assert frame is not None
     if isinstance(value, Made):
@@ -107,6 +115,10 @@ def made_tensor(session: Session, value: Any, location: Location) -> Tensor:
         return result
     if isinstance(value, Tensor):
         return value
+    if isinstance(value, Deferred | Measured):
+        from etude.compiler.measured import held
+
+        return held(frame, value, location)
     if isinstance(value, bool | int | float):
         dtype: Any = {bool: "bool", int: "int32", float: "float32"}[type(value)]
         made = apply_operation(session, "full", [value], {"shape": ()}, location)
@@ -191,7 +203,7 @@ def _scalar_by_default(operation: Operation, positional: Sequence[Any], named: M
 
 def _stacked(session: Session, value: Any, location: Location) -> Any:
     """A list of tensors where one tensor is expected: they are stacked along a new first axis."""
-    if isinstance(value, list) and value and all(isinstance(item, Tensor | int | float) for item in value):
+    if isinstance(value, list) and value and all(isinstance(item, Tensor | int | float | LATE) for item in value):
         return apply_operation(session, "stack", value, {"axis": 0}, location)
     return value
 
@@ -243,8 +255,15 @@ def attribute(parameter: Parameter, value: Any, function: str, location: Locatio
     check, expected = ATTRIBUTE_KINDS[parameter.kind]
     value = _frozen(value)
     if not check(value):
+        if _is_late(value):
+            raise faults.after_the_run(what, location)
         raise faults.wrong_kind(what, expected, describe(value), location)
     return float(value) if parameter.kind == "real" else value
+
+
+def _is_late(value: Any) -> bool:
+    """Whether a value, or one of a list, is known only after the run."""
+    return isinstance(value, Deferred | Measured) or (isinstance(value, tuple) and any(map(_is_late, value)))
 
 
 def _frozen(value: Any) -> Any:

@@ -13,6 +13,7 @@ from etude.compiler.values import (
     Closure,
     Dataset,
     Deferred,
+    Fitted,
     Model,
     ModelClass,
     OperationValue,
@@ -21,8 +22,8 @@ from etude.compiler.values import (
     Record,
     Setting,
     Tensor,
-    describe,
     Tokenizer,
+    describe,
 )
 from etude.grammar import nodes
 

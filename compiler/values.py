@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from etude.backends.program.ir import Operand
-from etude.backends.program.types import TensorType
+from etude.backends.program.types import DType, TensorType
 from etude.compiler.diagnostics import Location
 from etude.compiler.schema import ColumnSchema, Vocabulary
 from etude.compiler.workflow import Ref
@@ -145,11 +145,25 @@ class Dataset(Struct, frozen=True, eq=False):
         return "Dataset[{" + ", ".join(f"{name}: {column}" for name, column in self.columns.items()) + "}]"
 
 
+class Fitted(Struct, frozen=True, eq=False):
+    """A fitted estimator that is no model: what it says of a row is computed on the host, from the column `input`."""
+
+    ref: Ref
+    name: str
+    input: str
+    schema: ColumnSchema
+    output: TensorType
+
+
 class Deferred(Struct, frozen=True):
-    """A value known after the run: an expression as nested lists, with ["ref", stage, port] for outputs of stages."""
+    """A value known after the run: an expression as nested lists, with ["ref", stage, port] for outputs of stages.
+
+    `dtype` is what a number is among tensors.
+    """
 
     expression: Any
     kind: str = "number"
+    dtype: DType = "float32"
 
     def refs(self) -> list[Ref]:
         return list(dict.fromkeys(_refs(self.expression)))
@@ -167,20 +181,6 @@ def _refs(expression: Any) -> Iterator[Ref]:
                 yield from _refs(item)
 
 
-class Output(Struct, frozen=True):
-    """An output of a stage that is neither dataset, model nor number: a history, a table, a figure."""
-
-    kind: str
-    ref: Ref
-    label: str = ""
-
-
-class Made(Struct, frozen=True, eq=False):
-    """A tensor that an operation makes from plain numbers (`zeros([64])`), outside of a traced function."""
-
-    operation: str
-    positional: tuple[Any, ...]
-    named: Mapping[str, Any]
 class Measured(Struct, frozen=True, eq=False):
     """A tensor known after the run: the `index`-th of a file at `source`, or the `index`-th result of a computation.
 
@@ -210,6 +210,20 @@ class Tokenizer(Struct, frozen=True, eq=False):
     roots: frozenset[str] = frozenset()
 
 
+class Output(Struct, frozen=True):
+    """An output of a stage that is neither dataset, model nor number: a history, a table, a figure."""
+
+    kind: str
+    ref: Ref
+    label: str = ""
+
+
+class Made(Struct, frozen=True, eq=False):
+    """A tensor that an operation makes from plain numbers (`zeros([64])`), outside of a traced function."""
+
+    operation: str
+    positional: tuple[Any, ...]
+    named: Mapping[str, Any]
 
 
 class Tensor(Struct, frozen=True, eq=False):
@@ -263,29 +277,58 @@ class Chain(Model, frozen=True, eq=False):
     is_list: bool = False
 
 
-class Trained(Model, frozen=True, eq=False):
-    """`base` with every weight that the stage updated replaced by its result."""
+class Wrapper(Model, frozen=True, eq=False):
+    """The architecture of `base` with other weights, or with other parts."""
 
     base: Model
+
+
+class Trained(Wrapper, frozen=True, eq=False):
+    """`base` with every weight that the stage updated replaced by its result."""
+
     training: Training
 
 
-class Slow(Model, frozen=True, eq=False):
+class Slow(Wrapper, frozen=True, eq=False):
     """A slow copy of `base` inside a `train`."""
 
-    base: Model
 
-
-class Start(Model, frozen=True, eq=False):
+class Start(Wrapper, frozen=True, eq=False):
     """`base` with its weights as they were when the stage that uses it began."""
 
-    base: Model
+
+class Frozen(Wrapper, frozen=True, eq=False):
+    """`base` with its current weights, through which nothing learns."""
 
 
-class Rebound(Model, frozen=True, eq=False):
+class Reseeded(Wrapper, frozen=True, eq=False):
+    """`base` with what is still fresh of it drawn from another seed."""
+
+    seed: int
+
+
+class Replaced(Wrapper, frozen=True, eq=False):
+    """`base` with other models in the place of some of its parts, as a `Replacement` says."""
+
+    replacement: Any
+
+
+class Tapped(Wrapper, frozen=True, eq=False):
+    """`base`, whose calls also give what some of its parts give."""
+
+    globs: tuple[str, ...]
+    location: Location
+
+
+class Adapter(Wrapper, frozen=True, eq=False):
+    """`base`, a model made from `of` whose own weights adapt it."""
+
+    of: Model
+
+
+class Rebound(Wrapper, frozen=True, eq=False):
     """`base` with tensors of the function being traced in the place of some weights, by the weights' origins."""
 
-    base: Model
     tensors: Mapping[Any, Tensor]
 
 
@@ -347,6 +390,28 @@ class StartOrigin(Struct, frozen=True):
         return self.of.fresh
 
 
+class FrozenOrigin(Struct, frozen=True):
+    """A weight as it is at each moment of a stage, but through which nothing learns."""
+
+    of: Origin | TrainedOrigin
+
+    @property
+    def fresh(self) -> Origin:
+        return self.of.fresh
+
+
+class KeptOrigin(Struct, frozen=True):
+    """A weight of a model that `by` puts in the place of a part, while the rest is traced: it is what it is."""
+
+    by: Identity
+    of: Any
+
+    @property
+    def fresh(self) -> Origin:
+        fresh: Origin = self.of.fresh
+        return fresh
+
+
 class StoredOrigin(Struct, frozen=True):
     """The `index`-th tensor of the file at `ref`: a part of a measured tree."""
 
@@ -358,15 +423,40 @@ class StoredOrigin(Struct, frozen=True):
         raise AssertionError("a measured tensor is no weight of a model")
 
 
-AnyOrigin = Origin | TrainedOrigin | SlowOrigin | StartOrigin | StoredOrigin
+class ValueOrigin(Struct, frozen=True, eq=False):
+    """A value known after the run that a traced function holds. `made` gives the output of the stage that makes a
+    file of it; `key` tells two values apart."""
+
+    key: Any
+    made: Callable[[], Ref]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ValueOrigin) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @property
+    def fresh(self) -> Origin:
+        raise AssertionError("a measured value is no weight of a model")
+
+
+AnyOrigin = Origin | TrainedOrigin | SlowOrigin | StartOrigin | FrozenOrigin | KeptOrigin | StoredOrigin | ValueOrigin
+
+
+def is_weight(origin: AnyOrigin) -> bool:
+    """Whether an origin is that of a model's weight, and not of a tensor that its function holds."""
+    return not isinstance(origin, StoredOrigin | ValueOrigin)
 
 
 class Training(Struct, eq=False):
-    """A stage as the models that come out of it see it: which origins it replaced, by what."""
+    """A stage as the models that come out of it see it: which origins it replaced, by what. A fitted model takes the
+    columns it was fitted to."""
 
     stage: str
     updated: dict[AnyOrigin, TrainedOrigin]
     history: Ref | None
+    columns: tuple[str, ...] = ()
 
 
 def describe(value: Any) -> str:
@@ -377,6 +467,8 @@ def describe(value: Any) -> str:
     """
     if isinstance(value, Tensor):
         return f"a tensor {value.type}"
+    if isinstance(value, Measured):
+        return f"a tensor {value.type} that is known after the run"
     for kinds, text in _DESCRIPTIONS:
         if isinstance(value, kinds):
             return text
@@ -397,7 +489,10 @@ _DESCRIPTIONS: tuple[tuple[Any, str], ...] = (
     (list, "a list"),
     (Record, "a record"),
     (Dataset, "a dataset"),
+    (Tokenizer, "a tokenizer"),
+    (Adapter, "an adapter"),
     (Model, "a model"),
+    (Fitted, "a fitted estimator"),
     ((Closure, Builtin, OperationValue), "a function"),
     (ModelClass, "a model constructor"),
     (Deferred, "a value known after the run"),
@@ -406,4 +501,3 @@ _DESCRIPTIONS: tuple[tuple[Any, str], ...] = (
     (Tree, "a tree of tensors"),
     (TextColumn, "a text column"),
 )
-    (Tokenizer, "a tokenizer"),

@@ -251,7 +251,7 @@ def subtract(session: Any, left: Dataset, right: Dataset, location: Location) ->
 
 def row_stage(site: CallSite, d: Dataset, traced: TracedFunction, seed: Any = None) -> tuple[dict[str, Any], Inputs]:
     """The part of a spec that every stage with a row function has, and the stage's inputs."""
-    inputs = Inputs([d.ref])
+    inputs = Inputs([asked(site, d, traced)])
     own = _seed(site, seed)
     slots = SlotTable(inputs, own)
     program = traced.to_json(slots)
@@ -264,11 +264,27 @@ def row_stage(site: CallSite, d: Dataset, traced: TracedFunction, seed: Any = No
     }, inputs
 
 
+def asked(site: CallSite, d: Dataset, traced: TracedFunction) -> Ref:
+    """The dataset with what estimators that are no models say of its rows, each in a column of its own."""
+    if not traced.hosted:
+        return d.ref
+    uses, columns = [], dict(d.columns)
+    for name, estimator in traced.hosted.items():
+        type = estimator.output
+        columns[name] = ColumnSchema(name, "tensor", type.dtype, tuple(evaluate(dim, 1) for dim in type.shape))
+        uses.append([name, estimator.input, list(columns[name].shape)])
+    refs = [d.ref, *(estimator.ref for estimator in traced.hosted.values())]
+    label = ", ".join(dict.fromkeys(estimator.name for estimator in traced.hosted.values()))
+    with site.session.named("predicted"):
+        id = add_stage(site, "predict", {"uses": uses}, refs, {"data": str(Dataset(d.ref, columns, d.rows))}, label)
+    return Ref(id, "data")
+
+
 @builtin
 def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Dataset:
     """A dataset with the columns that the function returns for each row."""
     d = dataset(site, data, "data")
-    traced = trace(site, "map", "row", function_argument(site, function, "function"), d.columns)
+    traced = trace(site, "map", "row", function_argument(site, function, "function"), d.columns, hosts=True)
     if not isinstance(traced.result, Record):
         raise faults.wrong_kind(
             "the result of 'map'", "a record of columns", describe(traced.result), site.at("function")

@@ -14,9 +14,9 @@ from etude.compiler.builtins.table import REGISTRY, builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
 from etude.compiler.models import add_weight, call_model, chain, input_names, model_name
-from etude.compiler.tracing import apply_operation, cast
+from etude.compiler.tracing import apply_operation, cast, tensor
 from etude.compiler.typing import is_function
-from etude.compiler.values import Builtin, Chain, Model, OperationValue, Row, Setting, Tensor, describe
+from etude.compiler.values import Builtin, Chain, Fitted, Model, OperationValue, Row, Setting, Tensor, describe
 
 
 @builtin
@@ -107,6 +107,8 @@ def _row(site: CallSite, value: Any) -> Row:
 def predict(site: CallSite, model: Any, row: Any) -> Any:
     """The model's output for a row: columns bind by the names of its inputs, or the only non-target column does."""
     columns = _row(site, row)
+    if isinstance(model, Fitted):
+        return _asked(site, model, columns)
     if not isinstance(model, Model):
         raise faults.wrong_kind("'model' of 'predict'", "a model", describe(model), site.at("model"))
     names = input_names(model)
@@ -117,6 +119,25 @@ def predict(site: CallSite, model: Any, row: Any) -> Any:
     else:
         raise faults.unbound_columns(f"'{model_name(model)}'", names, list(columns), site.location)
     return call_model(site.session, model, arguments, site.location, site.evaluator)
+
+
+def _asked(site: CallSite, estimator: Fitted, row: Row) -> Tensor:
+    """What an estimator that is no model says of a row: a column that the host makes before the function runs."""
+    frame = site.session.frame
+    if frame is None or frame.hosted is None:
+        what = f"a fitted {estimator.name}, which is no model,"
+        raise faults.only_in_traced_code(what, site.at("model"), "the functions given to map and measure")
+    own = [estimator.input] if estimator.input in row.schema else row.non_targets
+    if len(own) != 1 or (column := row.schema[own[0]]).shape != estimator.schema.shape or column.kind == "text":
+        raise faults.unbound_columns(f"a fitted {estimator.name}", [estimator.input], list(row), site.location)
+    asked = replace(estimator, input=own[0])
+    name = next((n for n, e in frame.hosted.items() if (e.ref, e.input) == (asked.ref, asked.input)), None)
+    if name is None:
+        name = f"predicted@{len(frame.hosted)}"
+        frame.hosted[name] = asked
+        frame.asked[name] = tensor(frame, frame.builder.input(name, estimator.output), site.location)
+    found: Tensor = frame.asked[name]
+    return found
 
 
 @builtin

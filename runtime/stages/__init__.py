@@ -91,13 +91,13 @@ class Job:
         """The dataset that is input `index`."""
         from etude.runtime.datasets import Dataset
 
-        return Dataset.open(self.store, self._made(index))
+        return Dataset.open(self.store, self.made(index))
 
     def weights(self, index: int) -> list[Array]:
         """The weights artifact that is input `index`."""
         from etude.backends.weights import load_weights
 
-        return load_weights(self.store.objects.path(self._made(index)))
+        return load_weights(self.store.objects.path(self.made(index)))
 
     def value(self, index: int) -> Json:
         """The JSON artifact that is input `index`, None where it was not made."""
@@ -113,7 +113,8 @@ class Job:
         settings = self.settings
         return loaded_backend(settings.backend, settings.device, settings.threads, settings.numerics)
 
-    def _made(self, index: int) -> str:
+    def made(self, index: int) -> str:
+        """The content hash of an input that was made."""
         hash = self.inputs[index]
         assert hash is not None, f"input {index} of a {self.kind} was not made"
         return hash
