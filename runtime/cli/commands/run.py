@@ -126,6 +126,7 @@ def _execute(
     from etude.runtime.cli.selection import select_stages
     from etude.runtime.cli.settings import project_settings
     from etude.runtime.progress import show_progress
+    from etude.runtime.report import DRAWN, import_drawing
     from etude.runtime.runner import run as run_workflow
     from etude.runtime.tracking.following import Following
 
@@ -134,9 +135,14 @@ def _execute(
     rewrites = {"strict": options.strict, "without_passes": list(options.no_pass)}
     facts = {"backend": settings.backend, "target": target.name, "seed": workflow.seed}
     following = Following(workflow, store, text, trackers, facts, eager=bool(options.track))
+    undrawn = any(stage.kind in DRAWN for stage in workflow.stages.values())
     with following, show_progress(workflow, store.read_json, live=is_live(sys.stderr) and not options.json) as listener:
 
         def hear(event: Event) -> None:
+            nonlocal undrawn
+            if undrawn and event.kind == "stage-started" and _kind(workflow, event) == "train":
+                undrawn = False
+                import_drawing()
             following(event)
             listener(event)
 
@@ -162,6 +168,10 @@ def _execute(
     for warning in following.warnings:
         print(f"warning: this run is not followed to its end by {warning}", file=sys.stderr)
     return result
+
+
+def _kind(workflow: Workflow, event: Event) -> str | None:
+    return None if event.stage is None else workflow.stages[event.stage].kind
 
 
 def _tell_warnings(compilation: Compilation) -> None:
