@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from etude.backends.numerics import PORTABLE, Numerics
 
 if TYPE_CHECKING:
-    from etude.backends.snapshots import Keeper
+    from etude.backends.snapshots import Keeper, Snapshot
 
 Json = Any
 Array = NDArray[Any]
@@ -62,12 +62,13 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What a train stage comes to. `weights[i]` belongs to slot i of the spec, as kept by its `keep`.
+    """What a train stage comes to. `weights[i]` belongs to slot i of the spec, as its `keep` says.
 
     `history` has one row per epoch and per validation: `step` and `epoch` done, mean losses since the row before,
-    `lr`, and `valid.*` where it was measured. `kept` is the step whose weights these are; `checkpoints` is filled when
-    `keep` is "all"; `at_once` is how many steps the framework was given at a time; `continued` has the steps at which a
-    killed or interrupted training was taken up.
+    `lr`, and `valid.*` where it was measured. `kept` is the step whose weights these are; `checkpoints` are the weights
+    at each of the spec's `checkpoints`; `at_once` is how many steps the framework was given at a time; `continued` has
+    the steps at which a killed or interrupted training was taken up; `end` is what another training can go on from, if
+    it was asked for.
     """
 
     weights: list[Array]
@@ -78,6 +79,17 @@ class TrainResult:
     at_once: int = 1
     checkpoints: list[Checkpoint] = field(default_factory=list)
     continued: list[int] = field(default_factory=list)
+    end: Snapshot | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What a training is given beside its stage: the end of another one to go on from, and probes of the weights of all
+    slots, which give columns of the history. `keeps_end` asks for its own end."""
+
+    start: Snapshot | None = None
+    watch: Callable[[list[Array]], Mapping[str, Json]] | None = None
+    keeps_end: bool = False
 
 
 class TrainingError(Exception):
@@ -155,6 +167,7 @@ class Backend(RowBackend, Protocol):
         limit: int | None = None,
         record: Record = "epoch",
         keeper: Keeper | None = None,
+        extras: Extras | None = None,
     ) -> TrainResult:
         """Run a train stage.
 

@@ -118,12 +118,11 @@ class JoinedStreams:
     An epoch is one of the first; the others go round as often as they have to.
     """
 
-    def __init__(self, ids: Mapping[str, Ids], batch: int, seed: int) -> None:
+    def __init__(self, ids: Mapping[str, Ids], batch: int, seed: int, make: MakeStream | None = None) -> None:
         first = next(iter(ids.values()))
-        size = batch_rows(batch, len(first))
+        size, made = batch_rows(batch, len(first)), make or _spanning
         self.streams = {
-            name: Stream(rows, size, stream_seed(seed, ordinal), spans=True)
-            for ordinal, (name, rows) in enumerate(ids.items())
+            name: made(name, rows, size, stream_seed(seed, ordinal)) for ordinal, (name, rows) in enumerate(ids.items())
         }
 
     @property
@@ -134,6 +133,14 @@ class JoinedStreams:
     def indices(self, step: int, count: int = 1) -> dict[str, Indices]:
         """Row indices (batch,) of a step, or (count * batch,) of several, by the name of the stream."""
         return {name: stream.indices(step, count) for name, stream in self.streams.items()}
+
+
+def _spanning(name: str, ids: Ids, batch: int, seed: int) -> Stream:
+    return Stream(ids, batch, seed, spans=True)
+
+
+MakeStream = Callable[[str, Ids, int, int], Stream]
+"""The stream of a data set, by its name, its rows, the size of a batch, and its seed."""
 
 
 def stream_seed(seed: int, ordinal: int) -> int:

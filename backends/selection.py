@@ -32,10 +32,18 @@ class Selection:
         """Whether `patience` validations in a row brought no improvement."""
         return self.patience is not None and self.waited >= self.patience
 
-    def offer(self, step: int, epoch: float, weights: Sequence[Array], values: Mapping[str, float]) -> None:
+    def offer(
+        self,
+        step: int,
+        epoch: float,
+        weights: Sequence[Array],
+        values: Mapping[str, float],
+        *,
+        is_checkpoint: bool = False,
+    ) -> None:
         """Take note of the weights after `step` and what they were measured at."""
         checkpoint = Checkpoint(step, epoch, list(weights))
-        if self.keep == "all":
+        if is_checkpoint:
             self.checkpoints.append(checkpoint)
         if not values:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +13,8 @@ from etude.backends.randomness import stage_key
 from etude.backends.schedules import Schedule, schedule
 
 Json = Any
+ENDLESS = 2**31 - 1
+GRID = 1_000_000  # parts of a time for which a schedule is told apart
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Period:
 
 
 class Clock(NamedTuple):
-    """The number of a step, and the share of all steps that is done before it."""
+    """The number of a step, and the share of the budget that is done before it."""
 
     step: int
     progress: float
@@ -49,7 +52,9 @@ class Clock(NamedTuple):
 class Timetable:
     """What a train stage's spec comes to on `rows` rows: steps, rates, keys, and where it is looked at.
 
-    `terms` has the columns of the history by what the emitted module calls them.
+    `terms` has the columns of the history by what the emitted module calls them. A training that goes on from another
+    one begins at the step `first`. Where the budget is a time, in `seconds`, there is no last step, and what depends on
+    how far a training is takes the share of the time.
     """
 
     steps: int
@@ -62,32 +67,49 @@ class Timetable:
     epochs: Period
     validation: Period | None
     terms: Mapping[str, str]
+    first: int = 0
+    seconds: float | None = None
+    watching: Period | None = None
+    checkpoints: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, spec: Mapping[str, Json], rows: int) -> Timetable:
-        batch, valid = batch_rows(spec["batch"], rows), spec["valid"]
-        steps = steps_in(spec["budget"], rows, batch)
+    def of(cls, spec: Mapping[str, Json], rows: int, first: int = 0) -> Timetable:
+        batch, valid, watch = batch_rows(spec["batch"], rows), spec["valid"], spec.get("watch")
+        seconds = spec["budget"].get("seconds")
+        steps = steps_in(spec["budget"], rows, batch) if seconds is None else ENDLESS
         return cls(
-            steps=steps,
+            steps=first + steps if seconds is None else ENDLESS,
             rows=rows,
             batch=batch,
             rates=tuple(player["optimizer"]["lr"] for player in spec["steps"]),
             turns=tuple(player.get("every", 1) for player in spec["steps"]),
-            factor=schedule(spec["schedule"], steps, rows=rows, batch=batch),
+            factor=schedule(spec["schedule"], steps if seconds is None else GRID, rows=rows, batch=batch),
             key=stage_key(spec),
             epochs=Period(rows),
             validation=Period.of(valid["every"], rows, batch) if valid else None,
             terms=dict(_term_names(spec["steps"])),
+            first=first,
+            seconds=seconds,
+            watching=Period.of(watch["every"], rows, batch) if watch else None,
+            checkpoints=_checkpoints(spec.get("checkpoints"), rows, batch, first, first + steps),
         )
 
-    def step_rates(self, step: int) -> list[float | None]:
+    def scale(self, step: int, elapsed: float = 0.0) -> float:
+        """The factor on learning rates at `step`; `elapsed` are the seconds spent so far."""
+        if self.seconds is None:
+            return self.factor(step - self.first)
+        return self.factor(round(min(1.0, elapsed / self.seconds) * GRID))
+
+    def step_rates(self, step: int, elapsed: float = 0.0) -> list[float | None]:
         """The learning rate of each player at `step`; None when it is not its turn."""
-        factor = self.factor(step)
+        factor = self.scale(step, elapsed)
         return [rate * factor if step % turn == 0 else None for rate, turn in zip(self.rates, self.turns, strict=True)]
 
-    def clock(self, step: int) -> Clock:
+    def clock(self, step: int, elapsed: float = 0.0) -> Clock:
         """What a loss may know about the time at `step`."""
-        return Clock(step, step / self.steps)
+        if self.seconds is None:
+            return Clock(step, (step - self.first) / (self.steps - self.first))
+        return Clock(step, min(1.0, elapsed / self.seconds))
 
     def epoch(self, done: int) -> float:
         """Epochs seen after `done` steps."""
@@ -95,13 +117,15 @@ class Timetable:
 
     def next_mark(self, done: int) -> int:
         """The first step after `done` of them with which an epoch ends or a validation is due."""
-        periods = [self.epochs, *([self.validation] if self.validation else [])]
-        return min(period.next_end(done, self.batch) for period in periods)
+        ends = [period.next_end(done, self.batch) for period in self._periods()]
+        return min([*ends, *(step for step in self.checkpoints if step > done)])
 
     def shortest_period(self) -> int:
         """How many steps there are at least between two epochs' ends, or two validations."""
-        periods = [self.epochs, *([self.validation] if self.validation else [])]
-        return min(period.rows // (period.parts * self.batch) for period in periods)
+        return min(period.rows // (period.parts * self.batch) for period in self._periods())
+
+    def _periods(self) -> list[Period]:
+        return [period for period in (self.epochs, self.validation, self.watching) if period is not None]
 
     def is_epoch_end(self, done: int) -> bool:
         return self.epochs.ends_at(done * self.batch, self.batch)
@@ -109,6 +133,23 @@ class Timetable:
     def is_validation(self, done: int) -> bool:
         """Whether the weights are validated after `done` steps; the last step is judged by the caller."""
         return self.validation is not None and self.validation.ends_at(done * self.batch, self.batch)
+
+    def is_watched(self, done: int) -> bool:
+        """Whether the probes look at the weights after `done` steps; the last step is judged by the caller."""
+        return self.watching is not None and self.watching.ends_at(done * self.batch, self.batch)
+
+    def is_checkpoint(self, done: int) -> bool:
+        """Whether the weights after `done` steps are a result of the stage."""
+        return done in self.checkpoints
+
+
+def _checkpoints(given: Mapping[str, Json] | None, rows: int, batch: int, first: int, last: int) -> tuple[int, ...]:
+    """The steps of {"every": duration, "count": n}: the last one of each period, and never one after the end."""
+    if given is None:
+        return ()
+    ((unit, amount),) = given["every"].items()
+    size = Fraction(str(amount)) * {"epochs": Fraction(rows, batch), "steps": 1}[unit]
+    return tuple(min(last, first + max(1, math.ceil(size * number))) for number in range(1, given["count"] + 1))
 
 
 def _term_names(players: Sequence[Json]) -> Iterator[tuple[str, str]]:

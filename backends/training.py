@@ -15,11 +15,23 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from etude.backends.base import Array, Checkpoint, Emit, Record, Streams, TrainingError, TrainingStopped, TrainResult
+from etude.backends.base import (
+    Array,
+    Checkpoint,
+    Columns,
+    Emit,
+    Extras,
+    Record,
+    Streams,
+    TrainingError,
+    TrainingStopped,
+    TrainResult,
+)
 from etude.backends.batches import Ids, Index, JoinedStreams, NoRowsError, Stream
 from etude.backends.dispatch import Chunks, Dispatch, Work
 from etude.backends.feeding import Batch, Buffers, ReadAhead, Table
 from etude.backends.inputs import row_counts
+from etude.backends.ordering import stream_of
 from etude.backends.randomness import step_key, validation_key
 from etude.backends.selection import Selection
 from etude.backends.snapshots import (
@@ -98,6 +110,7 @@ class Loop:
     stop: Callable[[], bool]
     record: Record = "epoch"
     keeper: Keeper | None = None
+    extras: Extras = field(default_factory=Extras)
     history: list[dict[str, Json]] = field(default_factory=list)
     done: int = 0
     _terms: list[Terms] = field(default_factory=list)
@@ -115,17 +128,19 @@ class Loop:
 
     def run(self, limit: int | None = None) -> TrainResult:
         """Train for the timetable's steps, or `limit` of them. Raises `TrainingError`, `TrainingStopped`."""
+        self.done = self.timetable.first
         self._started_at = self._read_at = self._reported_at = time.perf_counter()
         self._go_on()
         self._reported = self._kept_at = self.done
         self._good = Checkpoint(self.done, self.timetable.epoch(self.done), self.session.weights())
-        last = min(self.timetable.steps, limit or self.timetable.steps)
+        last = self.timetable.steps if limit is None else min(self.timetable.steps, self.timetable.first + limit)
         self._prepare(last)
         while self.done < last and not self.selection.is_exhausted:
             if self.stop():
                 self._keep(wait=True)
                 raise TrainingStopped(self.done, self.timetable.steps)
             self._step()
+            last = self.done if self._is_late() else last
             self._look(is_last=self.done == last)
             if self.keeper is not None and self.done < last and self.keeper.is_due(self.done):
                 self._keep()
@@ -136,15 +151,30 @@ class Loop:
             steps=self.done,
             seconds=time.perf_counter() - self._started_at,
             kept=kept.step,
-            checkpoints=self.selection.checkpoints,
+            checkpoints=self._checkpoints(),
             continued=self._continued,
             at_once=self._dispatch.size,
+            end=Snapshot(self.done, self.session.state(), {}, {}) if self.extras.keeps_end else None,
         )
+
+    def _checkpoints(self) -> list[Checkpoint]:
+        """One for each place of the timetable, as far as the training came."""
+        found = {checkpoint.step: checkpoint for checkpoint in self.selection.checkpoints}
+        return [found[step] for step in self.timetable.checkpoints if step in found]
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._started_at
+
+    def _is_late(self) -> bool:
+        """Whether the time is over, where the budget is a time."""
+        return self.timetable.seconds is not None and self._elapsed() >= self.timetable.seconds
 
     def _go_on(self) -> None:
         """Take up the training where an earlier process left it, if one did."""
         snapshot = self.keeper.latest() if self.keeper is not None else None
         if snapshot is None:
+            if self.extras.start is not None:
+                self.session.restore(self.extras.start.state)
             return
         facts = snapshot.facts
         self.session.restore(snapshot.state)
@@ -152,7 +182,7 @@ class Loop:
         self.done, self.history, self._terms = snapshot.step, facts["history"], facts["terms"]
         self._validated, self._continued = facts["validated"], [*facts["continued"], snapshot.step]
         self._started_at -= facts["seconds"]
-        self.emit({"kind": "continued", "step": self.done, "steps": self.timetable.steps})
+        self.emit({"kind": "continued", "step": self.done, "steps": self._expected_steps()})
 
     def _keep(self, *, wait: bool = False) -> None:
         """Keep how far the training is, unless that is known already."""
@@ -188,11 +218,12 @@ class Loop:
     def _work(self, count: int) -> Work:
         """What the next steps are given."""
         timetable, steps = self.timetable, range(self.done, self.done + count)
+        elapsed = self._elapsed() if timetable.seconds is not None else 0.0
         return Work(
             self.stream.indices(self.done, count),
             [step_key(timetable.key, step) for step in steps],
-            [timetable.step_rates(step) for step in steps],
-            [timetable.clock(step) for step in steps],
+            [timetable.step_rates(step, elapsed) for step in steps],
+            [timetable.clock(step, elapsed) for step in steps],
         )
 
     def _prepare(self, last: int) -> None:
@@ -206,20 +237,26 @@ class Loop:
 
     def _look(self, *, is_last: bool) -> None:
         """Do what is due after a step."""
-        is_validation = self.timetable.is_validation(self.done) or (is_last and self.timetable.validation is not None)
-        if is_validation or is_last or self.timetable.is_epoch_end(self.done):
-            self._mark(is_validation=is_validation)
+        timetable = self.timetable
+        is_validation = timetable.is_validation(self.done) or (is_last and timetable.validation is not None)
+        is_watched = timetable.is_watched(self.done) or (is_last and timetable.watching is not None)
+        is_due = timetable.is_epoch_end(self.done) or timetable.is_checkpoint(self.done)
+        if is_validation or is_watched or is_last or is_due:
+            self._mark(is_validation=is_validation, is_watched=is_watched)
         elif time.perf_counter() - self._read_at > READ_SECONDS:
             self._read()
         self._report()
 
-    def _mark(self, *, is_validation: bool) -> None:
-        """Read the losses, validate, and write history rows."""
+    def _mark(self, *, is_validation: bool, is_watched: bool) -> None:
+        """Read the losses, validate, ask the probes, and write history rows."""
         self._read()
         weights = self._checked_weights()
         values = self.session.evaluate(validation_key(self.timetable.key)) if is_validation else {}
-        self.selection.offer(self.done, self.timetable.epoch(self.done), weights, values)
+        is_checkpoint = self.timetable.is_checkpoint(self.done)
+        self.selection.offer(self.done, self.timetable.epoch(self.done), weights, values, is_checkpoint=is_checkpoint)
         self.history += self._rows(values)
+        if is_watched and self.extras.watch is not None:
+            self.history[-1] |= self.extras.watch(weights)
         self._terms = []
 
     def _rows(self, values: Terms) -> list[dict[str, Json]]:
@@ -234,7 +271,7 @@ class Loop:
         return rows
 
     def _row(self, done: int, terms: Terms) -> dict[str, Json]:
-        factor = self.timetable.factor(done - 1)
+        factor = self.timetable.scale(done - 1, self._elapsed())
         return {"step": done, "epoch": self.timetable.epoch(done), **terms, "lr": self.timetable.rates[0] * factor}
 
     def _read(self) -> None:
@@ -276,7 +313,7 @@ class Loop:
             {
                 "kind": "progress",
                 "step": self.done,
-                "steps": self.timetable.steps,
+                "steps": self._expected_steps(),
                 "epoch": self.timetable.epoch(self.done),
                 "loss": losses[0] if losses else None,
                 "terms": terms,
@@ -285,6 +322,12 @@ class Loop:
                 "rows_per_second": rate,
             }
         )
+
+    def _expected_steps(self) -> int:
+        """The steps of the whole training, by what it has done where the budget is a time."""
+        if self.timetable.seconds is None:
+            return self.timetable.steps
+        return max(self.done, round(self.done * max(1.0, self.timetable.seconds / max(self._elapsed(), 1e-9))))
 
     def _latest_terms(self) -> dict[str, Json]:
         """The terms of the last step that is known, and what the last validation gave."""
@@ -312,6 +355,7 @@ def train_session(
     session: Session,
     spec: Mapping[str, Json],
     ids: Ids | Streams,
+    data: Columns,
     folder: Path,
     emit: Emit,
     stop: Callable[[], bool],
@@ -319,16 +363,18 @@ def train_session(
     limit: int | None = None,
     record: Record = "epoch",
     keeper: Keeper | None = None,
+    extras: Extras | None = None,
 ) -> TrainResult:
-    """Run a train stage's spec over a session of any framework."""
+    """Run a train stage's spec over a session of any framework. `data` has the columns that order rows."""
+    extras = extras or Extras()
     rows = row_counts(ids)
     if 0 in rows:
         raise NoRowsError("train on")
-    timetable = Timetable.of(spec, rows[0])
-    batch, seed = spec["batch"], spec["seed"]
-    stream = JoinedStreams(ids, batch, seed) if isinstance(ids, Mapping) else Stream(ids, batch, seed)
+    first = extras.start.step if extras.start is not None else 0
+    timetable = Timetable.of(spec, rows[0], first)
+    stream = stream_of(spec, ids, data, first, timetable.steps)
     selection = Selection(spec.get("keep", "last"), spec.get("score"), spec.get("patience"))
-    loop = Loop(session, timetable, stream, selection, folder, emit, stop, record, keeper)
+    loop = Loop(session, timetable, stream, selection, folder, emit, stop, record, keeper, extras)
     if session.source is None:
         return loop.run(limit)
     loop.stream = ahead = ReadAhead(stream, session.source, timetable.steps, session.buffers)

@@ -75,7 +75,7 @@ def trained(session: Any, spec: dict[str, Any], *, with_checkpoints: bool) -> Ru
         folder = CheckpointFolder(root / "partial", root / "tmp", {})
         keeper = Timed(lambda: folder, Pace(seconds=0.0), events.append) if with_checkpoints else None
         start = time.perf_counter()
-        train_session(session, spec, ids, root, lambda event: None, lambda: False, keeper=keeper)
+        train_session(session, spec, ids, {}, root, lambda event: None, lambda: False, keeper=keeper)
         if keeper is None:
             return Run(time.perf_counter() - start, 0.0, 0.0, 0)
         keeper.close()

@@ -87,7 +87,7 @@ def generated_loop(backend_name: str, spec: dict[str, Any], threads: int) -> Cal
 
     def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            train_session(session, spec, ids, Path(folder), lambda event: None, lambda: False)
+            train_session(session, spec, ids, {}, Path(folder), lambda event: None, lambda: False)
 
     return run
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from etude.backends.base import Array, Columns, Emit, Held, Ids, InputWeights, Record, Streams, TrainResult
+from etude.backends.base import Array, Columns, Emit, Extras, Held, Ids, InputWeights, Record, Streams, TrainResult
 from etude.backends.evaluation import appended
 from etude.backends.inputs import TrainInputs, empty_outputs, initial_weights, row_table
 from etude.backends.jax import devices
@@ -69,11 +69,13 @@ class JaxBackend:
         limit: int | None = None,
         record: Record = "epoch",
         keeper: Keeper | None = None,
+        extras: Extras | None = None,
     ) -> TrainResult:
         emitted = emit_train(spec, self.numerics)
         module = load_source(emitted.source, folder / "step.py")
         session = JaxSession(module, emitted.slots, TrainInputs.of(spec, data, valid, weights), self.device)
-        return train_session(session, spec, ids, folder, emit, stop, limit=limit, record=record, keeper=keeper)
+        given = (session, spec, ids, data, folder, emit, stop)
+        return train_session(*given, limit=limit, record=record, keeper=keeper, extras=extras)
 
 
 def make(*, device: str, threads: int | None, numerics: Numerics = PORTABLE) -> JaxBackend:

@@ -92,6 +92,7 @@ def run(
         session,
         settings,
         np.arange(ROWS, dtype=np.uint64),
+        {},
         tmp_path,
         emit=(events if events is not None else []).append,
         stop=lambda: session.done >= stop_after,
@@ -202,7 +203,7 @@ def test_patience_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_all_checkpoints_are_kept(tmp_path: Path) -> None:
-    result = run(Counting(), spec(keep="all"), tmp_path)
+    result = run(Counting(), spec(keep="all", checkpoints={"every": {"epochs": 1}, "count": 2}), tmp_path)
 
     assert [(c.step, c.epoch, c.weights[0].item()) for c in result.checkpoints] == [(3, 1.2, 3.0), (5, 2.0, 5.0)]
 

@@ -12,7 +12,8 @@ from etude.backends.selection import Keep, Selection
 
 def judged(selection: Selection, name: str, values: Sequence[float]) -> Checkpoint:
     for step, value in enumerate(values, start=1):
-        selection.offer(step, step / 2, [np.array(step)], {name: value})
+        is_checkpoint = selection.keep == "all"
+        selection.offer(step, step / 2, [np.array(step)], {name: value}, is_checkpoint=is_checkpoint)
     return selection.result(Checkpoint(len(values), len(values) / 2, [np.array(len(values))]))
 
 

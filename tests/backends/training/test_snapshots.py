@@ -22,7 +22,14 @@ OFTEN = {"every": {"steps": 3}}
     ("settings", "end"),
     [
         ({"keep": "best", "patience": 4, "lr": 0.3}, 11),
-        ({"keep": "all", "schedule": {"name": "cosine", "warmup": {"steps": 4}}}, 14),
+        (
+            {
+                "keep": "all",
+                "checkpoints": {"every": {"steps": 3}, "count": 5},
+                "schedule": {"name": "cosine", "warmup": {"steps": 4}},
+            },
+            14,
+        ),
     ],
 )
 def test_a_training_ends_with_the_same_bits(

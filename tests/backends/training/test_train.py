@@ -101,7 +101,7 @@ def test_patience_stops_a_run_that_gets_no_better(backend: Backend, train_spec: 
 
 
 def test_all_checkpoints_differ_and_the_last_is_the_result(backend: Backend, train_spec: Make, run: Run) -> None:
-    result = run(backend, train_spec(keep="all"))
+    result = run(backend, train_spec(keep="all", checkpoints={"every": {"epochs": 1}, "count": 5}))
 
     firsts = [checkpoint.weights[0] for checkpoint in result.checkpoints]
     assert len(firsts) == 5
