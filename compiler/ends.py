@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from etude.compiler.values import Chain, Deferred, Fitted, Model, Output, Record, Trained
+from etude.compiler.values import Chain, Deferred, Fitted, Model, Output, Record, Tokenizer, Trained
 
 
 def end_stages(values: Iterable[Any]) -> list[str]:
@@ -19,7 +19,7 @@ def end_stages(values: Iterable[Any]) -> list[str]:
 def _ends(value: Any) -> Iterator[str]:
     if isinstance(value, Deferred):
         yield from (ref.stage for ref in value.refs())
-    elif isinstance(value, Output | Fitted):
+    elif isinstance(value, Output | Fitted | Tokenizer):
         yield value.ref.stage
     elif isinstance(value, Model):
         yield from _trainings(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from etude.compiler.diagnostics import Diagnostic, Fix, Location, RecipeError, Related
+from etude.compiler.schema import Vocabulary
 from etude.compiler.suggestions import called_here, rename, spelled_here
 from etude.grammar.nodes import Span
 
@@ -220,6 +221,27 @@ def source_fault(message: str, location: Location, help: str | None) -> RecipeEr
 
 def wrong_value(text: str, location: Location, help: str | None = None) -> RecipeError:
     return _fault("E314", text, location, "not allowed here", help=help)
+
+
+def other_tokenizer(what: str, known: Vocabulary, got: Vocabulary, location: Location) -> RecipeError:
+    return _fault(
+        "E331",
+        f"{what} is made for the tokens of '{known.name}', but gets those of '{got.name}'",
+        location,
+        f"tokens of '{got.name}'",
+        help="the same number means another token: use one tokenizer for both",
+    )
+
+
+def small_vocabulary(what: str, has: int, size: int, name: str, location: Location) -> RecipeError:
+    tokens = f"the tokens of '{name}' go up to {size - 1}" if name else f"the numbers go up to {size - 1}"
+    return _fault(
+        "E332",
+        f"{what} has {has} entries, but {tokens}",
+        location,
+        "some have no entry",
+        help=f"make it {size} entries wide{f': {name}.size' if name else ''}",
+    )
 
 
 # --- E4: the graph -------------------------------------------------------------------------------

@@ -133,8 +133,20 @@ def _predicted(stage: Stage, inputs: list[Flow]) -> Flow:
     return Flow(columns, data.whole)
 
 
+def _tokenized(stage: Stage, inputs: list[Flow]) -> Flow:
+    """A column made of another by a tokenizer, or the only column that is left of the data."""
+    data, *tokenizer = inputs
+    source = stage.spec["column"]
+    kept = {name: marks for name, marks in data.columns.items() if tokenizer and name != source}
+    marks = data.columns.get(source, NONE)
+    columns = {name: marks for name in (stage.spec.get("into", source), stage.spec.get("mask")) if name}
+    return Flow({**kept, **columns}, data.whole.union(*(flow.of() for flow in tokenizer)))
+
+
 def training_marks(stage: Stage, inputs: list[Flow]) -> list[tuple[int, Marks]]:
     """The marks that reach the weights of a training or a fit through each of its inputs, but for validation."""
+    if stage.kind == "tokenizer":
+        return [(0, flow.of([stage.spec["column"]])) for flow in inputs]
     if stage.kind == "fit":
         return [(0, inputs[0].of([name for name in (stage.spec["input"], stage.spec["target"]) if name]))]
     on, valid = _data_inputs(stage, "on"), _data_inputs(stage, "valid")
@@ -185,5 +197,9 @@ _RULES = {
     "measure": _measured,
     "train": _trained,
     "fit": _fitted,
+    "tokenizer": _fitted,
+    "tokenize": _tokenized,
+    "pack": _tokenized,
+    "decode": _tokenized,
     "predict": _predicted,
 }

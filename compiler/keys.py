@@ -34,9 +34,15 @@ SEMANTICS: Mapping[str, int] = {
     "select": 1,
     "images": 1,
     "compute": 1,
+    "tensor": 1,
     "claim": 1,
     "table": 1,
     "plot": 1,
+    "texts": 1,
+    "tokenizer": 1,
+    "tokenize": 1,
+    "pack": 1,
+    "decode": 1,
     "heatmap": 1,
 }
 PLAIN = {"slots", "names", "results", "columns"}  # the long parts of a spec that hold no programs

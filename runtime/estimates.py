@@ -82,7 +82,7 @@ def _rows(stage: Stage, inputs: list[int | None], base: Path) -> dict[str, int |
             return {"data": None if given is None else round(given * spec["share"])}
         case "union":
             return {"data": None if None in inputs else sum(count or 0 for count in inputs)}
-        case "map" | "drop" | "filter" | "subtract":
+        case "tokenize" | "decode" | "map" | "drop" | "filter" | "subtract":
             return {"data": given}
     return {}
 

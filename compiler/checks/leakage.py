@@ -61,7 +61,7 @@ class _Leakage(Struct):
             self._split(stage)
         elif stage.kind == "select":
             self._choice(stage, inputs)
-        elif stage.kind in ("train", "fit"):
+        elif stage.kind in ("train", "fit", "tokenizer"):
             self._train(stage, inputs)
         elif stage.kind == "measure":
             self._measure(stage, inputs)
