@@ -21,6 +21,8 @@ MAX_CHARACTERS = 1_000_000
 """To be read in all repetitions together, beyond the first."""
 
 _STATEMENT = re.compile(r"(use|param|fn|model|expect|assume|report)\b|[A-Za-z_][A-Za-z0-9_]*\s*=(?!=)")
+_BRACKETS = re.compile(r"[()\[\]{}]")
+_PAIRS = {"(": ")", "[": "]", "{": "}"}
 
 
 class Parsed(Struct, frozen=True):
@@ -70,13 +72,35 @@ def _without(text: str, fault: SyntaxFault) -> str:
 def _statement_starts(text: str) -> list[int]:
     """The offsets of the lines that begin a statement of the top level, or what was meant to be one."""
     starts = [0]
-    depth = 0
+    opened: list[int] = []
+    text = masked(text)
+    closed = _closed_at_the_left(text)
     at = 0
-    for line in masked(text).split("\n"):
-        looks_like_one = _STATEMENT.match(line) is not None
-        if looks_like_one or (depth <= 0 and re.match(r"[^\s)\]}|.]", line)):
+    for line in text.split("\n"):
+        looks_like_one = _STATEMENT.match(line) is not None and not any(opener in closed for opener in opened)
+        if looks_like_one or (not opened and re.match(r"[^\s)\]}|.]", line)):
             starts.append(at)
-            depth = 0
-        depth += sum(line.count(char) for char in "([{") - sum(line.count(char) for char in ")]}")
+            opened = []
+        for match in _BRACKETS.finditer(line):
+            if match.group() in "([{":
+                opened.append(at + match.start())
+            elif opened:
+                opened.pop()
         at += len(line) + 1
     return starts
+
+
+def _closed_at_the_left(text: str) -> set[int]:
+    """The offsets of brackets that are closed, by their own kind, at the beginning of a line: it may be that what they
+    hold is not indented."""
+    found, stack = set(), []
+    for match in _BRACKETS.finditer(text):
+        if match.group() in "([{":
+            stack.append(match)
+        elif stack and _PAIRS[stack[-1].group()] == match.group():
+            opener = stack.pop()
+            if text[match.start() - 1 : match.start()] == "\n":
+                found.add(opener.start())
+        else:
+            stack.clear()
+    return found

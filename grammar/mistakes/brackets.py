@@ -13,7 +13,7 @@ def unclosed(s: Situation, opener: int, index: int) -> SyntaxFault:
     place = "the end of the file" if s.tokens[index].type == "$END" else f"`{s.tokens[index]}`"
     before = span_of(s.tokens[index - 1]).end
     is_block = bracket == "{" and s.tokens[index - 1].line != bracket.line
-    remedy = inserting(before, f"\n{closer}" if is_block else closer)
+    remedy = inserting(before, f"\n{closer}" if is_block else closer, is_safe=_lacks(s, bracket, closer))
     if s.token in CLOSERS and s.open_brackets == (opener,):  # the only one open is closed by another kind
         remedy = replacing(s.span, str(s.token), closer)
     return SyntaxFault(
@@ -24,6 +24,26 @@ def unclosed(s: Situation, opener: int, index: int) -> SyntaxFault:
         related=((span_of(bracket), "opened here"),),
         remedy=remedy,
     )
+
+
+def _lacks(s: Situation, opener: str, closer: str) -> bool:
+    """Whether the whole text opens more brackets of a kind than it closes."""
+    return s.tokens.count(opener) > s.tokens.count(closer)  # type: ignore[arg-type]  # tokens are strings
+
+
+def closer_of(s: Situation, opener: int) -> int | None:
+    """The index of the bracket that closes the one at `opener`; None where brackets cross or the text ends."""
+    stack: list[str] = []
+    for i in range(opener, len(s.tokens)):
+        token = s.tokens[i]
+        if token in OPENERS:
+            stack.append(OPENERS[token])
+        elif token in CLOSERS:
+            if stack.pop() != token:
+                return None
+            if not stack:
+                return i
+    return None
 
 
 def mismatched(s: Situation) -> SyntaxFault | None:

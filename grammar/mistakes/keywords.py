@@ -37,9 +37,10 @@ def keyword_as_name(s: Situation) -> SyntaxFault | None:
 def _reserved(s: Situation, index: int) -> SyntaxFault:
     word = s.tokens[index]
     help = f"choose another name, such as `{word}_`; {_ALLOWED}"
-    # Safe for all places of one name together: it must be bound somewhere, and the new name must be free.
-    is_bound = re.search(rf"(?m)^\s*{word}\s*=(?!=)", s.text) and not re.search(rf"\b{word}_\s*=(?!=)", s.text)
-    remedy = replacing(span_of(word), str(word), f"{word}_", is_safe=bool(is_bound))
+    # One name in all its places: it is bound under the keyword still, or under the new name by now, not under both.
+    bound = [re.search(rf"(?m)^\s*{name}\s*=(?!=)", s.text) for name in (word, f"{word}_")]
+    is_safe = (bound[0] is None) != (bound[1] is None)
+    remedy = replacing(span_of(word), str(word), f"{word}_", is_safe=is_safe)
     message = f"`{word}` is a keyword, not a name"
     return SyntaxFault("E109", message, span_of(word), "expected a name", help, remedy=remedy)
 

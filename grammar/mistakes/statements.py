@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from etude.grammar.faults import SyntaxFault, inserting
-from etude.grammar.mistakes.brackets import first_dedent, unclosed
+from etude.grammar.mistakes.brackets import closer_of, first_dedent, unclosed
 from etude.grammar.situation import TOP_LEVEL, Situation, span_of
 from etude.grammar.words import got
 
@@ -14,7 +14,15 @@ def unclosed_before_statement(s: Situation) -> SyntaxFault | None:
     if not starts or not s.open_brackets:
         return None
     dedent = first_dedent(s)
-    return unclosed(s, *dedent) if dedent else None
+    if dedent is None or _is_closed_on_a_line_of_its_own(s, dedent[0]):
+        return None
+    return unclosed(s, *dedent)
+
+
+def _is_closed_on_a_line_of_its_own(s: Situation, opener: int) -> bool:
+    """Whether what stands in brackets is merely not indented."""
+    closer = closer_of(s, opener)
+    return closer is not None and s.starts_line(closer) and s.indent(closer) <= s.indent(opener)
 
 
 def _starts_at_left(s: Situation, index: int) -> bool:

@@ -51,10 +51,15 @@ def overrides(settings: tuple[str, ...]) -> dict[str, str]:
 
 def compile_recipe_file(path: Path, adjustments: Adjustments) -> Compilation:
     """Compile a recipe; data files are found beside it. Raises UsageError when it cannot be read."""
+    return compile_recipe_text(read_recipe(path), path, adjustments)
+
+
+def compile_recipe_text(text: str, path: Path, adjustments: Adjustments) -> Compilation:
+    """Compile what stands in a file, or might."""
     from etude.runtime.compiling import compile_text
 
     is_stream = path == STANDARD_INPUT
-    text, name = read_recipe(path), "<stdin>" if is_stream else str(path)
+    name = "<stdin>" if is_stream else str(path)
     base = Path() if is_stream else path.parent
     settings = overrides(adjustments.set)
     return compile_text(text, name, base, settings, adjustments.seed, adjustments.max_stages)

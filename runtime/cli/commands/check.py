@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, TextIO
 
 from etude.runtime.cli import faults
 from etude.runtime.cli.options import Adjustments, argument, flag, option
-from etude.runtime.cli.recipes import compile_recipe_file
+from etude.runtime.cli.recipes import STANDARD_INPUT, compile_recipe_file, compile_recipe_text
 from etude.runtime.cli.terminal import paint_for, print_json
 
 if TYPE_CHECKING:
     from etude.compiler.diagnostics import Diagnostic
     from etude.compiler.pipeline import Compilation
+    from etude.runtime.cli.fixing import Repair
 
 EXAMPLES = (
     ("etude check recipe.etude", "Say what is wrong with a recipe, if anything is."),
@@ -25,6 +26,7 @@ EXAMPLES = (
         "etude check recipe.etude --show program --stage teacher",
         "Show the tensor program that a stage was compiled to.",
     ),
+    ("etude check recipe.etude --fix --diff", "Show what the safe fixes would change, and write nothing."),
     (
         "etude check *.etude --format sarif > problems.sarif",
         "Check many recipes, for a code host to show the problems.",
@@ -38,6 +40,7 @@ class Options(Adjustments):
     files: tuple[Path, ...] = argument("the recipes; - is standard input", metavar="FILE", many=True, parse=Path)
     format: str = option("how problems are printed", choices=("text", "json", "sarif"), default="text")
     fix: bool = flag("apply the fixes that are safe, then check again")
+    diff: bool = flag("with --fix: write nothing, print what would change")
     show: str | None = option("print the result of a phase of the compiler", choices=VIEWS)
     stage: str = option("the stages that --show is about, by name or glob", metavar="NAME", default="*")
     backend: str = option("the backend that --show source prints for", choices=("torch", "jax"), default="torch")
@@ -45,11 +48,12 @@ class Options(Adjustments):
 
 def run(options: Options) -> int:
     compilations = [compile_recipe_file(path, options) for path in options.files]
-    if options.fix:
-        compilations = [_fixed(path, each, options) for path, each in zip(options.files, compilations, strict=True)]
+    repairs = _repairs(options, compilations)
+    if repairs and not options.diff:
+        compilations = [each.after for each in repairs]
     found = [diagnostic for each in compilations for diagnostic in each.diagnostics]
     found.sort(key=lambda d: (d.location.source.name, d.location.span.start, d.code))
-    _print_problems(options, compilations, found)
+    _print_problems(options, compilations, found, repairs)
     if any(each.has_errors for each in compilations):
         return faults.WRONG_RECIPE
     if options.show:
@@ -60,18 +64,36 @@ def run(options: Options) -> int:
     return faults.OK
 
 
-def _fixed(path: Path, compilation: Compilation, options: Options) -> Compilation:
-    """Apply safe fixes to the file until there are none; and the compilation of what it then says."""
-    from etude.runtime.cli.fixing import fix_file
+def _repairs(options: Options, compilations: list[Compilation]) -> list[Repair]:
+    """What --fix makes of each file; written, unless only the difference is wanted. Raises UsageError."""
+    if not options.fix:
+        if options.diff:
+            raise faults.UsageError("--diff shows what --fix would change", hint="write --fix --diff")
+        return []
+    if STANDARD_INPUT in options.files and not options.diff:
+        raise faults.UsageError("standard input cannot be fixed in place", hint="--fix --diff prints the changes")
+    from etude.runtime.cli.fixing import repair
+    from etude.runtime.cli.rewriting import rewrite
 
-    return compile_recipe_file(path, options) if fix_file(path, compilation.diagnostics) else compilation
+    repairs = []
+    for path, compilation in zip(options.files, compilations, strict=True):
+        repaired = repair(compilation, lambda text, path=path: compile_recipe_text(text, path, options))  # type: ignore[misc]
+        if repaired.changed and not options.diff:
+            rewrite(path, repaired.after.source.text)
+        repairs.append(repaired)
+    return repairs
 
 
-def _print_problems(options: Options, compilations: list[Compilation], found: list[Diagnostic]) -> None:
+def _print_problems(
+    options: Options, compilations: list[Compilation], found: list[Diagnostic], repairs: list[Repair]
+) -> None:
     if options.format == "json":
         from etude.compiler.render.json import diagnostics_to_json
 
-        print_json(diagnostics_to_json([str(path) for path in options.files], found))
+        made = [each for repaired in repairs for each in repaired.to_json()]
+        extra = {"fixed": [] if options.diff else made} if options.fix else {}
+        extra |= {"diff": "".join(each.diff() for each in repairs)} if options.diff else {}
+        print_json({**diagnostics_to_json([str(path) for path in options.files], found), **extra})
     elif options.format == "sarif":
         from etude import __version__
         from etude.compiler.explain import headline
@@ -79,7 +101,9 @@ def _print_problems(options: Options, compilations: list[Compilation], found: li
 
         print_json(diagnostics_to_sarif(found, __version__, headline))
     else:
-        _print_text(compilations, found, sys.stderr if options.show else sys.stdout)
+        for repaired in repairs:
+            print(repaired.diff() if options.diff else "".join(f"fixed {line}\n" for line in repaired.lines()), end="")
+        _print_text(compilations, found, sys.stderr if options.show or options.diff else sys.stdout)
 
 
 def _print_text(compilations: list[Compilation], found: list[Diagnostic], stream: TextIO) -> None:

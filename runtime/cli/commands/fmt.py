@@ -12,6 +12,7 @@ from pathlib import Path
 from etude.runtime.cli import faults
 from etude.runtime.cli.options import argument, flag
 from etude.runtime.cli.recipes import STANDARD_INPUT, read_recipe
+from etude.runtime.cli.rewriting import rewrite
 
 EXAMPLES = (
     ("etude fmt recipe.etude", "Format one recipe in place."),
@@ -41,7 +42,7 @@ def _is_formatted(path: Path, options: Options) -> bool:
     elif formatted != text and options.check:
         print(f"{path} is not formatted", file=sys.stderr)
     elif formatted != text:
-        path.write_text(formatted, encoding="utf-8")
+        rewrite(path, formatted)
         print(f"formatted {path}")
     return formatted == text
 
