@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-CODE := etude grammar compiler runtime backends tests benchmarks setup.py
+CODE := etude grammar compiler runtime backends tests benchmarks examples/verdicts.py setup.py
 BACKENDS := torch jax
 LIBTPU := $(shell sed -n s/^libtpu==//p constraints.txt)
 # Two processes of one thread each: more threads than cores make small tensor programs many times slower.
