@@ -77,8 +77,28 @@ def _mixed(stage: Stage, inputs: list[Flow]) -> Flow:
 
 
 def _same_rows(stage: Stage, inputs: list[Flow]) -> Flow:
-    """Parts of a dataset with all its columns. Which rows are in a random part says nothing of them."""
-    return Flow(inputs[0].columns, inputs[0].whole)
+    """Parts of a dataset with all its columns. Which rows are in a random part says nothing of them; by classes or in
+    time it tells of that column."""
+    data, classes = inputs[0], stage.spec.get("classes")
+    chosen = classes[0] if stage.kind == "split" and classes else stage.spec.get("by")
+    return Flow(data.columns, data.whole | data.columns.get(chosen or "", NONE))
+
+
+def _relabelled(stage: Stage, inputs: list[Flow]) -> Flow:
+    """The new label says what is to be predicted, whatever its column was before."""
+    columns = dict(inputs[0].columns)
+    name = stage.spec["column"]
+    columns[name] = frozenset(Mark(mark.ref, "labels") for mark in columns.get(name, NONE))
+    return Flow(columns, inputs[0].whole)
+
+
+def _episodes(stage: Stage, inputs: list[Flow]) -> Flow:
+    """Tasks are rows that the label has put together: each column tells of it."""
+    data, spec = inputs[0], stage.spec
+    label = data.columns.get(spec["label"], NONE)
+    names = [*spec["from"], spec["label"]]
+    made = {f"{side}_{name}": data.columns.get(name, NONE) | label for side in ("support", "query") for name in names}
+    return Flow(made, data.whole)
 
 
 def _drop(stage: Stage, inputs: list[Flow]) -> Flow:
@@ -188,6 +208,10 @@ _RULES = {
     "split": _same_rows,
     "sample": _same_rows,
     "subtract": _same_rows,
+    "shuffle": _same_rows,
+    "mix": _joined,
+    "relabel": _relabelled,
+    "episodes": _episodes,
     "drop": _drop,
     "union": _joined,
     "select": _joined,

@@ -32,7 +32,7 @@ def lineage_of(stage: Stage, port: str, known: Mapping[Ref, Lineage]) -> Lineage
         kept, removed = sources
         return frozenset(Part(part.within | {own}, part.outside | {removed}) for part in known[kept])
     # rows of a dataset that others are mapped, filtered or sampled from; a union or a choice has those of all
-    taken = sources if stage.kind in ("union", "select") else sources[:1]
+    taken = sources if stage.kind in ("union", "mix", "select") else sources[:1]
     return frozenset(Part(part.within | {own}, part.outside) for ref in taken for part in known[ref])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from etude.backends.program.dims import evaluate
 from etude.backends.program.ir import Literal as Constant
 from etude.compiler import faults
+from etude.compiler.builtins.each_split import is_splits, on_each_split
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
@@ -47,7 +48,7 @@ def add_stage(
 
 
 def dataset(site: CallSite, value: Any, argument: str) -> Dataset:
-    if isinstance(value, Record) and value and all(isinstance(item, Dataset) for item in value.values()):
+    if is_splits(value):
         text = f"a record of datasets ({', '.join(value)})"
         help = f"take one of them: .{next(iter(value))}"
         raise faults.wrong_kind(f"'{argument}' of '{site.name}'", "a dataset", text, site.at(argument), help)
@@ -128,16 +129,20 @@ def split(
     parts: Any = None,
     stratify: Any = None,
     group: Any = None,
+    by: Any = None,
     seed: Any = None,
     **shares: Any,
 ) -> Any:
-    """Disjoint parts of a dataset, by shares (`train = 80%`) or in `parts` equal ones."""
+    """Disjoint parts of a dataset, by shares (`train = 80%`) or in `parts` equal ones; `by` a column (a date, a number)
+    the first part has what comes first."""
     d = dataset(site, data, "data")
     spec = {
         "stratify": column_name(site, d, stratify, "stratify"),
         "group": column_name(site, d, group, "group"),
         "seed": _seed(site, seed),
     }
+    if by is not None:
+        spec |= {"by": _ordered_column(site, d, by), "seed": 0}
     if parts is not None:
         count = plain_int(site, "parts", parts)
         names = [str(i) for i in range(count)]
@@ -154,6 +159,19 @@ def split(
     if total > 1 + 1e-9:
         raise faults.wrong_value(f"the shares of 'split' add up to {total:.0%}, more than all rows", site.location)
     return Record(parts_of(site, d, {**spec, "parts": [[n, s] for n, s in shares.items()]}, shares))
+
+
+def _ordered_column(site: CallSite, d: Dataset, by: Any) -> str | None:
+    """A column whose values have an order: texts (as dates are written) or single numbers."""
+    name = column_name(site, d, by, "by")
+    column = d.columns[name or ""]
+    for other in ("stratify", "group"):
+        if other in site.places:
+            text = f"'split' takes 'by' or '{other}', not both"
+            raise faults.wrong_value(text, site.name_of(other), "what comes first goes to the first part")
+    if column.kind != "text" and column.shape:
+        raise faults.wrong_kind("'by' of 'split'", "a column of texts or numbers", f"{name}: {column}", site.at("by"))
+    return name
 
 
 def parts_of(site: CallSite, d: Dataset, spec: dict[str, Any], shares: dict[str, float]) -> dict[str, Dataset]:
@@ -173,6 +191,7 @@ def parts_of(site: CallSite, d: Dataset, spec: dict[str, Any], shares: dict[str,
     return result
 
 
+@on_each_split
 @builtin
 def sample(site: CallSite, data: Any, size: Any, *, stratify: Any = None, per: Any = None, seed: Any = None) -> Dataset:
     """A random share (`10%`) or number (`24examples`) of the rows; `per` takes that many of each value of a column."""
@@ -193,6 +212,7 @@ def sample(site: CallSite, data: Any, size: Any, *, stratify: Any = None, per: A
     return derived(site, "sample", spec, d, rows, str(size) if isinstance(size, Quantity) else f"{size:.0%}")
 
 
+@on_each_split
 @builtin
 def drop(site: CallSite, data: Any, columns: Any) -> Dataset:
     """The dataset without some of its columns."""
@@ -208,14 +228,19 @@ def drop(site: CallSite, data: Any, columns: Any) -> Dataset:
     return Dataset(Ref(id, "data"), kept, d.rows, d.role, d.roots)
 
 
+def joined_columns(left: Dataset, right: Dataset, location: Location, name: str = "+") -> dict[str, ColumnSchema]:
+    """The columns of rows of both: they must agree."""
+    if set(left.columns) != set(right.columns):
+        text = f"'{name}' needs equal columns: {', '.join(left.columns)} and {', '.join(right.columns)}"
+        raise faults.wrong_value(text, location, "drop the columns that only one of them has")
+    return {each: _fitted(column, right.columns[each], location, name) for each, column in left.columns.items()}
+
+
 def union(session: Any, left: Dataset, right: Dataset, location: Location) -> Dataset:
     """`a + b`: the rows of both; their columns must agree."""
-    if set(left.columns) != set(right.columns):
-        text = f"'+' needs equal columns: {', '.join(left.columns)} and {', '.join(right.columns)}"
-        raise faults.wrong_value(text, location, "drop the columns that only one of them has")
+    columns = joined_columns(left, right, location)
     site = CallSite(session.evaluator, location, {}, "+", False)
     rows = None if left.rows is None or right.rows is None else left.rows + right.rows
-    columns = {name: _fitted(column, right.columns[name], location) for name, column in left.columns.items()}
     labels = {name: c.classes for name, c in columns.items() if c.kind == "label"}
     is_fitted = any(c.kind != columns[name].kind for d in (left, right) for name, c in d.columns.items())
     spec = {"labels": labels} if is_fitted else {}
@@ -224,7 +249,7 @@ def union(session: Any, left: Dataset, right: Dataset, location: Location) -> Da
     return Dataset(Ref(id, "data"), columns, rows, left.role, left.roots | right.roots)
 
 
-def _fitted(left: ColumnSchema, right: ColumnSchema, location: Location) -> ColumnSchema:
+def _fitted(left: ColumnSchema, right: ColumnSchema, location: Location, name: str) -> ColumnSchema:
     """The column of a union: an int column becomes the label that the other side has, checked while running."""
     label = next((c for c in (left, right) if c.kind == "label"), None)
     if label is not None and {left.kind, right.kind} == {"label", "tensor"}:
@@ -233,7 +258,7 @@ def _fitted(left: ColumnSchema, right: ColumnSchema, location: Location) -> Colu
             return label
     if (left.kind, left.dtype, left.shape, left.classes) != (right.kind, right.dtype, right.shape, right.classes):
         raise faults.wrong_value(
-            f"'+': the column '{left.name}' is {left} on one side and {right} on the other", location
+            f"'{name}': the column '{left.name}' is {left} on one side and {right} on the other", location
         )
     return left
 
@@ -280,6 +305,7 @@ def asked(site: CallSite, d: Dataset, traced: TracedFunction) -> Ref:
     return Ref(id, "data")
 
 
+@on_each_split
 @builtin
 def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Dataset:
     """A dataset with the columns that the function returns for each row."""
@@ -349,6 +375,7 @@ def generate(site: CallSite, count: Any, function: Any, *, seed: Any = None) -> 
     return Dataset(Ref(id, "data"), columns, rows, "train", frozenset([id]))
 
 
+@on_each_split
 @builtin
 def filter_(site: CallSite, data: Any, function: Any) -> Dataset:
     """The rows for which the function is true."""
@@ -360,6 +387,7 @@ def filter_(site: CallSite, data: Any, function: Any) -> Dataset:
     return Dataset(Ref(id, "data"), d.columns, d.rows, d.role, d.roots)
 
 
+@on_each_split
 @builtin
 def top(site: CallSite, data: Any, size: Any, *, by: Any) -> Dataset:
     """The share or number of rows for which `by` is highest."""

@@ -65,6 +65,8 @@ class _Leakage(Struct):
             self._train(stage, inputs)
         elif stage.kind == "measure":
             self._measure(stage, inputs)
+        elif stage.kind == "tensor":
+            self._configuration(stage, inputs)
         is_clean = len(self.found) == before
         flow = flow_of(stage, self.flows) if is_clean else Flow()
         for port, kind in stage.outputs.items():
@@ -86,7 +88,8 @@ class _Leakage(Struct):
             if labels and where not in self.decided:
                 path, made = self._path(guard, labels)
                 what = f"test data decides whether '{stage.name}' runs"
-                self.found.append(faults.test_decides(what, f"{path} -> while", where, made))
+                by = "when" if guard.stage in self.session.memo.get("when", ()) else "while"
+                self.found.append(faults.test_decides(what, f"{path} -> {by}", where, made))
             if labels:
                 self.decided.add(where)
                 self.flows[guard] = Flow()
@@ -101,6 +104,17 @@ class _Leakage(Struct):
         if labels:
             self.decided.add(where)
             self.flows[stage.inputs[0]] = Flow()
+
+    def _configuration(self, stage: Stage, inputs: list[Flow]) -> None:
+        """What a model is configured with is chosen once and for all, like what it has learned."""
+        configured: dict[Ref, Location] = self.session.memo.get("configured", {})
+        where = next((configured[ref] for port in stage.outputs if (ref := Ref(stage.id, port)) in configured), None)
+        for ref, flow in zip(stage.inputs, inputs, strict=True):
+            if where is not None and (labels := self._labels(flow.of())):
+                path, made = self._path(ref, labels)
+                what = "test data decides how a model is configured"
+                self.found.append(faults.test_decides(what, f"{path} -> configuration", where, made))
+                return
 
     def _train(self, stage: Stage, inputs: list[Flow]) -> None:
         reaching = training_marks(stage, inputs)
@@ -143,7 +157,8 @@ class _Leakage(Struct):
 
     def _split(self, stage: Stage) -> None:
         """All splits of rows that come in groups keep the groups whole."""
-        self.splits.append(stage.id)
+        if not self._repeats(stage.inputs[0]):
+            self.splits.append(stage.id)
         group = stage.spec["group"]
         for part in self.lineages[stage.inputs[0]]:
             for ref in sorted(part.within, key=_by_stage):
@@ -155,6 +170,19 @@ class _Leakage(Struct):
                     return
                 if group is not None:
                     self.groups.setdefault(ref, (group, stage.id))
+
+    def _repeats(self, ref: Ref) -> bool:
+        """Whether a dataset may hold a row twice: parts of it can then have rows in common."""
+        for part in self.lineages[ref]:
+            for made in (self.session.stages.stages[each.stage] for each in part.within):
+                if made.kind == "episodes" or (made.kind == "mix" and made.spec["count"] is not None):
+                    return True
+                if made.kind in ("union", "mix"):
+                    known = [self.lineages[each] for each in made.inputs]
+                    pairs = [(a, b) for i, a in enumerate(known) for b in known[:i] if share_a_root(a, b, self.roots)]
+                    if not all(are_disjoint(a, b, self.splits, self.session.disjoint) for a, b in pairs):
+                        return True
+        return False
 
     def compare_contents(self) -> None:
         """Add stages that compare the rows of test data with those of training data from elsewhere, where only their

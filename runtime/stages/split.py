@@ -1,4 +1,4 @@
-"""`split`: disjoint parts of a dataset, by shares or equal, by rows, by whole groups or by classes."""
+"""`split`: disjoint parts of a dataset, by shares or equal, by rows, by whole groups, by classes or in time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from etude.runtime.sampling import divide, divide_groups, exact
+from etude.runtime.sampling import divide, divide_groups, divide_ordered, exact
 from etude.runtime.stages import Job, Result, StageError
 
 
@@ -22,6 +22,8 @@ def execute(job: Job) -> Result:
         column, groups = spec["classes"]
         labels = dataset.column(column)
         indices = [np.flatnonzero(np.isin(labels, numbers)) for numbers in groups]
+    elif spec.get("by"):
+        indices = divide_ordered(dataset.column(spec["by"]), shares)
     elif group is not None:
         if stratify is not None:
             raise StageError("a split keeps either whole groups or the proportions of a column, not both")
