@@ -22,9 +22,9 @@ FIGURES, TABLE = HERE / "verdicts.json", HERE / "verdicts.md"
 BACKENDS = ("torch", "jax")
 HEAD = """# What the recipes came to
 
-Written by `python examples/verdicts.py`; nobody edits it. Every recipe was run in full on two cores of a CPU; seconds are
-those of the whole command. After a verdict come the measured values, in the order in which the claim names them. Parity
-is the largest difference of a loss over the first steps of any stage, both backends given the same inputs.
+Written by `python examples/verdicts.py`; nobody edits it. Every recipe was run in full on two cores of a CPU; seconds
+are those of the whole command. After a verdict come the measured values, in the order in which the claim names them.
+Parity is the largest difference of a loss over the first steps of any stage, both backends given the same inputs.
 """
 
 Json = Any
