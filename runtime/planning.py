@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from etude.compiler.keys import key_parts, parts_key
 from etude.compiler.workflow import Ref, Stage, Workflow
+from etude.runtime.checkpoints import kept_steps
 from etude.runtime.sources import SourceError, find
 from etude.runtime.stages import LENIENT, Settings
 from etude.runtime.store import LostObject, Record, Store
@@ -107,7 +108,12 @@ def _plan_stage(
     twin = first_with.setdefault(identity.key, stage.name)
     if twin != stage.name:
         return PlannedStage(stage, "merged", f"the same as {twin}", identity)
-    return PlannedStage(stage, "run", "not done before with these inputs", identity)
+    return PlannedStage(stage, "run", _unfinished(stage, store, identity.key), identity)
+
+
+def _unfinished(stage: Stage, store: Store, key: str) -> str:
+    steps = kept_steps(store, key) if stage.kind == "train" else []
+    return f"begun before, goes on from step {steps[0]}" if steps else "not done before with these inputs"
 
 
 def predecessors(stage: Stage) -> list[str]:

@@ -16,9 +16,11 @@ from etude.runtime.checkpoints import STEPS_VARIABLE, kept_steps
 from etude.runtime.cli.showing import result_text, unfinished_stages
 from etude.runtime.compiling import compile_text
 from etude.runtime.events import Event, read_events
+from etude.runtime.planning import plan_stages
 from etude.runtime.results import RunResult
 from etude.runtime.runner import run
 from etude.runtime.runs import list_runs
+from etude.runtime.stages import Settings
 from etude.runtime.store import Store
 from etude.runtime.store.injection import STEP_VARIABLE
 
@@ -115,6 +117,7 @@ def test_runs_that_are_ended_leave_no_process_and_are_continued_to_the_same_hash
         (mark,) = latest.folder.glob(f"stages/*/{kind}-{step}")
         assert ends(int(mark.read_text()))
         assert kept_steps(store, whole("torch").key)[0] == kept
+        assert f"begun before, goes on from step {kept}" in planned_reasons(store)
         stages = unfinished_stages(latest.folder / "events.jsonl", is_over=True)
         tuned = next(stage for stage in stages if stage["name"] == "tuned")
         assert tuned["action"] == ("stopped" if said == STOPPED else "cut off")
@@ -127,6 +130,13 @@ def test_runs_that_are_ended_leave_no_process_and_are_continued_to_the_same_hash
     assert stage.outputs == whole("torch").outputs
     assert stage.made["continued"] == [4, 9, 13, 16]
     assert not list(store.partial.iterdir())
+
+
+def planned_reasons(store: Store) -> set[str]:
+    """Why a plan says that stages will run."""
+    workflow = compile_text(RECIPE, "test.etude", Path()).workflow
+    assert workflow is not None
+    return {each.reason for each in plan_stages(workflow, store, Settings(backend="torch"), Path()).values()}
 
 
 def ends(pid: int) -> bool:
