@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -34,6 +34,11 @@ class Cost(Struct, frozen=True):
     def times(self, factor: int) -> Cost:
         """The cost of doing it so often, one after the other: what is kept does not grow."""
         return Cost(self.flops * factor, self.bytes * factor, self.kept, self.operations * factor)
+
+    def backwards(self) -> Cost:
+        """The cost with the backward pass of what has no weights of its own: it reads them."""
+        passes = 1 + BACKWARD
+        return Cost(self.flops * passes, self.bytes * passes, self.kept, self.operations * passes)
 
 
 def program_cost(program: StageProgram, batch: int, learning: Collection[int] = ()) -> Cost:
@@ -75,9 +80,19 @@ def _sub_cost(
                     sub.children[child].sub, module.children[child], 1 if op.attrs["mapped"] else batch, learning, known
                 )
                 cost += inner.times((1 + BACKWARD) * rows)
-            elif op.name in {"each", "scan"}:
-                child, rows = op.attrs["child"], _elements(op, batch)
-                cost += _sub_cost(sub.children[child].sub, module.children[child], 1, learning, known).times(rows)
+            elif op.name in {"each", "scan", "loop"}:
+                child, rows = op.attrs["child"], elements(op, batch)
+                inner = _sub_cost(sub.children[child].sub, module.children[child], batch, learning, known)
+                cost += (inner.backwards() if learns else inner).times(rows)
+            elif op.name == "choose":
+                found = [
+                    _sub_cost(sub.children[place].sub, module.children[place], batch, learning, known)
+                    for place in op.attrs["children"]
+                ]
+                chosen = (
+                    sum(found, Cost()) if op.attrs["select"] else max(found, key=lambda one: (one.flops, one.bytes))
+                )
+                cost += chosen.backwards() if learns else chosen
             elif op.name != "weight":
                 cost += _op_cost(op, batch, 1 + BACKWARD * learns)
         known[place] = cost
@@ -92,15 +107,21 @@ def _rows(op: Op, batch: int) -> int:
     return evaluate(shape[0], batch) if shape else 1
 
 
-def _elements(op: Op, batch: int) -> int:
-    """How often an `each` or a `scan` computes its function."""
+def elements(op: Op, batch: int) -> int:
+    """How often an `each`, a `scan` or a `loop` computes its function."""
+    if op.name == "loop":
+        return int(op.attrs["stop"] - op.attrs["start"] + 1)
+    levels = op.attrs["mapped"]
+    sizes = [_size(op, levels[:depth], flags.index(True), batch) for depth, flags in enumerate(levels)]
     if op.name == "scan":
-        shape = op.operands[op.attrs["states"]].type.shape
-        return evaluate(shape[len(op.attrs["mapped"])], batch)
-    flags = op.attrs["mapped"][0]
-    operand = next(operand for operand, is_mapped in zip(op.operands, flags, strict=True) if is_mapped)
-    sizes = [evaluate(dim, batch) for dim in operand.type.shape[: len(op.attrs["mapped"])]]
+        sizes.append(_size(op, levels, op.attrs["states"], batch))
     return math.prod(sizes)
+
+
+def _size(op: Op, levels: Sequence[Sequence[bool]], place: int, batch: int) -> int:
+    """The first axis of an operand that is left when these levels have taken theirs."""
+    taken = sum(1 for flags in levels if flags[place])
+    return evaluate(op.operands[place].type.shape[taken], batch)
 
 
 def _op_cost(op: Op, batch: int, passes: int) -> Cost:

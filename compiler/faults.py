@@ -257,6 +257,16 @@ def unreached_model(name: str, location: Location) -> RecipeError:
     )
 
 
+def nothing_learns(name: str, location: Location) -> RecipeError:
+    return _fault(
+        "E401",
+        f"'{name}' is in update, but nothing of it can learn: it is frozen, or as it was at the start",
+        location,
+        "all of it is frozen",
+        help="take it out of update, or freeze less of it",
+    )
+
+
 def weights_in_loss(name: str, location: Location) -> RecipeError:
     return _fault(
         "E402",
@@ -264,6 +274,49 @@ def weights_in_loss(name: str, location: Location) -> RecipeError:
         location,
         "made anew at every step",
         help="bind it outside and add it to update",
+    )
+
+
+def weights_in_region(name: str, region: str, location: Location, around: Location) -> RecipeError:
+    return _fault(
+        "E415",
+        f"'{name}' is made inside a '{region}', so it is not clear whether all rounds share its weights",
+        location,
+        "made inside",
+        related=(Related(around, f"of this '{region}'"),),
+        help=f"make it in front of the '{region}' to share it, or loop over a list of models",
+    )
+
+
+def while_in_program(location: Location) -> RecipeError:
+    return _fault(
+        "E417",
+        "a loop in a tensor program has a fixed number of rounds, and no 'while'",
+        location,
+        "known only while the program runs",
+        help="carry on with where(done, old, new), or loop over stages with 'while' outside",
+    )
+
+
+def carry_type(name: str, expected: str, got: str, location: Location, start: Location, help: str) -> RecipeError:
+    return _fault(
+        "E315",
+        f"'{name}' keeps its type from round to round: expected {expected}, got {got}",
+        location,
+        f"this is {got}",
+        related=(Related(start, f"it starts as {expected}"),),
+        help=help,
+    )
+
+
+def earlier_rounds(region: str, what: str, location: Location, value: Location) -> RecipeError:
+    return _fault(
+        "E416",
+        f"{what} stands outside of this '{region}', and the value depends on it by more ways than this round",
+        location,
+        "this derivative would leave them out",
+        related=(Related(value, "the value"),),
+        help=f"take the derivative of what the '{region}' gives, or stop(...) what comes from before",
     )
 
 
@@ -309,6 +362,16 @@ def no_weight(glob: str, location: Location, near: Sequence[str]) -> RecipeError
         location,
         "matches nothing",
         help=f"there are {', '.join(near)}" if near else None,
+    )
+
+
+def no_part(glob: str, model: str, location: Location, near: Sequence[str]) -> RecipeError:
+    return _fault(
+        "E408",
+        f"\"{glob}\" names no part of '{model}'",
+        location,
+        "matches nothing",
+        help=f"there are {', '.join(near)}" if near else f"'{model}' has no parts",
     )
 
 

@@ -9,9 +9,12 @@ from msgspec.structs import replace
 from etude.backends.program.dims import Size
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location
+from etude.compiler.loops import check_index
+from etude.compiler.measured import operated
 from etude.compiler.scopes import Scope
+from etude.compiler.session import Session
 from etude.compiler.tracing import apply_operation
-from etude.compiler.values import Chain, Deferred, Model, Range, Tensor, describe
+from etude.compiler.values import Chain, Deferred, Measured, Model, Range, Tensor, describe
 from etude.grammar import nodes
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 def index_value(evaluator: Evaluator, value: Any, node: nodes.Index, scope: Scope) -> Any:
     location = Location(scope.source, node.span)
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor | Measured):
         return _tensor(evaluator, value, node, scope, location)
     if isinstance(value, Range):
         value = list(evaluator.items(value, location))
@@ -42,6 +45,10 @@ def _position(evaluator: Evaluator, item: Any, scope: Scope, length: int, what: 
     index, location = evaluator.evaluate(item, scope), Location(scope.source, item.span)
     if isinstance(index, Deferred):
         raise faults.after_the_run("this index", location)
+    check_index(evaluator.session, index)
+    if isinstance(index, Tensor):
+        help = "choose(i, list)(x) picks at run time; take(stack(list), i) a tensor"
+        raise faults.wrong_kind("an index", "an int known before the run", str(index.type), location, help)
     if not isinstance(index, int) or isinstance(index, bool):
         raise faults.wrong_kind("an index", "an int", describe(index), location)
     if not -length <= index < length:
@@ -53,6 +60,9 @@ def _bound(evaluator: Evaluator, node: Any, scope: Scope) -> Any:
     if node is None:
         return None
     value = evaluator.evaluate(node, scope)
+    check_index(evaluator.session, value)
+    if isinstance(value, Deferred):
+        raise faults.after_the_run("the bound of a slice", Location(scope.source, node.span))
     if not isinstance(value, int | Size) or isinstance(value, bool):
         location = Location(scope.source, node.span)
         raise faults.wrong_kind("the bound of a slice", "an int", describe(value), location)
@@ -70,20 +80,33 @@ def _model(evaluator: Evaluator, model: Model, node: nodes.Index, scope: Scope, 
     return model.parts[_position(evaluator, item, scope, len(model.parts), "the chain")]
 
 
-def _tensor(evaluator: Evaluator, value: Tensor, node: nodes.Index, scope: Scope, location: Location) -> Any:
-    items: list[Any] = []
-    for item in node.items:
-        if isinstance(item, nodes.Ellipsis):
-            items.append(("ellipsis",))
-        elif isinstance(item, nodes.Newaxis):
-            items.append(("newaxis",))
-        elif isinstance(item, nodes.Slice):
-            items.append(("slice", _bound(evaluator, item.start, scope), _bound(evaluator, item.stop, scope)))
-        else:
-            index = evaluator.evaluate(item, scope)
-            if isinstance(index, Tensor) and len(node.items) == 1:
-                return apply_operation(evaluator.session, "gather", [value, index], {}, location)
-            if not isinstance(index, int | Size) or isinstance(index, bool):
-                raise faults.wrong_kind("an index", "an int", describe(index), Location(scope.source, item.span))
-            items.append(("index", index))
-    return apply_operation(evaluator.session, "slice", [value], {"items": tuple(items)}, location)
+def _tensor(evaluator: Evaluator, value: Any, node: nodes.Index, scope: Scope, location: Location) -> Any:
+    """Pick from a tensor: of the function being traced, or known after the run."""
+    session = evaluator.session
+    items = [_item(evaluator, item, scope, len(node.items)) for item in node.items]
+    if session.frame is None:
+        late = [index for index in items if isinstance(index, Deferred | Measured)]
+        apply = lambda given, _: _picked(session, given[0], given[1:] or items, location)  # noqa: E731
+        return operated(session, [value, *late], {}, apply, location)
+    return _picked(session, value, items, location)
+
+
+def _item(evaluator: Evaluator, item: Any, scope: Scope, count: int) -> Any:
+    if isinstance(item, nodes.Ellipsis):
+        return ("ellipsis",)
+    if isinstance(item, nodes.Newaxis):
+        return ("newaxis",)
+    if isinstance(item, nodes.Slice):
+        return ("slice", _bound(evaluator, item.start, scope), _bound(evaluator, item.stop, scope))
+    index = evaluator.evaluate(item, scope)
+    if isinstance(index, Tensor | Deferred | Measured) and count == 1:
+        return index
+    if not isinstance(index, int | Size) or isinstance(index, bool):
+        raise faults.wrong_kind("an index", "an int", describe(index), Location(scope.source, item.span))
+    return ("index", index)
+
+
+def _picked(session: Session, value: Any, items: list[Any], location: Location) -> Any:
+    if not isinstance(items[0], tuple):
+        return apply_operation(session, "gather", [value, items[0]], {}, location)
+    return apply_operation(session, "slice", [value], {"items": tuple(items)}, location)

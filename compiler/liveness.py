@@ -6,15 +6,15 @@ have given: that is kept until the end. All else is let go after its last use.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from msgspec import Struct
 
 from etude.backends.program.dims import evaluate
-from etude.backends.program.ir import Literal, Module, Op, Operand, StageProgram, Sub, Value
+from etude.backends.program.ir import CALLING, Literal, Module, Op, Operand, StageProgram, Sub, Value, callees
 from etude.backends.program.types import BYTES, TensorType
+from etude.compiler.costs import elements
 
-CALLS = frozenset({"call", "grad"})
 # These give another view of what they are given, which takes no memory.
 VIEWS = frozenset({"reshape", "transpose", "flatten", "broadcast", "rearrange", "slice", "stop"})
 # The gradient of these needs neither what they read nor what they gave.
@@ -62,7 +62,9 @@ class _Walk(Struct):
     def _held(self, sub: Sub, module: Module, batch: int, inputs: tuple[bool, ...]) -> Held:
         tracked = self._tracked(sub, module, inputs)
         inside = {
-            place: self._inside(sub, module, op, batch, tracked) for place, op in enumerate(sub.ops) if op.name in CALLS
+            place: self._inside(sub, module, op, batch, tracked)
+            for place, op in enumerate(sub.ops)
+            if op.name in CALLING
         }
         needed = _needed(sub, tracked, inside)
         kept, peak = _sweep(sub, batch, needed, inside)
@@ -74,19 +76,59 @@ class _Walk(Struct):
         tracked = {value.id for (_, value), depends in zip(sub.inputs, inputs, strict=True) if depends}
         for op in sub.ops:
             learns = op.name == "weight" and module.slots[op.attrs["slot"]] in self.learning
-            learns = learns or (op.name in CALLS and self.learns(module.children[op.attrs["child"]]))
+            learns = learns or any(self.learns(module.children[place]) for place in callees(op))
+            learns = learns or (op.name == "read" and _slot_of(module, op) in self.learning)
             if op.name != "stop" and (learns or any(value.id in tracked for value in _values(op.operands))):
                 tracked |= {result.id for result in op.results}
         return tracked
 
     def _inside(self, sub: Sub, module: Module, op: Op, batch: int, tracked: set[int]) -> Held:
-        """What a called sub-program takes; of one whose gradient is taken, twice that."""
-        index = op.attrs["child"]
-        child, inner = sub.children[index].sub, module.children[index]
+        """What called sub-programs take: of one whose gradient is taken twice that, of a repeated one that often."""
         depends = [isinstance(operand, Value) and operand.id in tracked for operand in op.operands]
+        found = [self._child(sub, module, op, place, batch, _given(op, depends)) for place in callees(op)]
+        first = found[0]
+        match op.name:
+            case "grad":
+                return Held(2 * first.kept, 2 * first.peak, first.reads, first.gives)
+            case "each":
+                times = elements(op, batch)
+                return Held(times * first.kept, times * first.peak, first.reads)
+            case "scan" | "loop":
+                times = elements(op, batch)
+                reads = first.reads[1:] if op.name == "loop" else first.reads
+                return Held(times * first.kept, (times - 1) * first.kept + first.peak, reads)
+            case "choose":
+                total = sum if op.attrs["select"] else max
+                reads = tuple(any(flags) for flags in zip(*(one.reads for one in found), strict=True))
+                return Held(total(one.kept for one in found), total(one.peak for one in found), (True, *reads))
+        return first
+
+    def _child(self, sub: Sub, module: Module, op: Op, place: int, batch: int, depends: list[bool]) -> Held:
+        child, inner = sub.children[place].sub, module.children[place]
         depends = (depends + [False] * len(child.inputs))[: len(child.inputs)]
-        found = self.held(child, inner, _rows(op, batch), tuple(depends))
-        return Held(2 * found.kept, 2 * found.peak, found.reads, found.gives) if op.name == "grad" else found
+        return self.held(child, inner, _rows(op, batch) if op.name in {"call", "grad"} else batch, tuple(depends))
+
+
+def _given(op: Op, depends: list[bool]) -> list[bool]:
+    """For the inputs of what an operation calls whether they depend on weights that learn."""
+    if op.name == "choose":
+        return depends[1:]
+    if op.name == "loop":
+        return [False, *[any(depends)] * op.attrs["states"], *depends[op.attrs["states"] :]]
+    if op.name == "scan":
+        return [*[any(depends)] * op.attrs["states"], *depends[op.attrs["states"] :]]
+    return depends
+
+
+def _slot_of(module: Module, op: Op) -> int:
+    """The weight that a `read` reads."""
+    return list(_flat(module.children[op.attrs["child"]]))[op.attrs["slot"]]
+
+
+def _flat(module: Module) -> Iterator[int]:
+    yield from module.slots
+    for child in module.children:
+        yield from _flat(child)
 
 
 def _needed(sub: Sub, tracked: set[int], inside: dict[int, Held]) -> set[int]:
@@ -99,7 +141,7 @@ def _needed(sub: Sub, tracked: set[int], inside: dict[int, Held]) -> set[int]:
             needed |= {value.id for value in _values(op.operands)} if results & needed else set()
         elif results & tracked and op.name in BY_RESULT:
             needed |= results
-        elif results & tracked and op.name in CALLS:
+        elif results & tracked and op.name in CALLING:
             needed |= {value.id for value, reads in zip(op.operands, inside[place].reads, strict=False) if reads
                        and isinstance(value, Value)}  # fmt: skip
         elif results & tracked and op.name not in LINEAR:
@@ -117,7 +159,7 @@ def _sweep(sub: Sub, batch: int, needed: set[int], inside: dict[int, Held]) -> t
         own = inside.get(place, Held())
         peak = max(peak, kept + sum(live.values()) + own.peak)
         kept += own.kept
-        if op.name != "weight" and op.name not in VIEWS:
+        if op.name not in {"weight", "read"} and op.name not in VIEWS:
             gives = (own.gives + (False,) * len(op.results))[: len(op.results)]
             for result, is_kept in zip(op.results, gives, strict=True):
                 if result.id in needed and not is_kept:

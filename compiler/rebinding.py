@@ -10,21 +10,23 @@ from msgspec.structs import replace
 from etude.backends.program.explicit import updates
 from etude.backends.program.ir import Literal
 from etude.compiler import faults
-from etude.compiler.derivatives import derivatives, explicit_model
+from etude.compiler.cuts import explicit_model
+from etude.compiler.derivatives import derivatives
 from etude.compiler.diagnostics import Location
+from etude.compiler.instances import model_name
 from etude.compiler.models import (
     add_child,
     assembled,
     call_mode,
     call_model,
+    call_traced,
     canonical_types,
-    model_name,
     trace_model,
 )
 from etude.compiler.session import Session
 from etude.compiler.tracing import Origins, apply_operation, name_value, operand_of
 from etude.compiler.trees import local, place_weights, read, weights_of
-from etude.compiler.values import Chain, Model, Rebound, Tensor, Tree, describe
+from etude.compiler.values import Chain, Frozen, Model, Rebound, Tensor, Tree, describe
 from etude.compiler.weight_paths import named_weights
 
 
@@ -74,6 +76,21 @@ def call_rebound(session: Session, model: Rebound, arguments: Sequence[Any], loc
         frame.children[key], operands, [value.type.at_batch(batch) for _, value in traced.sub.outputs]
     )
     return assembled(frame, traced, results, location)
+
+
+def call_frozen(session: Session, model: Frozen, arguments: Sequence[Any], location: Location, evaluator: Any) -> Any:
+    """Call a model so that nothing learns through it: weights that learn elsewhere are read, and stopped."""
+    frame = session.frame
+    assert frame is not None
+    frame.uses_mode = True
+    named = named_weights(session, model.base) if session.live else []
+    moving = dict.fromkeys(origin for _, _, origin in named if session.live and origin in session.live)
+    if not moving:
+        return call_traced(session, model, arguments, location, evaluator)
+    place_weights(frame, session, model.base, set(moving))
+    tensors = {o: apply_operation(session, "stop", [read(frame, o, location)], {}, location) for o in moving}
+    current = Rebound(("frozen now", session.next_id(), model.identity), model.base, tensors, name=model.name)
+    return call_rebound(session, current, arguments, location, evaluator)
 
 
 def _without_weights(origins: Origins) -> Origins:

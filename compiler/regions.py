@@ -1,19 +1,25 @@
-"""`each` and `scan`: a function of one element, applied to all of the first axis, at once or one after the other."""
+"""`each` and `scan`: a function of one element, applied to all of the first axis, at once or one after the other.
+
+Loops (`loops.py`) and choices (`choices.py`) share with them how a function is cut out of the program."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from msgspec.structs import replace
+
 from etude.backends.program.explicit import updates
+from etude.backends.program.inner import all_selected
 from etude.backends.program.ir import Sub, Value
 from etude.backends.program.types import TensorType
 from etude.compiler import faults
-from etude.compiler.derivatives import Cut
+from etude.compiler.cuts import Cut, Holds
 from etude.compiler.diagnostics import Location
 from etude.compiler.models import add_child
 from etude.compiler.session import Session
-from etude.compiler.tracing import Frame, made_tensor, operand_of, tensor
+from etude.compiler.tracing import Frame, Region, made_tensor, operand_of, tensor
 from etude.compiler.values import Closure, Made, Record, Tensor, Tree, describe
 from etude.grammar import nodes
 
@@ -28,16 +34,19 @@ def each(session: Session, xs: Any, function: Any, location: Location, evaluator
         shown = ", ".join(str(value.type) for value in given.values())
         raise faults.wrong_value(f"'each' takes tensors with one first axis, got {shown}", location)
     (size,) = sizes
-    elements = [_placeholder(frame, _element(value), path or _parameter(function, 0)) for path, value in given.items()]
-    argument = _formed(xs, iter(tensor(frame, element, location) for element in elements))
-    region = _Region(session, frame, "each", elements, location)
-    result = evaluator.call(function, [argument], {}, location)
-    sub, place = region.cut(list(_parts("", result, "'each'", location)))
+    with traced_region(session, "each", location) as region:
+        elements = [
+            region.placeholder(_element(value), path or parameter_name(function, 0), source_of(value))
+            for path, value in given.items()
+        ]
+        argument = formed(xs, iter(tensor(frame, element, location) for element in elements))
+        result = evaluator.call(function, [argument], {}, location)
+        sub, place = region.cut(list(parts("", result, "'each'", location)))
     operands = [operand_of(frame, value, location, "'each'") for value in given.values()]
     mapped = (*[True] * len(operands), *[False] * len(region.captured))
     types = [TensorType(value.type.dtype, (size, *value.type.shape)) for _, value in sub.outputs]
     made = frame.builder.append("each", [*operands, *region.captured], {"child": place, "mapped": (mapped,)}, types)
-    return _formed(result, iter(tensor(frame, value, location) for value in made))
+    return formed(result, iter(tensor(frame, value, location) for value in made))
 
 
 def scan(session: Session, xs: Any, start: Any, function: Any, location: Location, evaluator: Any) -> Record:
@@ -49,19 +58,41 @@ def scan(session: Session, xs: Any, start: Any, function: Any, location: Locatio
     if len(sizes) != 1 or not all(value.type.rank for value in given.values()):
         shown = ", ".join(str(value.type) for value in given.values())
         raise faults.wrong_value(f"'scan' takes tensors with one first axis, got {shown}", location)
-    first = [(path, _made(session, value, location)) for path, value in _parts("", start, "'from'", location)]
-    states = [_placeholder(frame, value.type, path or _parameter(function, 0)) for path, value in first]
-    elements = [_placeholder(frame, _element(value), path or _parameter(function, 1)) for path, value in given.items()]
-    arguments = [
-        _formed(form, iter(tensor(frame, value, location) for value in values))
-        for form, values in ((start, states), (xs, elements))
-    ]
-    region = _Region(session, frame, "scan", [*states, *elements], location)
-    result = evaluator.call(function, arguments, {}, location)
+    first = [(path, made_of(session, value, location)) for path, value in parts("", start, "'from'", location)]
+    with traced_region(session, "scan", location) as region:
+        states = [region.placeholder(value.type, path or parameter_name(function, 0), None) for path, value in first]
+        elements = [
+            region.placeholder(_element(value), path or parameter_name(function, 1), source_of(value))
+            for path, value in given.items()
+        ]
+        arguments = [
+            formed(form, iter(tensor(frame, value, location) for value in values))
+            for form, values in ((start, states), (xs, elements))
+        ]
+        result = evaluator.call(function, arguments, {}, location)
+        following, outs = _next_and_outs(session, result, start, first, location)
+        named = [(f"next.{path}", value) for path, value in following] + [
+            (f"out.{path}", value) for path, value in outs
+        ]
+        _, place = region.cut(named)
+    operands = [operand_of(frame, value, location, "'scan'") for value in (*(v for _, v in first), *given.values())]
+    types = [value.type for _, value in first]
+    types += [TensorType(value.type.dtype, (*sizes, *value.type.shape)) for _, value in outs]
+    attributes = {"child": place, "states": len(states), "elements": len(elements), "mapped": ()}
+    made = iter(frame.builder.append("scan", [*operands, *region.captured], attributes, types))
+    values = (tensor(frame, value, location) for value in made)
+    return Record({"last": formed(start, values), "outs": formed(result["out"], values)})
+
+
+Named = list[tuple[str, Tensor]]
+
+
+def _next_and_outs(session: Session, result: Any, start: Any, first: Named, location: Location) -> tuple[Named, Named]:
+    """What the function of a `scan` gives: a state like the first one, and outputs."""
     if not isinstance(result, Record) or set(result) != {"next", "out"}:
         raise faults.wrong_kind("the function given to 'scan'", "a record {next, out}", describe(result), location)
     following = [
-        (path, _made(session, value, location)) for path, value in _parts("", result["next"], "next", location)
+        (path, made_of(session, value, location)) for path, value in parts("", result["next"], "next", location)
     ]
     for (path, old), (other, new) in zip(first, following, strict=False):
         if path != other or old.type != new.type:
@@ -71,63 +102,81 @@ def scan(session: Session, xs: Any, start: Any, function: Any, location: Locatio
         raise faults.wrong_kind(
             "the state of 'scan' keeps its form", describe(start), describe(result["next"]), location
         )
-    outs = [(path, _made(session, value, location)) for path, value in _parts("", result["out"], "out", location)]
-    named = [(f"next.{path}", value) for path, value in following] + [(f"out.{path}", value) for path, value in outs]
-    _, place = region.cut(named)
-    operands = [operand_of(frame, value, location, "'scan'") for value in (*(v for _, v in first), *given.values())]
-    types = [value.type for _, value in first]
-    types += [TensorType(value.type.dtype, (*sizes, *value.type.shape)) for _, value in outs]
-    attributes = {"child": place, "states": len(states), "elements": len(elements), "mapped": ()}
-    made = iter(frame.builder.append("scan", [*operands, *region.captured], attributes, types))
-    values = (tensor(frame, value, location) for value in made)
-    return Record({"last": _formed(start, values), "outs": _formed(result["out"], values)})
+    outs = [(path, made_of(session, value, location)) for path, value in parts("", result["out"], "out", location)]
+    return following, outs
 
 
 def _element(value: Tensor) -> TensorType:
     return TensorType(value.type.dtype, value.type.shape[1:])
 
 
-def _made(session: Session, value: Any, location: Location) -> Tensor:
+def made_of(session: Session, value: Any, location: Location) -> Tensor:
     """A value as a tensor with an operation behind it."""
     found = value if isinstance(value, Tensor) else made_tensor(session, value, location)
     return found if isinstance(found.operand, Value) else made_tensor(session, found.operand.value, location)
 
 
-class _Region:
+@contextmanager
+def traced_region(
+    session: Session, name: str, location: Location, holds: Holds = "what depends"
+) -> Iterator[TracedRegion]:
     """The operations from here on, until they are cut out as a function of some placeholders."""
+    frame = session.frame
+    assert frame is not None
+    region = TracedRegion(session, frame, Region(name, len(frame.builder.ops), {}, location), holds)
+    frame.regions.append(region.open)
+    try:
+        yield region
+    finally:
+        frame.regions.pop()
 
-    def __init__(
-        self, session: Session, frame: Frame, name: str, placeholders: Sequence[Value], location: Location
-    ) -> None:
-        self.session, self.frame, self.name, self.location = session, frame, name, location
-        self.placeholders, self.before = list(placeholders), len(frame.builder.ops)
+
+class TracedRegion:
+    """A function that is traced in place; `captured` is what it reads beside its placeholders."""
+
+    def __init__(self, session: Session, frame: Frame, region: Region, holds: Holds) -> None:
+        self.session, self.frame, self.open, self.holds = session, frame, region, holds
+        self.placeholders: list[Value] = []
         self.captured: list[Value] = []
+
+    def placeholder(self, kind: TensorType, name: str, source: Value | None) -> Value:
+        """A value that stands for a state, or for one element of `source`, while the function is traced."""
+        (value,) = self.frame.builder.append("placeholder", (), {}, (kind,))
+        self.frame.builder.names[value.id] = name.replace(".", "_")
+        self.placeholders.append(value)
+        self.open.sources[value] = source
+        return value
 
     def cut(self, values: Sequence[tuple[str, Any]]) -> tuple[Sub, int]:
         """The function that makes these values as a child of the outer one, and its place."""
-        frame, location = self.frame, self.location
-        outputs = [(path, operand_of(frame, value, location, f"'{self.name}'")) for path, value in values]
-        cut = Cut(self.session, frame, self.placeholders, location, self.name)
+        frame, location, name = self.frame, self.open.location, self.open.name
+        outputs = [(path, operand_of(frame, value, location, f"'{name}'")) for path, value in values]
+        cut = Cut(self.session, frame, self.placeholders, location, name)
+        cut.inside(self.open.before, self.holds)
         cut.follow([value for _, value in outputs])
-        if any(cut.draws(op) for op in frame.builder.ops[self.before :]):
-            raise faults.not_available(f"a draw for each element, inside '{self.name}'", location)
-        if any(op.name == "call" and updates(cut.child(op).sub) for op in cut.ops):
-            raise faults.not_available(f"a model with running statistics in training, inside '{self.name}'", location)
+        self._check(cut)
         sub = cut.function(outputs)
+        called = {"loop": "body", "choose": "branch"}.get(name, name)
+        sub = replace(all_selected(sub) if name == "each" else sub, name=called)
         gone = {value.id for value in self.placeholders} | cut.depends
         frame.builder.ops[:] = [op for op in frame.builder.ops if not any(result.id in gone for result in op.results)]
         self.captured = cut.captured
-        return sub, add_child(frame, _free_name(frame, self.name), sub, cut.origins())
+        frame.builder.is_random |= sub.is_random
+        return sub, add_child(frame, _free_name(frame, called), sub, cut.origins())
+
+    def _check(self, cut: Cut) -> None:
+        name, location = self.open.name, self.open.location
+        if name in {"each", "scan"} and any(cut.draws(op) for op in self.frame.builder.ops[self.open.before :]):
+            raise faults.not_available(f"a draw for each element, inside '{name}'", location)
+        if any(op.name == "call" and updates(cut.child(op).sub) for op in cut.ops):
+            raise faults.not_available(f"a model with running statistics in training, inside '{name}'", location)
 
 
-def _placeholder(frame: Frame, kind: TensorType, name: str) -> Value:
-    """A value that stands for one element, or for a state, while a function is traced."""
-    (value,) = frame.builder.append("placeholder", (), {}, (kind,))
-    frame.builder.names[value.id] = name.replace(".", "_")
-    return value
+def source_of(value: Tensor) -> Value | None:
+    return value.operand if isinstance(value.operand, Value) else None
 
 
-def _parameter(function: Any, index: int) -> str:
+def parameter_name(function: Any, index: int) -> str:
     """What a function calls one of its parameters."""
     patterns = function.parameters if isinstance(function, Closure) else ()
     pattern = patterns[index] if index < len(patterns) else None
@@ -144,10 +193,10 @@ def _leaves(path: str, value: Any, location: Location) -> Iterator[tuple[str, Te
         raise faults.wrong_kind("'xs'", "a tensor, or a record of tensors", describe(value), location)
 
 
-def _parts(path: str, value: Any, what: str, location: Location) -> Iterator[tuple[str, Any]]:
+def parts(path: str, value: Any, what: str, location: Location) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Record):
         for name, item in value.items():
-            yield from _parts(f"{path}.{name}" if path else name, item, what, location)
+            yield from parts(f"{path}.{name}" if path else name, item, what, location)
     elif isinstance(value, Tree):
         yield from (
             (f"{path}.{name}" if path else name, leaf) for name, leaf in zip(value.paths, value.leaves, strict=True)
@@ -158,9 +207,9 @@ def _parts(path: str, value: Any, what: str, location: Location) -> Iterator[tup
         raise faults.wrong_kind(what, "a tensor, or a record of tensors", describe(value), location)
 
 
-def _formed(like: Any, values: Iterator[Tensor]) -> Any:
+def formed(like: Any, values: Iterator[Tensor]) -> Any:
     if isinstance(like, Record):
-        return Record({name: _formed(item, values) for name, item in like.items()})
+        return Record({name: formed(item, values) for name, item in like.items()})
     if isinstance(like, Tree):
         return Tree(like.paths, tuple(next(values) for _ in like.leaves))
     return next(values)

@@ -16,7 +16,18 @@ from etude.backends.program.ir import Operand, Value
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location, Related
 from etude.compiler.session import Session
-from etude.compiler.values import AnyOrigin, Deferred, Fitted, Identity, Made, Measured, Quantity, Tensor, describe
+from etude.compiler.values import (
+    AnyOrigin,
+    Deferred,
+    Fitted,
+    Identity,
+    Made,
+    Measured,
+    Model,
+    Quantity,
+    Tensor,
+    describe,
+)
 
 FrameKind = Literal["model", "batch", "row"]
 LATE = Made | Deferred | Measured  # what becomes a tensor of the function being traced when an operation is given it
@@ -32,6 +43,19 @@ class Origins(Struct, frozen=True, dict=True):
     def flat(self) -> tuple[AnyOrigin, ...]:
         """All origins at and below: own ones first, then child by child."""
         return (*self.slots, *(origin for child in self.children for origin in child.flat))
+
+
+class Region(Struct):
+    """A function of the rounds or elements of a traced function, while it is traced in its turn.
+
+    `before` operations stood before it. `sources` has for each value that stands for an element what it is one of, and
+    None for a state, which the round before made.
+    """
+
+    name: str
+    before: int
+    sources: dict[Value, Value | None]
+    location: Location
 
 
 class Frame(Struct):
@@ -55,8 +79,18 @@ class Frame(Struct):
     reads: dict[tuple[int, int], Any] = field(default_factory=dict)  # (child, place of a weight) to its value
     hosted: dict[str, Fitted] | None = None  # estimators that the host asks first, by the input with what they say
     asked: dict[str, Tensor] = field(default_factory=dict)
+    regions: list[Region] = field(default_factory=list)  # outermost first
     running: dict[int, int] = field(default_factory=dict)  # a value of the batch to the slot value that follows it
     session: Any = None  # since it is traced
+    parts: dict[int, Model] = field(default_factory=dict)  # the models that are called, by child
+    kept: Identity | None = None  # of the wrapper that puts what is called now in the place of a part
+    tapped: list[tuple[Identity, Tensor]] = field(default_factory=list)  # what taps around are given, in order
+    given: dict[AnyOrigin, Tensor] | None = None  # weights that are inputs of the program, where they are to be
+
+    @property
+    def rounds(self) -> Region | None:
+        """The innermost function of rounds or elements that is being traced."""
+        return next((region for region in reversed(self.regions) if region.name != "choose"), None)
 
     def origins(self) -> Origins:
         return Origins(tuple(self.slot_origins), tuple(self.child_origins))

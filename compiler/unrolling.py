@@ -11,8 +11,9 @@ from etude.compiler.calls import CallSite
 from etude.compiler.checks.names import names_in
 from etude.compiler.diagnostics import Location
 from etude.compiler.guards import guard_of, select
+from etude.compiler.loops import Unrolled, rolled
 from etude.compiler.scopes import Scope
-from etude.compiler.values import Deferred, Quantity, Range, describe
+from etude.compiler.values import Deferred, Quantity, Range, Tensor, describe
 from etude.compiler.workflow import Ref
 from etude.grammar import nodes
 
@@ -65,7 +66,12 @@ class Unrolling:
             return value.items()
         if isinstance(value, Deferred):
             raise faults.after_the_run("the length of this list", location)
-        raise faults.wrong_kind("'in'", "a list or a range of ints", describe(value), location)
+        help = (
+            "scan(xs, ...) and each(xs, ...) go over the first axis of a tensor" if isinstance(value, Tensor) else None
+        )
+        if isinstance(value, Range) and any(isinstance(bound, Tensor) for bound in (value.start, value.stop)):
+            raise faults.wrong_kind("the number of rounds", "an int known before the run", "a tensor", location)
+        raise faults.wrong_kind("'in'", "a list or a range of ints", describe(value), location, help)
 
     def eval_Loop(self, node: nodes.Loop, scope: Scope) -> Any:
         """Unroll a loop. A `while` on a measured value becomes guards: a round runs only if the ones before did."""
@@ -74,8 +80,16 @@ class Unrolling:
             raise faults.wrong_value(
                 "a loop needs 'in', so that the number of its stages is known", self.at(node, scope), help
             )
+        if self.session.frame is not None and node.condition is not None:
+            raise faults.while_in_program(self.at(node.condition, scope))
         carry = self.evaluate(node.start, scope)
-        items = self.items(self.evaluate(node.iterable, scope), self.at(node.iterable, scope))
+        iterable = self.evaluate(node.iterable, scope)
+        items = self.items(iterable, self.at(node.iterable, scope))
+        if self.session.frame is not None and isinstance(iterable, Range):
+            try:
+                return self._rolled(node, scope, carry, iterable.items())
+            except Unrolled:
+                pass
         outer = guard = self.session.guard
         for index, item in enumerate(items):
             inner = scope.child(**{node.carry: carry, **({node.variable: item} if node.variable else {})})
@@ -91,6 +105,15 @@ class Unrolling:
                 with self.session.guarded(outer):
                     carry = result if guard in (None, outer) else select(self.site(node, scope), guard, result, carry)
         return carry
+
+    def _rolled(self, node: nodes.Loop, scope: Scope, start: Any, numbers: range) -> Any:
+        """A loop over a range in a traced function."""
+
+        def body(carry: Any, number: Any) -> Any:
+            names = {node.carry: carry} | ({node.variable: number} if node.variable else {})
+            return self.body(node.body, scope.child(**names))
+
+        return rolled(self.session, node, start, numbers, body, self.at(node, scope))
 
     def _condition(self, node: nodes.Expr | None, scope: Scope, guard: Ref | None) -> bool | Ref:
         """Whether a round takes place: known now, or the output that will tell."""

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 from etude.backends.emission.chains import Chain, find_chains
 from etude.backends.emission.devices import settle
+from etude.backends.emission.higher import fold, higher
 from etude.backends.emission.naming import Scope, singular, word
 from etude.backends.emission.simplify import is_draw, is_tabled
 from etude.backends.emission.spelled import needs_batch, spelled, template
 from etude.backends.ops.literals import literal_text
 from etude.backends.ops.spelling import Framework
 from etude.backends.program.dims import Size
-from etude.backends.program.ir import Child, Literal, Op, Operand, Sub, Value
+from etude.backends.program.ir import HIGHER, Child, Literal, Op, Operand, Sub, Value, callees
 
 # An expression longer than this is taken apart into statements.
 LONGEST_EXPRESSION = 96
@@ -62,11 +63,6 @@ def write_body(sub: Sub, members: Members, inputs: Sequence[str], scope: Scope) 
     return _Writer(sub, members, inputs, scope).write()
 
 
-def fold(site: object) -> str:
-    """The key of a site."""
-    return f"random.fold(key, {site})"
-
-
 def mentions_batch(sub: Sub, framework: Framework) -> bool:
     """Whether the text of `sub` needs the variable `b`."""
     return any(needs_batch(op, framework) for op in sub.ops if is_tabled(op))
@@ -88,28 +84,6 @@ def batch_size(sub: Sub, inputs: Sequence[str]) -> str:
                     return size
                 return f"({size}) // {factor}" if offset else f"{size} // {factor}"
     raise AssertionError(f"no input of {sub.name} has the batch as a dimension")
-
-
-def derivatives(op: Op, framework: Framework, function: str, operands: Sequence[str], *, has_key: bool) -> str:
-    """The derivatives of a function by its first arguments, on each row where it is mapped over them.
-
-    >>> derivatives(Op("grad", (), (("count", 2), ("mapped", ())), ()), "jax", "value", ["w", "b", "x"], has_key=False)
-    'jax.grad(value, argnums=(0, 1))(w, b, x)'
-    """
-    count = op.attrs["count"]
-    numbers = "" if count == 1 else f", argnums={tuple(range(count)) if count <= 4 else f'tuple(range({count}))'}"
-    text = f"{'torch.func' if framework == 'torch' else 'jax'}.grad({function}{numbers})"
-    levels = [op.attrs["mapped"]] if op.attrs["mapped"] else []
-    return f"{_mapped(text, framework, levels, has_key)}({', '.join([*operands, *['key'] * has_key])})"
-
-
-def _mapped(function: str, framework: Framework, levels: Sequence[Sequence[bool]], has_key: bool) -> str:
-    """A function mapped over the first axis of some arguments, once for each level, of which the first is outermost."""
-    name, axis = ("torch.vmap", "in_dims") if framework == "torch" else ("jax.vmap", "in_axes")
-    for flags in reversed(levels):
-        axes = tuple(0 if is_mapped else None for is_mapped in (*flags, *[False] * has_key))
-        function = f"{name}({function})" if all(flags) and not has_key else f"{name}({function}, {axis}={axes})"
-    return function
 
 
 class _Writer:
@@ -167,17 +141,11 @@ class _Writer:
         operands = [self._operand(operand) for operand in op.operands]
         if is_tabled(op):
             return spelled(op, self.members.framework, operands)
+        if op.name in HIGHER:
+            functions = [self.members.callees[place].text for place in callees(op)]
+            draws = [self.sub.children[place].sub.is_random for place in callees(op)]
+            return higher(op, self.members.framework, functions, operands, draws)
         callee = self.members.callees[op.attrs["child"]]
-        if op.name == "grad":
-            return derivatives(op, self.members.framework, callee.text, operands, has_key=is_draw(op, self.sub))
-        if op.name == "scan":
-            function = f"{callee.text}, {op.attrs['states']}, {op.attrs['elements']}"
-            if not op.attrs["mapped"]:
-                return f"scan({', '.join([function, *operands])})"
-            text = f"lambda *given: scan({function}, *given)"
-            return f"{_mapped(text, self.members.framework, op.attrs['mapped'], False)}({', '.join(operands)})"
-        if op.name == "each":
-            return f"{_mapped(callee.text, self.members.framework, op.attrs['mapped'], False)}({', '.join(operands)})"
         if is_draw(op, self.sub):
             operands.append(fold(op.attrs["site"]))
         return f"{callee.text}({', '.join(operands)})"

@@ -9,7 +9,7 @@ from etude.backends.emission.body import batch_size, mentions_batch
 from etude.backends.emission.simplify import is_draw, is_tabled
 from etude.backends.emission.spelled import template
 from etude.backends.ops.spelling import Framework
-from etude.backends.program.ir import Op, Operand, Sub, Value
+from etude.backends.program.ir import Op, Operand, Sub, Value, callees
 
 
 @dataclass(eq=False)
@@ -34,8 +34,7 @@ class Form:
     def called_children(self) -> Iterator[Form]:
         """The children that the text calls."""
         for op in self.sub.ops:
-            if op.name in {"call", "grad", "each", "scan"}:
-                yield self.children[op.attrs["child"]]
+            yield from (self.children[place] for place in callees(op))
 
     def walk(self) -> Iterator[Form]:
         """This form and all below it."""
@@ -95,9 +94,9 @@ class Forms:
             return template(op, self.framework), *operands
         if op.name in {"weight", "update"}:
             return op.name, op.attrs["slot"], *operands
-        if op.name in {"read", "grad", "each", "scan"}:
-            return op.name, op.attributes, *operands
-        site = op.attrs["site"] if is_draw(op, sub) else None
+        site = op.attrs.get("site") if is_draw(op, sub) else None
+        if op.name != "call":
+            return op.name, tuple(pair for pair in op.attributes if pair[0] != "site"), site, *operands
         return "call", op.attrs["child"], site, *operands
 
 

@@ -12,7 +12,6 @@ RESERVED = frozenset(
     {*dir(builtins), "self", "key", "np", "torch", "nn", "F", "Tensor", "jax", "jnp", "lax", "nnx", "optax", "Array"}
     | {"partial", "Callable", "random", "device", "Models", "rebuild", "values_at"}
     | {"Lion", "Lamb", "Lars", "Adafactor"}
-    | {"Lion", "Lamb", "Lars", "Adafactor"}
 )
 # Names of the functions of a module and of their parameters.
 FUNCTIONS = frozenset(
@@ -23,6 +22,8 @@ FUNCTIONS = frozenset(
 
 # What to call the result of an operation that nobody named.
 WORDS = {
+    "loop": "last",
+    "choose": "chosen",
     "add": "shifted",
     "sub": "difference",
     "mul": "product",

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from etude.backends.emission.fuse import fuse
 from etude.backends.ops import find
 from etude.backends.ops.spelling import Framework
-from etude.backends.program.ir import Child, Literal, Op, Operand, Sub, Value
+from etude.backends.program.ir import CALLING, STRUCTURAL, Child, Literal, Op, Operand, Sub, Value, callees
 
 
 def simplify(sub: Sub, framework: Framework, done: dict[int, Sub] | None = None) -> Sub:
@@ -33,14 +33,13 @@ def is_stateful(sub: Sub) -> bool:
 
 def is_tabled(op: Op) -> bool:
     """Whether `op` computes something by itself, unlike the structural operations."""
-    return op.name not in {"weight", "update", "read", "grad", "each", "scan", "call"}
+    return op.name not in STRUCTURAL
 
 
 def is_draw(op: Op, sub: Sub) -> bool:
     """Whether `op` needs a key."""
-    if op.name in {"call", "grad", "each", "scan"}:
-        child: Child = sub.children[op.attrs["child"]]
-        return child.sub.is_random
+    if op.name in CALLING:
+        return any(sub.children[place].sub.is_random for place in callees(op))
     row = find(op.name)
     return row is not None and row.is_random
 

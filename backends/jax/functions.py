@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+
+from etude.backends.jax.random import fold
 
 Axes: TypeAlias = int | tuple[int, ...] | None
 LOWEST = float(np.finfo(np.float32).min)
@@ -136,3 +138,40 @@ def scan(function: Callable[..., tuple[Array, ...]], states: int, elements: int,
 
     last, outs = lax.scan(step, given[:states], given[states : states + elements])
     return (*last, *outs)
+
+
+def loop(function: Callable[..., Any], numbers: range, states: int, *given: Array, key: Any = None) -> Any:
+    """The function on each number, some states and what else it reads, one after the other: gives the last states.
+
+    A function that draws is given a key of its own for each number.
+    """
+    shared = given[states:]
+
+    def step(state: tuple[Array, ...], i: Array) -> tuple[tuple[Array, ...], None]:
+        keys = () if key is None else (fold(key, i),)
+        found = function(i, *state, *shared, *keys)
+        return (found if states > 1 else (found,)), None
+
+    last, _ = lax.scan(step, given[:states], jnp.arange(numbers.start, numbers.stop, dtype=jnp.int32))
+    return last if states > 1 else last[0]
+
+
+def choose(index: Array, branches: Sequence[Callable[..., Any]], *given: Array) -> Any:
+    """One of the functions on what is given, by its place; places outside of the list are held within."""
+    return lax.switch(index, branches, *given)
+
+
+def select(index: Array, branches: Sequence[Callable[..., Any]], *given: Array) -> Any:
+    """One of the functions on what is given, by its place, which may be another one for each row."""
+    found = [branch(*given) for branch in branches]
+    if not isinstance(found[0], tuple):
+        return _selected(index, found)
+    return tuple(_selected(index, values) for values in zip(*found, strict=True))
+
+
+def _selected(index: Array, values: Sequence[Array]) -> Array:
+    result = values[-1]
+    place = index.reshape(index.shape + (1,) * (result.ndim - index.ndim))
+    for number in range(len(values) - 2, -1, -1):
+        result = jnp.where(place <= number, values[number], result)
+    return result

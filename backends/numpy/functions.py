@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+
+from etude.backends.numpy.random import fold
 
 Floats: TypeAlias = NDArray[np.float32]
 Axes: TypeAlias = int | tuple[int, ...] | None
@@ -224,3 +226,37 @@ def _weights(old: int, new: int, method: str) -> Floats:
         return np.eye(old, dtype=np.float32)[np.floor(centres + 0.5).astype(int)]
     centres = np.clip(centres, 0, old - 1)
     return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(old))).astype(np.float32)
+
+
+def loop(function: Callable[..., Any], numbers: range, states: int, *given: Any, key: Any = None) -> Any:
+    """The function on each number, some states and what else it reads, one after the other: gives the last states.
+
+    A function that draws is given a key of its own for each number.
+    """
+    state, shared = given[:states], given[states:]
+    for i in numbers:
+        keys = () if key is None else (fold(key, i),)
+        found = function(np.int32(i), *state, *shared, *keys)
+        state = found if states > 1 else (found,)
+    return state if states > 1 else state[0]
+
+
+def choose(index: Any, branches: Sequence[Callable[..., Any]], *given: Any) -> Any:
+    """One of the functions on what is given, by its place; places outside of the list are held within."""
+    return branches[min(max(int(index), 0), len(branches) - 1)](*given)
+
+
+def select(index: Any, branches: Sequence[Callable[..., Any]], *given: Any) -> Any:
+    """One of the functions on what is given, by its place, which may be another one for each row."""
+    found = [branch(*given) for branch in branches]
+    if not isinstance(found[0], tuple):
+        return _selected(index, found)
+    return tuple(_selected(index, values) for values in zip(*found, strict=True))
+
+
+def _selected(index: Any, values: Sequence[Any]) -> Any:
+    result = values[-1]
+    place = index.reshape(index.shape + (1,) * (result.ndim - index.ndim))
+    for number in range(len(values) - 2, -1, -1):
+        result = np.where(place <= number, values[number], result)
+    return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from msgspec import Struct, field
@@ -44,8 +44,15 @@ class Op(Struct, frozen=True):
     - `scan`, attributes `child`, `states`, `elements` and `mapped`: a child without weights on the states, which are
       the first operands, and the elements of the first axis of the next, one after the other; its first results are
       the next states, the others are stacked. `mapped` is as in `each`;
+    - `loop`, attributes `child`, `start`, `stop`, `states` and `site`: a child without weights on an int32 number, the
+      states, which are the first operands, and what else it reads, once for each number from `start` to `stop`, both
+      included; its results are the next states. A draw in it has a key of its own for each number;
+    - `choose`, attributes `children`, `site` and `select`: the one of several children without weights whose place is
+      the first operand, held within the list, on the other operands. With `select` all of them are computed, and the
+      place may be one for each row: the first axis of it and of the results;
     - `call`, attributes `child` (index into `children`), `site` (the ordinal of this call, for randomness) and `rows`
-      (true in a row program: operands and results are rows, the model sees the batch).
+      (true in a row program: operands and results are rows, the model sees the batch). In the child of a loop of rows
+      `weights` says how many of the last operands are weights rather than rows.
 
     A random operation has the attribute `site`: its ordinal among the random sites of its `Sub`.
     Dimensions in attributes are `Dim`s and may hold `b`.
@@ -59,6 +66,27 @@ class Op(Struct, frozen=True):
     @property
     def attrs(self) -> dict[str, Any]:
         return dict(self.attributes)
+
+
+# Operations that give a function of the program, which has no weights, to the framework.
+HIGHER = frozenset({"grad", "each", "scan", "loop", "choose"})
+CALLING = HIGHER | {"call"}
+STRUCTURAL = CALLING | {"weight", "update", "read"}
+
+
+def callees(op: Op) -> tuple[int, ...]:
+    """The places of the children that an operation calls."""
+    if op.name not in CALLING:
+        return ()
+    attrs = op.attrs
+    return tuple(attrs["children"]) if op.name == "choose" else (attrs["child"],)
+
+
+def recalled(op: Op, places: Callable[[int], int]) -> Op:
+    """The operation with its children at other places."""
+    change = {"child": places, "children": lambda found: tuple(places(place) for place in found)}
+    attributes = tuple((key, change[key](value) if key in change else value) for key, value in op.attributes)
+    return Op(op.name, op.operands, attributes, op.results) if op.name in CALLING else op
 
 
 class Slot(Struct, frozen=True):

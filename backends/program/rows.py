@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from etude.backends.ops import find
 from etude.backends.program.builder import Builder
 from etude.backends.program.dims import Dim, b, product
-from etude.backends.program.ir import Child, Literal, Op, Operand, Sub, Value
+from etude.backends.program.inner import all_selected
+from etude.backends.program.ir import CALLING, Child, Literal, Op, Operand, Sub, Value, callees
 from etude.backends.program.types import TensorType
 
 ROWS_INPUT = "rows"
@@ -36,11 +37,17 @@ class _Vectorizer(Struct):
     batched: set[int] = field(default_factory=set)
     rows: Value | None = None
 
-    def run(self) -> Sub:
+    def run(self, batched: Sequence[bool] | None = None) -> Sub:
+        """The batch program; `batched` says which inputs depend on the row, by default all."""
         program = self.program
-        self.build.children = [Child(c.name, row_keyed(c.sub)) for c in program.children]
-        for name, value in program.inputs:
-            self._bind(value, self.build.input(name, _batch(value.type)), is_batched=True)
+        called = {op.attrs["child"] for op in program.ops if op.name == "call"}
+        self.build.children = [
+            Child(child.name, row_keyed(child.sub) if place in called else child.sub)
+            for place, child in enumerate(program.children)
+        ]
+        for (name, value), depends in zip(program.inputs, batched or [True] * len(program.inputs), strict=True):
+            kind = _batch(value.type) if depends else value.type
+            self._bind(value, self.build.input(name, kind), is_batched=depends)
         if program.is_random:
             self.rows = self.build.input(ROWS_INPUT, ROW_IDS)
         for op in program.ops:
@@ -52,6 +59,8 @@ class _Vectorizer(Struct):
             results, depends = self._call(op), True
         elif op.name in {"grad", "each", "scan"} and any(self._is_batched(o) for o in op.operands):
             results, depends = self._mapped(op), True
+        elif op.name in {"loop", "choose"} and (any(self._is_batched(o) for o in op.operands) or self._draws(op)):
+            results, depends = self._inner(op), True
         else:
             operation = find(op.name)
             depends = any(self._is_batched(o) for o in op.operands) or (operation is not None and operation.is_random)
@@ -67,12 +76,15 @@ class _Vectorizer(Struct):
 
     def _call(self, op: Op) -> Sequence[Operand]:
         """A model called on rows gets the batch; one called on a batch within the row gets all of them end to end."""
-        operands = [self._spread(o) for o in op.operands]
-        attrs = op.attrs | {"rows": False}
+        data = len(op.operands) - op.attrs.get("weights", 0)
+        operands = [self._spread(o) for o in op.operands[:data]]
+        attrs = {"child": op.attrs["child"], "site": op.attrs["site"], "rows": False}
         child = self.build.children[op.attrs["child"]].sub
         if op.attrs["rows"]:
             types = [_batch(r.type) for r in op.results]
-            return self.build.append("call", [*operands, *self._row_ids(child)], attrs, types)
+            assert not any(self._is_batched(o) for o in op.operands[data:]), "each row has weights of its own"
+            weights = [self._operand(o) for o in op.operands[data:]]
+            return self.build.append("call", [*operands, *weights, *self._row_ids(child)], attrs, types)
         merged = [self._reshape(o, (product(o.type.shape[:2]), *o.type.shape[2:])) for o in operands]
         assert not child.is_random, "a random model called on a batch within a row has no row identities"
         inner = op.operands[0].type.shape[0]
@@ -83,11 +95,40 @@ class _Vectorizer(Struct):
 
     def _mapped(self, op: Op) -> Sequence[Operand]:
         """A function of the program for each row: the framework maps over the operands that depend on it."""
+        for place in callees(op):
+            child = self.build.children[place]
+            self.build.children[place] = Child(child.name, all_selected(child.sub))
         flags = tuple(self._is_batched(o) for o in op.operands)
         attrs = op.attrs | {"mapped": flags if op.name == "grad" else (flags, *op.attrs["mapped"])}
         return self.build.append(
             op.name, [self._operand(o) for o in op.operands], attrs, [_batch(r.type) for r in op.results]
         )
+
+    def _draws(self, op: Op) -> bool:
+        return any(self.program.children[place].sub.is_random for place in callees(op))
+
+    def _inner(self, op: Op) -> Sequence[Operand]:
+        """A loop or a choice: its functions do on a batch of rows what they did on one."""
+        states = op.attrs["states"] if op.name == "loop" else 0
+        first = 0 if op.name == "loop" else 1
+        flags = [self._is_batched(o) for o in op.operands]
+        operands = [self._spread(o) if i < states else self._operand(o) for i, o in enumerate(op.operands)]
+        given = [False, *[True] * states, *flags[states:]] if states else flags[first:]
+        sized = any(given) or self._draws(op)
+        for place in callees(op):
+            child = self.program.children[place]
+            source = child.sub if sized else _with_input(child.sub, "place", op.operands[0].type)
+            build = Builder(child.sub.name, doc=child.sub.doc, is_random=child.sub.is_random)
+            inner = _Vectorizer(source, build).run([*given, *[True] * (not sized)])
+            if self._draws(op) and not child.sub.is_random:
+                inner = _with_input(inner, ROWS_INPUT, ROW_IDS)
+            self.build.children[place] = Child(child.name, inner)
+        if self._draws(op):
+            assert self.rows is not None
+            operands.append(self.rows)
+        operands += [] if sized else operands[:1]  # what the size of the batch is read off
+        attrs = op.attrs | ({"select": True} if op.name == "choose" and flags[0] else {})
+        return self.build.append(op.name, operands, attrs, [_batch(r.type) for r in op.results])
 
     def _row_ids(self, child: Sub) -> list[Operand]:
         if not child.is_random:
@@ -175,18 +216,41 @@ def row_keyed(sub: Sub) -> Sub:
         return sub
     build = Builder(sub.name, inputs=list(sub.inputs), slots=list(sub.slots), is_random=True, doc=sub.doc)
     build.children = [Child(child.name, row_keyed(child.sub)) for child in sub.children]
+    build.children = [
+        Child(child.name, _with_input(child.sub, ROWS_INPUT, ROW_IDS) if place in _beside_draws(sub) else child.sub)
+        for place, child in enumerate(build.children)
+    ]
     build.names = dict(sub.names)
-    used = [value.id for _, value in sub.inputs] + [value.id for op in sub.ops for value in op.results]
-    rows = Value(max(used, default=-1) + 1, ROW_IDS)
+    rows = _new_value(sub, ROW_IDS)
     build.inputs.append((ROWS_INPUT, rows))
     build.names[rows.id] = ROWS_INPUT
     build.ops = [_keyed(op, sub.children, rows) for op in sub.ops]
     return build.build(sub.outputs)
 
 
+def _beside_draws(sub: Sub) -> set[int]:
+    """The branches of choices that draw nothing while others of the same choice do."""
+    found = set()
+    for op in sub.ops:
+        draws = {place for place in callees(op) if sub.children[place].sub.is_random}
+        found |= set(callees(op)) - draws if draws else set()
+    return found
+
+
+def _new_value(sub: Sub, kind: TensorType) -> Value:
+    """A value that the sub-program has not used."""
+    used = [value.id for _, value in sub.inputs] + [value.id for op in sub.ops for value in op.results]
+    return Value(max(used, default=-1) + 1, kind)
+
+
+def _with_input(sub: Sub, name: str, kind: TensorType) -> Sub:
+    """A function with one more input, which it does not read."""
+    return replace(sub, inputs=(*sub.inputs, (name, _new_value(sub, kind))))
+
+
 def _keyed(op: Op, children: Sequence[Child], rows: Value) -> Op:
-    if op.name == "call":
-        is_random = children[op.attrs["child"]].sub.is_random
+    if op.name in CALLING:
+        is_random = any(children[place].sub.is_random for place in callees(op))
         return replace(op, operands=(*op.operands, rows)) if is_random else op
     operation = find(op.name)
     if operation is None or not operation.is_random or not _draws_by_row(op):

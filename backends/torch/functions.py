@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from etude.backends.torch.random import fold
 
 POOLS: dict[str, tuple[Callable[..., Tensor], ...]] = {
     "max": (F.max_pool1d, F.max_pool2d, F.max_pool3d),
@@ -100,3 +103,37 @@ def scan(function: Callable[..., tuple[Tensor, ...]], states: int, elements: int
         state = results[:states]
         outs.append(results[states:])
     return (*state, *(torch.stack(values) for values in zip(*outs, strict=True)))
+
+
+def loop(function: Callable[..., Any], numbers: range, states: int, *given: Tensor, key: Any = None) -> Any:
+    """The function on each number, some states and what else it reads, one after the other: gives the last states.
+
+    A function that draws is given a key of its own for each number.
+    """
+    state, shared = given[:states], given[states:]
+    for i in numbers:
+        keys = () if key is None else (fold(key, i),)
+        found = function(torch.full((), i, dtype=torch.int32, device=given[0].device), *state, *shared, *keys)
+        state = found if states > 1 else (found,)
+    return state if states > 1 else state[0]
+
+
+def choose(index: Tensor, branches: Sequence[Callable[..., Any]], *given: Tensor) -> Any:
+    """One of the functions on what is given, by its place; places outside of the list are held within."""
+    return branches[min(max(int(index), 0), len(branches) - 1)](*given)
+
+
+def select(index: Tensor, branches: Sequence[Callable[..., Any]], *given: Tensor) -> Any:
+    """One of the functions on what is given, by its place, which may be another one for each row."""
+    found = [branch(*given) for branch in branches]
+    if not isinstance(found[0], tuple):
+        return _selected(index, found)
+    return tuple(_selected(index, values) for values in zip(*found, strict=True))
+
+
+def _selected(index: Tensor, values: Sequence[Tensor]) -> Tensor:
+    result = values[-1]
+    place = index.reshape(index.shape + (1,) * (result.ndim - index.ndim))
+    for number in range(len(values) - 2, -1, -1):
+        result = torch.where(place <= number, values[number], result)
+    return result

@@ -1,0 +1,210 @@
+"""Cut the operations between some values and others out of a program, as a function of its own.
+
+The function is a child without weights. What it reads beside the values in question are further inputs, and the models
+that it calls become functions of their weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from etude.backends.ops import find
+from etude.backends.program.builder import Builder
+from etude.backends.program.dims import Size
+from etude.backends.program.explicit import explicit, flat_slots
+from etude.backends.program.inner import call_on_row, on_one_row
+from etude.backends.program.ir import CALLING, Child, Op, Operand, Sub, Value, callees, recalled
+from etude.backends.program.ir import Literal as Constant
+from etude.compiler.diagnostics import Location
+from etude.compiler.session import Session
+from etude.compiler.tracing import Frame, Origins
+from etude.compiler.trees import read
+from etude.compiler.values import AnyOrigin
+
+Holds = Literal["what depends", "draws", "all"]
+OUTER = frozenset({"read", "weight", "placeholder"})  # these stay where they are: others may read them too
+
+
+def explicit_model(session: Session, sub: Sub) -> Sub:
+    """A model's sub-program as a function of its weights; one object for each."""
+    known: dict[int, Any] = session.memo.setdefault("explicit", {})
+    if id(sub) not in known:
+        known[id(sub)] = (sub, explicit(sub))  # the sub-program is kept, so that nothing else gets its id
+    found: Sub = known[id(sub)][1]
+    return found
+
+
+class Cut:
+    """The operations between the values `by` and a number, while they are copied into a function."""
+
+    def __init__(
+        self, session: Session, frame: Frame, by: Sequence[Value], location: Location, name: str = "value"
+    ) -> None:
+        self.name, self.since, self.holds = name, 0, "what depends"
+        self.session, self.frame, self.by, self.location = session, frame, by, location
+        self.build = Builder(name)
+        self.inputs: dict[int, Operand] = {value.id: self._input(value) for value in by}
+        self.captured: list[Value] = []
+        self.children: dict[int, int] = {}
+        self.weights = self._weights()
+        self.depends = {value.id for value in by}
+        self.ops: list[Op] = []
+        self.is_random = False
+
+    def _weights(self) -> dict[AnyOrigin, Value]:
+        """The weights among `by`, by origin: calls of models depend on them without naming them."""
+        found = {}
+        for (child, place), value in self.frame.reads.items():
+            if any(value == each for each in self.by):
+                found[self.frame.child_origins[child].flat[place]] = value
+        return found
+
+    def inside(self, since: int, holds: Holds) -> None:
+        """Of the operations from this place on hold also those that draw, or all, whatever they depend on."""
+        self.since, self.holds = since, holds
+
+    def follow(self, values: Sequence[Operand]) -> None:
+        """Find the operations that depend on `by` and that some values depend on."""
+        ops = list(self.frame.builder.ops)
+        held = {id(op) for op in ops[self.since :] if self._is_held(op)}
+        for op in ops:
+            if id(op) in held or self._depends(op):
+                self.depends |= {result.id for result in op.results}
+        needed = {value.id for value in values if isinstance(value, Value)}
+        for op in reversed(ops):
+            if any(result.id in needed for result in op.results) and (id(op) in held or self._depends(op)):
+                self.ops.append(op)
+                needed |= {operand.id for operand in op.operands if isinstance(operand, Value)}
+        self.ops = [op for op in reversed(self.ops) if not any(result.id in self.inputs for result in op.results)]
+        self.is_random = any(self.draws(op) for op in self.ops)
+
+    def _is_held(self, op: Op) -> bool:
+        return self.holds != "what depends" and op.name not in OUTER and (self.holds == "all" or self.draws(op))
+
+    def _depends(self, op: Op) -> bool:
+        if any(isinstance(operand, Value) and operand.id in self.depends for operand in op.operands):
+            return True
+        if op.name == "read":
+            return self._origins(op)[op.attrs["slot"]] in self.weights
+        return op.name == "call" and any(origin in self.weights for origin in self._origins(op))
+
+    def _origins(self, op: Op) -> tuple[AnyOrigin, ...]:
+        return self.frame.child_origins[int(op.attrs["child"])].flat
+
+    def draws(self, op: Op) -> bool:
+        """Whether an operation needs random numbers."""
+        if op.name in CALLING:
+            return any(self.frame.builder.children[place].sub.is_random for place in callees(op))
+        row = find(op.name)
+        return row is not None and row.is_random
+
+    def child(self, op: Op) -> Child:
+        """The child that an operation calls."""
+        return self.frame.builder.children[int(op.attrs["child"])]
+
+    # --- the function ---
+
+    def function(self, outputs: Sequence[tuple[str, Operand]]) -> Sub:
+        """The copied operations as a sub-program; `captured` are the values that it is given after `by`."""
+        for op in self.ops:
+            self._copy(op)
+        found = [(name, self._operand(value)) for name, value in outputs]
+        if self._mentions_batch() and not any(_has_batch(kind) for _, kind in self.build.inputs):
+            sized = next(v for _, v in self.frame.builder.inputs if _has_batch(v))
+            self._operand(sized)
+        self.build.is_random = self.is_random
+        return self.build.build(found)
+
+    def origins(self) -> Origins:
+        return Origins((), tuple(_empty(child.sub) for child in self.build.children))
+
+    def _copy(self, op: Op) -> None:
+        if op.name == "read":
+            self.inputs[op.results[0].id] = self.inputs[self.weights[self._origins(op)[op.attrs["slot"]]].id]
+            return
+        if op.name == "call":
+            self._call(op)
+            return
+        attributes = recalled(op, self._function_taken).attrs
+        operands = [self._operand(operand) for operand in op.operands]
+        self._bind(op, self.build.append(op.name, operands, attributes, [result.type for result in op.results]))
+
+    def _function_taken(self, child: int) -> int:
+        sub = self.frame.builder.children[child].sub
+        return self._taken(child, sub if self.keeps_rows else on_one_row(sub))
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether the function becomes one on batches of rows with what it is part of, not by the framework."""
+        return self.name in {"loop", "choose"}
+
+    def _call(self, op: Op) -> None:
+        """Call a model as a function of its weights; in a function that is mapped over rows, on this row alone."""
+        sub, is_row = self.child(op).sub, op.attrs["rows"]
+        child = self._taken(op.attrs["child"], explicit_model(self.session, sub))
+        operands = [self._operand(operand) for operand in op.operands]
+        weights = [self._weight(origin) for origin in self._origins(op)]
+        assert len(weights) == sum(1 for _ in flat_slots(sub))
+        if is_row and not self.keeps_rows:
+            self._bind(op, call_on_row(self.build, op, child, operands, weights))
+            return
+        attributes = op.attrs | {"child": child} | ({"weights": len(weights)} if is_row else {})
+        types = [result.type for result in op.results]
+        self._bind(op, self.build.append("call", [*operands, *weights], attributes, types))
+
+    def _weight(self, origin: AnyOrigin) -> Operand:
+        if origin in self.weights:
+            return self.inputs[self.weights[origin].id]
+        found = read(self.frame, origin, self.location)
+        assert isinstance(found.operand, Value)
+        return self._operand(found.operand)
+
+    def _taken(self, child: int, sub: Sub) -> int:
+        if child not in self.children:
+            self.children[child] = len(self.build.children)
+            self.build.children.append(Child(self.frame.builder.children[child].name, sub))
+        return self.children[child]
+
+    def _operand(self, operand: Operand) -> Operand:
+        if isinstance(operand, Constant):
+            return operand
+        if operand.id not in self.inputs:
+            self.inputs[operand.id] = self._input(operand)
+            self.captured.append(operand)
+        return self.inputs[operand.id]
+
+    def _input(self, value: Value) -> Value:
+        return self.build.input(self.called(value), value.type)
+
+    def called(self, value: Value) -> str:
+        """A name for people: the recipe's, or that of the weight."""
+        names = self.frame.builder.names
+        if value.id in names:
+            return names[value.id]
+        for (child, place), each in self.frame.reads.items():
+            if each == value:
+                path, _ = list(flat_slots(self.frame.builder.children[child].sub))[place]
+                return path.replace(".", "_")
+        return "x"
+
+    def _bind(self, op: Op, results: Sequence[Operand]) -> None:
+        for old, new in zip(op.results, results, strict=True):
+            self.inputs[old.id] = new
+            if old.id in self.frame.builder.names and isinstance(new, Value):
+                self.build.names[new.id] = self.frame.builder.names[old.id]
+
+    def _mentions_batch(self) -> bool:
+        return any(_mentions(item) for op in self.build.ops for _, item in op.attributes)
+
+
+def _mentions(item: Any) -> bool:
+    return isinstance(item, Size) or (isinstance(item, tuple) and any(_mentions(each) for each in item))
+
+
+def _has_batch(value: Value) -> bool:
+    return any(isinstance(dim, Size) for dim in value.type.shape)
+
+
+def _empty(sub: Sub) -> Origins:
+    return Origins((), tuple(_empty(child.sub) for child in sub.children))
