@@ -407,9 +407,12 @@ class Evaluator(Unrolling):
         return value
 
     def model_body(self, model: Instance, inputs: Sequence[Tensor]) -> Any:
+        for parameter in definition.node.inputs[len(inputs) :]:
+            assert parameter.default is not None, "an input without a default is always given"
+            scope.names[parameter.name] = self.evaluate(parameter.default, scope)
         """Evaluate a model's body on its inputs, in the frame that the caller has set up."""
         definition = model.definition
-        named = {p.name: value for p, value in zip(definition.node.inputs, inputs, strict=True)}
+        named = {p.name: value for p, value in zip(definition.node.inputs, inputs, strict=False)}
         scope = definition.scope.child(**model.configuration, **named)
         try:
             return self.body(definition.node.body, scope)

@@ -119,8 +119,13 @@ def call_model(session: Session, model: Model, arguments: Sequence[Any], locatio
     frame = session.frame
     if frame is None:
         raise faults.only_in_traced_code("a model call", location, "a model, or a function given to a stage")
-    if isinstance(model, Rebound):
-        from etude.compiler.rebinding import call_rebound
+    while arguments and arguments[-1] is None:  # an optional input that is handed on and was not given
+        arguments = arguments[:-1]
+    if surgeries(session):
+        from etude.compiler.surgery import call_part
+
+        return call_part(session, model, arguments, location, evaluator)
+    return call_plain(session, model, arguments, location, evaluator)
 
         return call_rebound(session, model, arguments, location, evaluator)
     if isinstance(model, Chain) and frame.kind != "row":
