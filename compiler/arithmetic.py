@@ -11,7 +11,7 @@ from etude.compiler import faults
 from etude.compiler.diagnostics import Location
 from etude.compiler.session import Session
 from etude.compiler.tracing import apply_operation
-from etude.compiler.values import Dataset, Deferred, Model, Quantity, Record, Tensor, Tree, describe
+from etude.compiler.values import Dataset, Deferred, Measured, Model, Quantity, Record, Tensor, Tree, describe
 
 ROWS = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow", "@": "matmul",
@@ -33,8 +33,8 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
         from etude.compiler.trees import combine
 
         return combine(session, ROWS[symbol], [left, right], location)
-    if isinstance(left, Tensor) or isinstance(right, Tensor):
-        return apply_operation(session, ROWS[symbol], [left, right], {}, location)
+    if isinstance(left, Tensor | Measured) or isinstance(right, Tensor | Measured):
+        return tensor_operation(session, ROWS[symbol], [left, right], location)
     if isinstance(left, Deferred) or isinstance(right, Deferred):
         return deferred(symbol, left, right, location)
     if is_number(left) and is_number(right) and symbol in NUMBERS:
@@ -55,6 +55,12 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
         return left + right
     if symbol == "+" and isinstance(left, str) and isinstance(right, str):
         return left + right
+    if symbol in {"+", "-"} and isinstance(left, Record):
+        from etude.compiler.builtins.each_split import combined
+
+        found = combined(session, symbol, left, right, location)
+        if found is not None:
+            return found
     if symbol == "+" and isinstance(left, Record) and isinstance(right, Record):
         return Record({**left, **right})
     if isinstance(left, Model) and isinstance(right, Model | int | float):
@@ -69,15 +75,24 @@ def negate(session: Session, value: Any, location: Location) -> Any:
         from etude.compiler.trees import combine
 
         return combine(session, "neg", [value], location)
-    if isinstance(value, Tensor):
-        return apply_operation(session, "neg", [value], {}, location)
+    if isinstance(value, Tensor | Measured):
+        return tensor_operation(session, "neg", [value], location)
     if isinstance(value, Deferred):
-        return Deferred(["neg", value.expression])
+        return Deferred(["neg", value.expression], dtype=value.dtype)
     if isinstance(value, Quantity):
         return Quantity(-value.value, value.unit)
     if is_number(value) or isinstance(value, Size):
         return -value
     raise faults.wrong_kind("'-'", "a number or a tensor", describe(value), location)
+
+
+def tensor_operation(session: Session, name: str, values: list[Any], location: Location) -> Any:
+    """An operation on tensors of the function being traced, or outside of one on those known after the run."""
+    from etude.compiler.measured import operated
+
+    if session.frame is not None:
+        return apply_operation(session, name, values, {}, location)
+    return operated(session, values, {}, lambda given, _: apply_operation(session, name, given, {}, location), location)
 
 
 def is_number(value: Any) -> bool:
@@ -88,8 +103,17 @@ def deferred(symbol: str, left: Any, right: Any, location: Location) -> Deferred
     """An operator on a value known after the run."""
     if symbol not in ROWS or symbol == "@":
         raise faults.wrong_kind(f"'{symbol}'", "tensors", "a value known after the run", location)
+    for side in (left, right):
+        if isinstance(side, Deferred) and side.kind == "text" and symbol not in {"==", "!="}:
+            raise faults.wrong_kind(f"'{symbol}'", "numbers", "a text known after the run", location)
     kind = "bool" if symbol in COMPARISONS or symbol in {"and", "or"} else "number"
-    return Deferred([ROWS[symbol], expression(left, location), expression(right, location)], kind)
+    is_whole = symbol in {"+", "-", "*", "//", "%"} and _is_whole(left) and _is_whole(right)
+    sides = [expression(left, location), expression(right, location)]
+    return Deferred([ROWS[symbol], *sides], kind, "int32" if is_whole else "float32")
+
+
+def _is_whole(value: Any) -> bool:
+    return value.dtype == "int32" if isinstance(value, Deferred) else isinstance(value, int)
 
 
 def expression(value: Any, location: Location) -> Any:
@@ -104,7 +128,10 @@ def expression(value: Any, location: Location) -> Any:
         return ["list", [expression(item, location) for item in value]]
     if isinstance(value, Record):
         return ["record", {name: expression(item, location) for name, item in value.items()}]
-    raise faults.wrong_kind("a computed value", "numbers and values known after the run", describe(value), location)
+    help = "make one number of it: mean(x), x[0], ..." if isinstance(value, Measured) else None
+    raise faults.wrong_kind(
+        "a computed value", "numbers and values known after the run", describe(value), location, help
+    )
 
 
 def _numbers(symbol: str, left: Any, right: Any, location: Location) -> Any:

@@ -7,17 +7,18 @@ from typing import Any
 from etude.compiler import faults
 from etude.compiler.arithmetic import expression
 from etude.compiler.calls import CallSite
+from etude.compiler.measured import stage_of
 from etude.compiler.values import (
     AnyOrigin,
     Dataset,
     Deferred,
-    Made,
+    Measured,
     Model,
     Output,
+    Quantity,
     Record,
     TrainedOrigin,
     Training,
-    Tree,
     describe,
 )
 from etude.compiler.workflow import Ref
@@ -32,36 +33,65 @@ def guard_of(site: CallSite, condition: Deferred, outer: Ref | None) -> Ref:
     return compute(site, Deferred(["and", ["ref", outer.stage, outer.port], condition.expression], "bool"))
 
 
-def select(site: CallSite, guard: Ref, new: Any, old: Any) -> Any:
-    """`new` where the value at `guard` is true, `old` otherwise (and where it was never reached)."""
-    if new is old:
+def select(site: CallSite, guard: Ref, new: Any, old: Any, *, is_forced: bool = False) -> Any:
+    """`new` where the value at `guard` is true, `old` otherwise (and where it was never reached).
+
+    One value for both sides needs no stage, but with `is_forced` has one that waits for the guard.
+    """
+    if isinstance(new, Record) and isinstance(old, Record) and list(new) == list(old):
+        return Record({name: select(site, guard, new[name], old[name], is_forced=is_forced) for name in new})
+    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
+        return [select(site, guard, a, b, is_forced=is_forced) for a, b in zip(new, old, strict=True)]
+    if new is old and not (is_forced and isinstance(new, Model | Dataset | Deferred | Measured | Output)):
         return new
     if isinstance(new, Model) and isinstance(old, Model):
         return _select_model(site, guard, new, old)
     if isinstance(new, Dataset) and isinstance(old, Dataset):
         return _select_dataset(site, guard, new, old)
-    if isinstance(new, Record) and isinstance(old, Record) and list(new) == list(old):
-        return Record({name: select(site, guard, new[name], old[name]) for name in new})
-    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
-        return [select(site, guard, a, b) for a, b in zip(new, old, strict=True)]
     if isinstance(new, Deferred | int | float) and isinstance(old, Deferred | int | float):
         return _select_number(site, guard, new, old)
-    if isinstance(new, Output | Made | Tree | str) or type(new) is not type(old) or isinstance(new, list | Record):
-        text = f"{_what(site)} must keep its form"
-        raise faults.wrong_kind(text, describe(old), describe(new), site.location)
-    return new
+    if isinstance(new, Measured) and isinstance(old, Measured) and new.type == old.type and new.rows == old.rows:
+        refs = [stage_of(site, side) for side in (new, old)]
+        return Measured(new.type, _select_file(site, guard, refs, f"Tensor[{new.type}]"), 0, new.rows, new.classes)
+    if isinstance(new, Output) and isinstance(old, Output) and new.kind == old.kind:
+        return Output(new.kind, _select_file(site, guard, [new.ref, old.ref], new.kind.capitalize()), new.label)
+    if isinstance(new, str) and isinstance(old, str | Deferred) or isinstance(new, Deferred) and isinstance(old, str):
+        return _select_number(site, guard, new, old)
+    if isinstance(new, str | Quantity) and new == old:
+        return new
+    if type(new) is type(old) and not isinstance(new, list | Record | Measured):
+        text = f"{_what(site)}: {describe(new)} cannot be chosen by a measured value"
+        raise faults.wrong_value(text, site.location, "leave it out, and keep the number that it was made with")
+    text = f"{_what(site)} must keep its form"
+    raise faults.wrong_kind(text, describe(old), describe(new), site.location)
 
 
 def _what(site: CallSite) -> str:
-    return "what 'best' chooses from" if site.name == "best" else "what a loop with 'while' hands on"
+    choices = {"best": "what 'best' chooses from", "when": "what 'when' gives"}
+    return choices.get(site.name, "what a loop with 'while' hands on")
+
+
+def _select_file(site: CallSite, guard: Ref, refs: list[Ref], kind: str) -> Ref:
+    from etude.compiler.builtins.data import add_stage
+
+    return Ref(add_stage(site, "select", {"of": "file"}, [guard, *refs], {"0": kind}), "0")
 
 
 def _select_number(site: CallSite, guard: Ref, new: Any, old: Any) -> Any:
-    if not isinstance(new, Deferred) and new == old:
+    if not isinstance(new, Deferred) and type(new) is type(old) and new == old:
         return new
     sides = [expression(side, site.location) for side in (new, old)]
-    kind = new.kind if isinstance(new, Deferred) else "bool" if isinstance(new, bool) else "number"
-    return Deferred(["if", ["ref", guard.stage, guard.port], *sides], kind)
+    kinds = [_kind(side) for side in (new, old)]
+    if kinds[0] != kinds[1]:
+        raise faults.wrong_kind(f"{_what(site)} must keep its form", kinds[1], kinds[0], site.location)
+    whole = all(side.dtype == "int32" if isinstance(side, Deferred) else isinstance(side, int) for side in (new, old))
+    return Deferred(["if", ["ref", guard.stage, guard.port], *sides], kinds[0], "int32" if whole else "float32")
+
+
+def _kind(side: Any) -> str:
+    if isinstance(side, Deferred):
+        return side.kind
+    return "text" if isinstance(side, str) else "bool" if isinstance(side, bool) else "number"
 
 
 def _select_dataset(site: CallSite, guard: Ref, new: Dataset, old: Dataset) -> Dataset:
@@ -77,14 +107,15 @@ def _select_dataset(site: CallSite, guard: Ref, new: Dataset, old: Dataset) -> D
 def _select_model(site: CallSite, guard: Ref, new: Model, old: Model) -> Model:
     """A stage that hands on the weights of one of two models of one architecture."""
     from etude.compiler.builtins.data import add_stage
-    from etude.compiler.models import apply_training
     from etude.compiler.slots import Inputs, SlotTable
+    from etude.compiler.wrappers import apply_training
 
     inputs = Inputs([guard])
     table = SlotTable(inputs, site.session.seed)
     sides = [_weights(site, side) for side in (new, old)]
     if [shape for _, _, shape in sides[0]] != [shape for _, _, shape in sides[1]]:
-        help = "start the loop with a model of the architecture that it trains" if site.name != "best" else None
+        starts = site.name not in {"best", "when"}
+        help = "start the loop with a model of the architecture that it trains" if starts else None
         raise faults.wrong_value(f"{_what(site)} must keep its architecture", site.location, help)
     spec = {"of": "weights"}
     for name, side in zip(("then", "else"), sides, strict=True):
@@ -102,7 +133,7 @@ def _weights(site: CallSite, model: Model) -> list[tuple[AnyOrigin, dict[str, An
 
     origins = list(dict.fromkeys(model_origins(site.session, model)))
     if not origins:
-        text = "a model that a loop with 'while' hands on must have been used before, so that its weights are known"
+        text = f"{_what(site)} must have been used before, where it is a model, so that its weights are known"
         raise faults.wrong_value(text, site.location)
     result = []
     for origin in origins:

@@ -14,6 +14,7 @@ from etude.compiler.values import (
     Dataset,
     Deferred,
     Fitted,
+    Measured,
     Model,
     ModelClass,
     OperationValue,
@@ -55,7 +56,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "Dataset": (lambda v: isinstance(v, Dataset), "a dataset"),
     "Model": (lambda v: isinstance(v, Model | Fitted), "a model"),
     "Tokenizer": (lambda v: isinstance(v, Tokenizer), "a tokenizer such as bpe(vocab = 2k, on = data)"),
-    "Tensor": (lambda v: isinstance(v, Tensor), "a tensor"),
+    "Tensor": (lambda v: isinstance(v, Tensor | Measured), "a tensor"),
     "Metric": (lambda v: isinstance(v, Deferred), "a value known after the run"),
     "Optimizer": (lambda v: isinstance(v, Setting) and v.kind == "optimizer", "an optimizer such as adamw(lr = 1e-3)"),
     "Schedule": (lambda v: isinstance(v, Setting) and v.kind == "schedule", "a schedule such as cosine()"),
@@ -92,5 +93,7 @@ def check_annotation(value: Any, parameter: nodes.Parameter, scope: Scope, place
         raise faults.unknown_name(type.name, Location(scope.source, type.span), KINDS)
     if not matches(value, type):
         what = f"'{parameter.name}' of '{function}'"
+        if isinstance(value, Deferred) and isinstance(type, nodes.NamedType) and type.name in {"int", "bool"}:
+            raise faults.after_the_run(what, place)
         raise faults.wrong_kind(what, expected_text(type), describe(value), place)
     return value

@@ -79,6 +79,8 @@ def _apply(name: str, values: list[Json]) -> Json:
         return LOGIC[name](_listed(values))
     if name == "correlation":
         return _correlation(*values)
+    if name == "pareto":
+        return _pareto(*values)
     if name in LISTS:
         return _over_list(name, values)
     if name not in SCALARS:
@@ -106,7 +108,7 @@ def _scalar(name: str, values: list[Json]) -> Json:
         raise ExpressionError(name, f"expected numbers, got {' and '.join(_kind(value) for value in values)}")
     try:
         return _finite(SCALARS[name](*values))
-    except ZeroDivisionError:
+    except (ZeroDivisionError, ValueError):
         return None
     except OverflowError as error:
         raise ExpressionError(name, "the result is too large") from error
@@ -170,6 +172,20 @@ def _not(values: Sequence[bool | None]) -> bool | None:
     return None if values[0] is None else not values[0]
 
 
+def _pareto(rows: Sequence[Sequence[float | None]]) -> list[bool | None]:
+    """Whether each row is on the front: no other is as good everywhere and better somewhere. None without a value.
+
+    >>> _pareto([[1, 2], [2, 1], [1, 1], [1, None]])
+    [True, True, False, None]
+    """
+    known = [row for row in rows if None not in row]
+
+    def is_beaten(row: Sequence[Any]) -> bool:
+        return any(other != row and all(b >= a for a, b in zip(row, other, strict=True)) for other in known)
+
+    return [None if None in row else not is_beaten(row) for row in rows]
+
+
 def _rank(values: Sequence[float]) -> list[float]:
     """Ranks from 1 for the smallest; equal values share the mean of their ranks."""
     ordered = sorted(values)
@@ -206,6 +222,15 @@ SCALARS: Mapping[str, Callable[..., Json]] = {
     "ge": operator.ge,
     "eq": operator.eq,
     "ne": operator.ne,
+    "abs": abs,
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+    "log": math.log,
+    "square": lambda value: value * value,
+    "floor": lambda value: float(math.floor(value)),
+    "round": lambda value: float(round(value)),
+    "int": int,
+    "float": float,
 }
 LISTS: Mapping[str, Callable[[Sequence[float]], Json]] = {
     "mean": lambda values: math.fsum(values) / len(values) if values else None,

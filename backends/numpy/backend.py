@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from etude.backends.evaluation import appended
 from etude.backends.inputs import empty_outputs, row_table
 from etude.backends.modules import load_source
 from etude.backends.numerics import PORTABLE, Numerics
-from etude.backends.numpy.emit import emit_rows
+from etude.backends.numpy.emit import emit_program, emit_rows
 from etude.backends.numpy.rows import run_rows
 from etude.backends.randomness import stage_key
 
@@ -47,3 +47,14 @@ class NumpyBackend:
 def make(*, device: str, threads: int | None, numerics: Numerics = PORTABLE) -> NumpyBackend:
     """The backend; it has one device, one thread and one way to compute."""
     return NumpyBackend()
+
+
+def compute(program: Any, operands: Sequence[Array]) -> Array:
+    """What a serialised program without weights makes of its inputs, in their order: its only output."""
+    module = load_source(emit_program(program).source)
+    given = {
+        name: np.asarray(value, dtype)
+        for (name, _, (dtype, _)), value in zip(program["subs"][-1]["inputs"], operands, strict=True)
+    }
+    with np.errstate(all="ignore"):
+        return np.asarray(module.compute(given))

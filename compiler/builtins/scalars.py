@@ -10,7 +10,7 @@ from etude.compiler import faults
 from etude.compiler.arithmetic import expression, is_number
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
-from etude.compiler.values import Deferred, Quantity, Record, describe
+from etude.compiler.values import Deferred, Measured, Quantity, Record, describe
 
 
 def _mean(items: list[Any]) -> float:
@@ -30,6 +30,12 @@ UNARY: dict[str, Callable[[Any], Any]] = {
     "abs": abs, "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "floor": math.floor, "round": round,
     "square": lambda x: x * x, "int": int, "float": float, "sin": math.sin, "cos": math.cos,
 }  # fmt: skip
+# What is computed with full precision of so many single numbers known after the run, and its name in expressions.
+LATE = {
+    **{(name, 1): name for name in ("abs", "sqrt", "exp", "log", "square", "floor", "round")},
+    **{(name, 2): name[:3] for name in ("min", "max", "minimum", "maximum")},
+    ("where", 3): "if",
+}
 EXTREMES = {"min", "max", "minimum", "maximum"}
 
 
@@ -41,6 +47,9 @@ def static_operation(name: str, positional: list[Any], named: dict[str, Any], si
         return _reduce(name, positional[0], site)
     if name in UNARY and len(positional) == 1 and is_number(positional[0]):
         return _compute(name, UNARY[name], positional, site)
+    if (name, len(positional)) in LATE and all(isinstance(v, Deferred | bool | int | float) for v in positional):
+        if any(isinstance(v, Deferred) for v in positional):
+            return Deferred([LATE[name, len(positional)], *(expression(v, site.location) for v in positional)])
     if name in EXTREMES and len(positional) == 2 and all(is_number(v) for v in positional):
         return min(positional) if name in {"min", "minimum"} else max(positional)
     return None
@@ -54,6 +63,8 @@ def _compute(name: str, function: Callable[..., Any], values: list[Any], site: C
 
 
 def _reduce(name: str, items: list[Any], site: CallSite) -> Any:
+    if any(isinstance(item, Measured) for item in items):
+        return None
     if any(isinstance(item, Deferred) for item in items):
         kind = "bool" if name in {"all", "any"} else "number"
         return Deferred([name, expression(items, site.location)], kind)
@@ -90,9 +101,12 @@ def zip_(site: CallSite, columns: Any) -> list[Record]:
 
 
 @builtin
-def rank(site: CallSite, xs: Any) -> Deferred:
-    """The ranks of a list of numbers, from 1."""
-    return Deferred(["rank", expression(xs, site.location)], "list")
+def rank(site: CallSite, xs: Any) -> list[Deferred]:
+    """The ranks of a list of numbers, from 1; equal numbers share the mean of theirs."""
+    if not isinstance(xs, list):
+        raise faults.wrong_kind("'rank'", "a list of numbers", describe(xs), site.at("xs"))
+    ranks = ["rank", expression(xs, site.location)]
+    return [Deferred(["at", ranks, index]) for index in range(len(xs))]
 
 
 @builtin
@@ -105,6 +119,8 @@ def plain_int(site: CallSite, name: str, value: Any) -> int:
     """An argument that must be an int known now."""
     if not isinstance(value, int) or isinstance(value, bool):
         what = f"'{name}' of '{site.name}'"
+        if isinstance(value, Deferred):
+            raise faults.after_the_run(what, site.at(name))
         raise faults.wrong_kind(
             what, "an int", str(value) if isinstance(value, Quantity) else describe(value), site.at(name)
         )

@@ -30,6 +30,8 @@ TONES = {
     "train": TRAIN,
     "measure": MEASURE,
     "compute": NUMBER,
+    "tensor": NUMBER,
+    "require": NUMBER,
     "claim": CLAIM,
     "table": REPORT,
     "plot": REPORT,

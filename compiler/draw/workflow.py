@@ -18,6 +18,8 @@ KIND_NAMES = {
     "train": "training",
     "measure": "measurement",
     "compute": "computed number",
+    "tensor": "computed tensor",
+    "require": "condition",
     "claim": "claim",
     "report": "report",
 }

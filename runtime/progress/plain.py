@@ -12,7 +12,7 @@ from etude.runtime.progress.state import ReadValue, RunState, StageState, progre
 
 STOPPING = "stopping: what runs ends at its next step; Ctrl-C again stops now"
 EVERY_SECONDS = 30.0  # between the lines of a training
-QUIET = {"compute", "claim", "table", "plot", "heatmap"}  # done in a moment, and shown with the result
+QUIET = {"compute", "require", "claim", "table", "plot", "heatmap"}  # done in a moment, and shown with the result
 
 
 class PlainProgress:

@@ -14,7 +14,7 @@ from etude.runtime.planning import needed_stages
 from etude.runtime.results import RunResult, StageResult
 
 Json = Any
-SAID_ELSEWHERE = {"claim", "table", "plot", "heatmap", "images", "compute"}
+SAID_ELSEWHERE = {"claim", "table", "plot", "heatmap", "images", "compute", "require", "tensor"}
 
 
 @dataclass(frozen=True)

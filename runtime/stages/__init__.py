@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Json = Any
 Item = TypeVar("Item")
-INLINE = frozenset({"compute", "claim", "table", "plot", "heatmap"})
+INLINE = frozenset({"compute", "require", "claim", "table", "plot", "heatmap"})
 # Kinds that make do without an input: it came from a stage behind a condition that did not hold.
 LENIENT = frozenset({"select", "compute", "claim", "table", "heatmap"})
 
