@@ -10,16 +10,18 @@ from msgspec.structs import replace
 
 from etude.backends.program.dims import Size
 from etude.compiler import faults, units
-from etude.compiler.arithmetic import binary, deferred, negate
+from etude.compiler.arithmetic import binary, deferred, negate, tensor_operation
 from etude.compiler.calls import CallSite, bind_builtin, bind_model, bind_parameters, bind_patterns
 from etude.compiler.definitions import value_of
+from etude.compiler.attributes import model_attribute, subtree
 from etude.compiler.diagnostics import Diagnostic, Location, RecipeError, Related
 from etude.compiler.faults import Poisoned
 from etude.compiler.indexing import index_value
+from etude.compiler.measured import is_late, operated
 from etude.compiler.models import call_model, chain, construct
 from etude.compiler.scopes import MISSING, Lazy, Scope
 from etude.compiler.session import Session
-from etude.compiler.tracing import apply_operation, call_operation, name_value
+from etude.compiler.tracing import call_operation, name_value
 from etude.compiler.unrolling import Unrolling
 from etude.compiler.values import (
     POISON,
@@ -30,6 +32,7 @@ from etude.compiler.values import (
     Deferred,
     Instance,
     Made,
+    Measured,
     Model,
     ModelClass,
     OperationValue,
@@ -129,6 +132,9 @@ class Evaluator(Unrolling):
     # --- structures ---
 
     def eval_ListExpr(self, node: nodes.ListExpr, scope: Scope) -> list[Any]:
+        if self.session.frame is None:
+            place = (scope.source.name, node.span)
+            self.session.memo["elements", place] = [self.at(item, scope) for item in node.items]
         return self.collect(lambda i=i: self._spread_free(i, scope) for i in node.items)  # type: ignore[misc]
 
     def _spread_free(self, node: nodes.Expr, scope: Scope) -> Any:
@@ -202,7 +208,7 @@ class Evaluator(Unrolling):
                 return right
             raise faults.wrong_kind(f"'{node.operator}'", "a bool", describe(right), self.at(node.right, scope))
         right = self.evaluate(node.right, scope)
-        if isinstance(left, Tensor) or isinstance(right, Tensor):
+        if isinstance(left, Tensor | Measured) or isinstance(right, Tensor | Measured):
             return binary(self.session, node.operator, left, right, self.at(node, scope))
         if isinstance(left, Deferred) or isinstance(right, Deferred):
             return deferred(node.operator, left, right, self.at(node, scope))
@@ -213,8 +219,8 @@ class Evaluator(Unrolling):
         location = self.at(node, scope)
         if node.operator == "-":
             return negate(self.session, value, location)
-        if isinstance(value, Tensor):
-            return apply_operation(self.session, "not", [value], {}, location)
+        if isinstance(value, Tensor | Measured):
+            return tensor_operation(self.session, "not", [value], location)
         if isinstance(value, Deferred):
             return Deferred(["not", value.expression], "bool")
         if isinstance(value, bool):
@@ -240,17 +246,19 @@ class Evaluator(Unrolling):
             if name in value:
                 return self._field(value[name])
             raise faults.unknown_field(name, location, list(value), describe(value))
-        if isinstance(value, Tensor) and name == "shape":
+        if isinstance(value, Tensor | Measured) and name == "shape":
             return list(value.type.shape)
         if isinstance(value, Model):
-            return self._model_attribute(value, name, location)
+            return model_attribute(self.session, value, name, location)
+        if isinstance(value, Tree):
+            return subtree(value, name, location)
         if isinstance(value, list):
             return [self.attribute(item, name, location) for item in value]
         if isinstance(value, Deferred) and value.kind == "record":
             return Deferred(["field", value.expression, name])
         if isinstance(value, Tokenizer) and name in value.fields:
             return value.fields[name]
-        known = ["shape"] if isinstance(value, Tensor) else list(value.fields) if isinstance(value, Tokenizer) else []
+        known = ["shape"] if isinstance(value, Tensor | Measured) else list(value.fields) if isinstance(value, Tokenizer) else []
         raise faults.unknown_field(name, location, known, describe(value))
 
     def _field(self, value: Any) -> Any:
@@ -259,21 +267,6 @@ class Evaluator(Unrolling):
         if isinstance(value, Poison):
             raise Poisoned
         return value
-
-    def _model_attribute(self, model: Model, name: str, location: Location) -> Any:
-        if name == "history":
-            training = training_of(model)
-            if training is None or training.history is None:
-                raise faults.wrong_value("this model has no history of one training", location)
-            return Output("history", training.history, model.name or training.stage)
-        for part in model.parts if isinstance(model, Chain) else ():
-            if isinstance(part, Model) and part.name == name:
-                return part
-        if name == "with":
-            from etude.compiler.builtins.differentiating import with_weights
-
-            return Builtin("with", partial(with_weights, model), (("tree", False),))
-        raise faults.unknown_field(name, location, ["history"], "a model")
 
     # --- calls ---
 
@@ -343,6 +336,9 @@ class Evaluator(Unrolling):
             result = static_operation(name, positional, named, site)
             if result is not None:
                 return result
+        if self.session.frame is None and is_late([*positional, *named.values()]):
+            apply = partial(call_operation, self.session, name, location=site.location)
+            return operated(self.session, positional, named, apply, site.location)
         if self.session.frame is None and name in MAKING:
             return Made(name, tuple(positional), named)
         return call_operation(self.session, name, positional, named, site.location)
@@ -407,13 +403,13 @@ class Evaluator(Unrolling):
         return value
 
     def model_body(self, model: Instance, inputs: Sequence[Tensor]) -> Any:
-        for parameter in definition.node.inputs[len(inputs) :]:
-            assert parameter.default is not None, "an input without a default is always given"
-            scope.names[parameter.name] = self.evaluate(parameter.default, scope)
         """Evaluate a model's body on its inputs, in the frame that the caller has set up."""
         definition = model.definition
         named = {p.name: value for p, value in zip(definition.node.inputs, inputs, strict=False)}
         scope = definition.scope.child(**model.configuration, **named)
+        for parameter in definition.node.inputs[len(inputs) :]:
+            assert parameter.default is not None, "an input without a default is always given"
+            scope.names[parameter.name] = self.evaluate(parameter.default, scope)
         try:
             return self.body(definition.node.body, scope)
         except RecipeError as error:
@@ -432,19 +428,6 @@ def relocate(diagnostic: Diagnostic, place: Location, label: str) -> Diagnostic:
     """The diagnostic at a place of the recipe, with the library's own place beside it."""
     inside = Related(diagnostic.location, diagnostic.label or "raised here, in the library")
     return replace(diagnostic, location=place, label=label, related=(*diagnostic.related, inside), fixes=())
-
-
-def training_of(model: Model) -> Any:
-    """The latest training that made a model, or None."""
-    from etude.compiler.values import Trained
-
-    if isinstance(model, Trained):
-        return model.training
-    if isinstance(model, Chain):
-        found = [training_of(part) for part in model.parts if isinstance(part, Model)]
-        known = [training for training in found if training is not None]
-        return max(known, key=lambda t: int(t.stage[1:]), default=None)
-    return None
 
 
 def call_name(node: nodes.Expr) -> str:

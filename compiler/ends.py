@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from etude.compiler.values import Chain, Deferred, Fitted, Model, Output, Record, Tokenizer, Trained
+from etude.compiler.values import Chain, Deferred, Fitted, Model, Output, Record, Replaced, Tokenizer, Trained, Wrapper
 
 
 def end_stages(values: Iterable[Any]) -> list[str]:
@@ -33,8 +33,12 @@ def _ends(value: Any) -> Iterator[str]:
 
 def _trainings(model: Model) -> Iterator[str]:
     """The stages that a model's weights come from, as far as its own and not its stages' inputs say."""
-    while isinstance(model, Trained):
-        yield model.training.stage
+    while isinstance(model, Wrapper):
+        if isinstance(model, Trained):
+            yield model.training.stage
+        elif isinstance(model, Replaced):
+            for part in model.replacement.models.values():
+                yield from _trainings(part)
         model = model.base
     for part in model.parts if isinstance(model, Chain) else ():
         if isinstance(part, Model):

@@ -457,3 +457,13 @@ def single_seed(location: Location) -> Diagnostic:
         "one run each",
         help="compare lists of runs: better(runs(1..5, s => ...), ...)",
     )
+
+
+def same_runs(runs: int, location: Location) -> Diagnostic:
+    return Diagnostic(
+        "W404",
+        f"the {runs} runs of each list are one and the same",
+        location,
+        "nothing differs between them",
+        help="let the seed reach what is random: runs(1..5, s => ...) does, a value made outside of it does not",
+    )

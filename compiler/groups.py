@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from etude.compiler import faults
 from etude.compiler.calls import CallSite
 from etude.compiler.globs import matches, nearest_paths
-from etude.compiler.models import model_name
+from etude.compiler.instances import model_name
 from etude.compiler.typing import is_float
 from etude.compiler.values import Record, describe
 from etude.compiler.weight_paths import named_weights

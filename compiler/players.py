@@ -15,11 +15,24 @@ from etude.compiler import faults
 from etude.compiler.calls import CallSite
 from etude.compiler.captures import remembered
 from etude.compiler.diagnostics import Location
+from etude.compiler.instances import model_name
 from etude.compiler.lambdas import TracedFunction, scalar_outputs, trace
-from etude.compiler.models import flat_origins, model_name, model_origins
+from etude.compiler.models import model_origins
+from etude.compiler.origins import can_learn
 from etude.compiler.slots import SlotTable
 from etude.compiler.tracing import Frame, made_tensor, tensor
-from etude.compiler.values import AnyOrigin, Dataset, Model, Record, Setting, Slow, SlowOrigin, describe
+from etude.compiler.values import (
+    AnyOrigin,
+    Dataset,
+    FrozenOrigin,
+    Model,
+    Record,
+    Setting,
+    Slow,
+    SlowOrigin,
+    describe,
+)
+from etude.compiler.wrappers import slow_of
 
 STATE = "@state."
 
@@ -126,7 +139,7 @@ def trace_losses(
 ) -> TrainTrace:
     """Trace each loss once to find what it reaches, and again if that decides which models are in training mode."""
     results = {name: model for player in players for name, model in player.models.items()}
-    slow = {n: (_slow(n, c.fields["model"]), c.fields["decay"]) for n, c in copies.items()}
+    slow = {n: (slow_of(c.fields["model"], n), c.fields["decay"]) for n, c in copies.items()}
     initial, types = _initial_state(site, state)
     made = TrainTrace([], frozenset(), {**results, **{n: s.base for n, (s, _) in slow.items()}}, slow, types, initial)
     extras = made.extras(players)
@@ -141,19 +154,28 @@ def trace_losses(
     made.live = frozenset(o for p in players for name in p.models for o in made.origins[name])
     if any(traced.uses_mode for traced in made.losses):
         made.losses = losses(made.live)
+    _check_frozen(made, site)
     return made
 
 
-def _slow(name: str, model: Model) -> Slow:
-    return Slow(("slow", name, model.identity), model, name=name)
+def _check_frozen(made: TrainTrace, site: CallSite) -> None:
+    """What is frozen in one place and learns in another can be read and stopped only where it is called as a whole."""
+    for traced in made.losses:
+        frozen = [o for tree in traced.origins for o in tree.flat if isinstance(o, FrozenOrigin)]
+        if any(origin.of in made.live for origin in frozen):
+            what = "a frozen model with replaced parts whose weights learn elsewhere in the same training"
+            raise faults.not_available(what, site.location)
 
 
 def _find_origins(site: CallSite, made: TrainTrace, players: Sequence[Player]) -> None:
-    reached = {origin for traced in made.losses for tree in traced.origins for origin in flat_origins(tree)}
+    reached = {origin for traced in made.losses for tree in traced.origins for origin in tree.flat}
     for player in players:
         for name, model in player.models.items():
-            made.origins[name] = [o for o in model_origins(site.session, model) if o in reached]
-            if not made.origins[name]:
+            found = [o for o in model_origins(site.session, model) if o in reached]
+            made.origins[name] = [o for o in found if can_learn(o)]
+            if found and not made.origins[name]:
+                raise faults.nothing_learns(name, player.update_place)
+            if not found:
                 raise faults.unreached_model(name, player.update_place)
     for name, (copy, _) in made.slow.items():
         made.origins[name] = [o for o in model_origins(site.session, copy) if o in reached]

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from etude.compiler.diagnostics import Diagnostics, Location
 from etude.compiler.schema import ColumnSchema, SourceSchema
 from etude.compiler.stages import StageTable
-from etude.compiler.values import AnyOrigin
+from etude.compiler.values import AnyOrigin, Wrapper
 from etude.compiler.workflow import Ref
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ DescribeSource = Callable[[str, dict[str, Any], Location], SourceSchema]
 class Session(Struct):
     """Everything that evaluation reads or adds to beside scopes. `frames` is the stack of traced functions; `live`
     holds the weights that the `train` being traced updates (None elsewhere, and while they are still being found).
+    `wraps` are the wrappers of the model whose base is being traced, outermost first, each with what was live around
+    it; `ordinal` tells apart the models that a function makes for several parts.
     `places` has where each stage stands, `sources` the columns of what was loaded and of its parts, `tests` those of
     them where test data comes into being, `disjoint` the pairs of datasets that the recipe assumes to share no row."""
 
@@ -45,6 +47,8 @@ class Session(Struct):
     memo: dict[Any, Any] = field(default_factory=dict)
     counter: int = 0
     live: frozenset[AnyOrigin] | None = None
+    wraps: tuple[tuple[Wrapper, frozenset[AnyOrigin] | None], ...] = ()
+    ordinal: int | None = None
 
     @property
     def frame(self) -> Frame | None:
@@ -104,12 +108,14 @@ class Session(Struct):
     def from_top(self, seed: int) -> Iterator[None]:
         """Evaluate a binding of the top level: nothing of the place that asked for it shows."""
         kept = self.seed, self.frames, self.names, self.inner_names, self.groups, self.live, self.guard
+        around, self.wraps, self.ordinal = (self.wraps, self.ordinal), (), None
         self.seed, self.live, self.guard = seed, None, None
         self.frames, self.names, self.inner_names, self.groups = [], [], [], []
         try:
             yield
         finally:
             self.seed, self.frames, self.names, self.inner_names, self.groups, self.live, self.guard = kept
+            self.wraps, self.ordinal = around
 
     def stage_name(self, kind: str) -> str:
         """What people call a stage made now: the bindings around it; helpers of the library add their own names."""

@@ -12,7 +12,7 @@ from etude.backends.program.ir import Module, Slot, Sub
 from etude.compiler import faults
 from etude.compiler.calls import CallSite
 from etude.compiler.tracing import Origins
-from etude.compiler.values import AnyOrigin, Origin, SlowOrigin, StartOrigin
+from etude.compiler.values import AnyOrigin, FrozenOrigin, Origin, SlowOrigin, StartOrigin, ValueOrigin
 from etude.compiler.workflow import Ref
 
 
@@ -53,6 +53,8 @@ class SlotTable(Struct):
         return Module(slots, children)
 
     def _slot(self, slot: Slot, origin: AnyOrigin, path: str) -> int:
+        if isinstance(origin, FrozenOrigin):
+            origin = origin.of
         if origin not in self.origins:
             self.origins[origin] = len(self.entries)
             self.entries.append(self._entry(slot, origin, path))
@@ -76,8 +78,10 @@ class SlotTable(Struct):
         if isinstance(origin, Origin):
             seed = self.seed if origin.seed is None else origin.seed
             return {"fresh": {"structure": origin.structure, "ordinal": origin.ordinal, "seed": seed}}
-        if isinstance(origin, SlowOrigin | StartOrigin):
+        if isinstance(origin, SlowOrigin | StartOrigin | FrozenOrigin):
             return self.source(origin.of)
+        if isinstance(origin, ValueOrigin):
+            return {"input": self.inputs.index(origin.made()), "index": 0}
         return {"input": self.inputs.index(origin.ref), "index": origin.index}
 
 

@@ -18,8 +18,9 @@ from etude.compiler.values import (
     Quantity,
     Range,
     Record,
+    Replaced,
     Setting,
-    Trained,
+    Wrapper,
 )
 from etude.grammar import nodes
 
@@ -72,9 +73,11 @@ def _model(model: Model) -> Any:
         return ("instance", model.structure, model.seed)
     if isinstance(model, Chain):
         return ("chain", *(structure_of(part) for part in model.parts))
-    if isinstance(model, Trained):
-        return ("trained", model.training.stage, _model(model.base))
-    return ("model", model.identity)
+    if isinstance(model, Replaced):
+        change = model.replacement
+        return ("replaced", _model(model.base), tuple(map(_model, change.models.values())))
+    assert isinstance(model, Wrapper)
+    return _model(model.base)  # what has become of its weights is no part of what it is
 
 
 def _code(parameters: tuple[Any, ...], body: Any, scope: Scope) -> Any:

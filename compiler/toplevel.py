@@ -35,6 +35,7 @@ from etude.compiler.values import (
     Quantity,
     Range,
     Trained,
+    Wrapper,
     describe,
 )
 from etude.compiler.workflow import Claim, ModelBinding, Ref, Workflow
@@ -323,20 +324,29 @@ class Recipe(Struct, dict=True):
             return None
         table = SlotTable(Inputs(), self.seed)
         weights = []
+        paths: dict[Any, str] = {}
         for origin in model_origins(self.session, model):
             path, _, slot = self.session.memo["weight", origin.fresh]
+            paths[origin] = path
             source = table.source(origin)
             if "input" in source:
                 ref = table.inputs.refs[source["input"]]
                 source = {"input": [ref.stage, ref.port, source["index"]]}
             weights.append((path, tuple(int(d) for d in slot.type.shape), source))
-        return ModelBinding(name, tuple(weights)) if weights else None
+        return ModelBinding(name, tuple(weights), partial(self._forward, name, model, paths)) if weights else None
+
+    def _forward(self, name: str, model: Model, paths: Mapping[Any, str]) -> Any:
+        from etude.compiler.forward import forward_program
+
+        return forward_program(self.session, name, model, paths, Location(self.source, nodes.Span(0, 0)))
 
 
 def is_trained(model: Model) -> bool:
     if isinstance(model, Chain):
         return any(is_trained(part) for part in model.parts if isinstance(part, Model))
-    return isinstance(model, Trained)
+    if isinstance(model, Wrapper):
+        return isinstance(model, Trained) or is_trained(model.base)
+    return False
 
 
 def _compares_runs(expression: Any) -> bool:

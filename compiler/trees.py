@@ -12,7 +12,9 @@ from etude.backends.program.ir import Slot
 from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location
-from etude.compiler.models import add_child, child_of, model_name, start_origin, traced_model
+from etude.compiler.instances import model_name
+from etude.compiler.models import add_child, child_of, traced_model
+from etude.compiler.origins import start_origin
 from etude.compiler.session import Session
 from etude.compiler.tracing import Frame, Origins, apply_operation, call_operation, tensor
 from etude.compiler.values import AnyOrigin, Chain, Model, Rebound, Stored, Tensor, Tree, describe

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from etude.backends.program.ir import Slot
-from etude.compiler.models import slow_origin, start_origin, traced_model
+from etude.compiler.models import traced_model
+from etude.compiler.origins import origin_map
 from etude.compiler.session import Session
-from etude.compiler.values import AnyOrigin, Chain, Model, Rebound, Slow, Start, Trained
+from etude.compiler.values import AnyOrigin, Chain, Model, Replaced, Wrapper, is_weight
 
 Named = tuple[str, Slot, AnyOrigin]
 
@@ -21,17 +22,10 @@ def named_weights(session: Session, model: Model) -> list[Named]:
 def _weights(session: Session, model: Model, prefix: str) -> Iterator[Named]:
     if isinstance(model, Chain):
         yield from _chain(session, model, prefix)
-    elif isinstance(model, Trained):
+    elif isinstance(model, Wrapper) and not isinstance(model, Replaced):
+        change = origin_map(model)
         for path, slot, origin in _weights(session, model.base, prefix):
-            yield path, slot, model.training.updated.get(origin, origin)
-    elif isinstance(model, Slow):
-        for path, slot, origin in _weights(session, model.base, prefix):
-            yield path, slot, slow_origin(model.identity[1], origin)
-    elif isinstance(model, Rebound):
-        yield from _weights(session, model.base, prefix)
-    elif isinstance(model, Start):
-        for path, slot, origin in _weights(session, model.base, prefix):
-            yield path, slot, start_origin(origin)
+            yield path, slot, change(origin)
     else:
         traced = traced_model(session, model)
         if traced is not None:
@@ -46,8 +40,9 @@ def _chain(session: Session, model: Chain, prefix: str) -> Iterator[Named]:
 
 
 def zip_slots(sub: Any, origins: Any, prefix: str) -> Iterator[Named]:
-    """The slots of a sub-program and all below it, with their origins."""
+    """The weights of a sub-program and all below it, with their origins."""
     for slot, origin in zip(sub.slots, origins.slots, strict=True):
-        yield f"{prefix}{slot.name}", slot, origin
+        if is_weight(origin):
+            yield f"{prefix}{slot.name}", slot, origin
     for child, below in zip(sub.children, origins.children, strict=True):
         yield from zip_slots(child.sub, below, f"{prefix}{child.name}.")

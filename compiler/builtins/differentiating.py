@@ -11,13 +11,13 @@ from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.derivatives import derivatives
-from etude.compiler.models import start_of
 from etude.compiler.rebinding import descend as inner_loop
 from etude.compiler.rebinding import rebound
 from etude.compiler.regions import each as map_elements
 from etude.compiler.regions import scan as carry_over
 from etude.compiler.trees import weights_of
 from etude.compiler.values import Model, Record, Tensor, Tree, describe
+from etude.compiler.wrappers import start_of
 
 
 @builtin

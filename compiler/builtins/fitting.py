@@ -15,11 +15,12 @@ from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.lambdas import column_type
-from etude.compiler.models import apply_training, flat_origins, trace_model
+from etude.compiler.models import trace_model
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.scopes import Lazy
 from etude.compiler.values import Dataset, Fitted, Setting, TrainedOrigin, Training, describe
 from etude.compiler.workflow import Ref
+from etude.compiler.wrappers import apply_training
 
 SUPERVISED = {"ridge", "linear_regression", "logistic_regression", "svm", "knn", "lda", "prototypes", "random_forest",
               "gradient_boosting"}  # fmt: skip
@@ -161,7 +162,7 @@ def _model(site: CallSite, spec: dict[str, Any], d: Dataset, task: Task, made: t
     batch = TensorType("float32", (b, *type.shape))
     traced = trace_model(session, model, [batch], False, site.location, site.evaluator)
     id = add_stage(site, "fit", {**spec, "model": made[0]}, [d.ref], {"0": "Model"}, _label(site, name, d))
-    origins = enumerate(flat_origins(traced.origins))
+    origins = enumerate(traced.origins.flat)
     updated = {origin: TrainedOrigin(Ref(id, "0"), index, origin.fresh) for index, origin in origins}
     return apply_training(model, Training(id, updated, None, (task.input.name,)))  # type: ignore[arg-type]
 

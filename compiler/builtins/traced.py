@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from etude.backends.program.ir import Value
+from etude.backends.program.types import DType
 from etude.compiler import faults
 from etude.compiler.arithmetic import binary
 from etude.compiler.builtins.table import REGISTRY, builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
-from etude.compiler.models import add_weight, call_model, chain, input_names, model_name
-from etude.compiler.tracing import apply_operation, cast, tensor
+from etude.compiler.instances import add_weight, input_names, model_name, needed_inputs
+from etude.compiler.measured import is_late, operated
+from etude.compiler.models import call_model, chain
+from etude.compiler.tracing import apply_operation, cast, made_tensor, tensor
 from etude.compiler.typing import is_function
-from etude.compiler.values import Builtin, Chain, Fitted, Model, OperationValue, Row, Setting, Tensor, describe
+from etude.compiler.values import (
+    Builtin,
+    Chain,
+    Deferred,
+    Fitted,
+    Measured,
+    Model,
+    OperationValue,
+    Row,
+    Setting,
+    Tensor,
+    describe,
+)
 
 
 @builtin
@@ -24,6 +40,8 @@ def weight(site: CallSite, shape: Any, *, init: Any = None) -> Tensor:
     """A new weight of the model being defined."""
     if not isinstance(shape, list):
         raise faults.wrong_kind("'shape' of 'weight'", "a list of dimensions", describe(shape), site.at("shape"))
+    if is_late(shape):
+        raise faults.after_the_run("'shape' of 'weight'", site.at("shape"))
     return add_weight(site.session, tuple(shape), _initialiser(site, init), site.location)
 
 
@@ -58,6 +76,8 @@ def dropout(site: CallSite, x: Any, rate: Any) -> Any:
     frame = site.session.frame
     if frame is None:
         raise faults.only_in_traced_code("'dropout'", site.location, "a model, or a function given to a stage")
+    if is_late(rate):
+        raise faults.after_the_run("'rate' of 'dropout'", site.at("rate"))
     frame.uses_mode = True
     if not frame.training:
         return x
@@ -111,10 +131,10 @@ def predict(site: CallSite, model: Any, row: Any) -> Any:
         return _asked(site, model, columns)
     if not isinstance(model, Model):
         raise faults.wrong_kind("'model' of 'predict'", "a model", describe(model), site.at("model"))
-    names = input_names(model)
-    if all(name in columns for name in names):
-        arguments = [columns[name] for name in names]
-    elif len(names) == 1 and len(columns.non_targets) == 1:
+    names, needed = input_names(model), needed_inputs(model)
+    if all(name in columns for name in names[:needed]):
+        arguments = [columns[name] for name in takewhile(columns.__contains__, names)]
+    elif needed == 1 and len(columns.non_targets) == 1:
         arguments = [columns[columns.non_targets[0]]]
     else:
         raise faults.unbound_columns(f"'{model_name(model)}'", names, list(columns), site.location)
@@ -176,16 +196,23 @@ def has_classes(site: CallSite, row: Any) -> bool:
     return len(columns.targets) == 1 and columns.schema[columns.targets[0]].kind == "label"
 
 
-def _cast(name: str, dtype: str) -> None:
+def _cast(name: str, dtype: DType) -> None:
     def convert(site: CallSite, x: Any) -> Any:
         if isinstance(x, Tensor):
             return cast(site.session, x, dtype, site.location)
         if isinstance(x, bool | int | float):
             return {"int": int, "float": float, "bool": bool}[name](x)
+        if isinstance(x, Measured) and site.session.frame is None:
+            return operated(site.session, [x], {}, lambda given, _: convert(site, given[0]), site.location)
+        if isinstance(x, Deferred) and name != "bool":
+            return Deferred([name, x.expression], dtype=dtype)
+        if isinstance(x, Deferred | Measured):
+            return convert(site, made_tensor(site.session, x, site.location))
         raise faults.wrong_kind(f"'{name}'", "a tensor or a number", describe(x), site.at("x"))
 
     REGISTRY[name] = Builtin(name, convert, (("x", False),))
 
 
-for _name, _dtype in (("int", "int32"), ("float", "float32"), ("bool", "bool")):
+CASTS: dict[str, DType] = {"int": "int32", "float": "float32", "bool": "bool"}
+for _name, _dtype in CASTS.items():
     _cast(_name, _dtype)

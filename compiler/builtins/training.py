@@ -13,9 +13,9 @@ from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.groups import resolved_optimizer
+from etude.compiler.instances import model_name
 from etude.compiler.keys import canonical_program
 from etude.compiler.lambdas import scalar_outputs, trace
-from etude.compiler.models import apply_training, model_name
 from etude.compiler.players import Player, TrainTrace, named_models, streams_of, trace_losses
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.structure import digest
@@ -31,6 +31,7 @@ from etude.compiler.values import (
     describe,
 )
 from etude.compiler.workflow import Ref
+from etude.compiler.wrappers import apply_training
 
 LATER = ("watch", "watch_every", "resume", "accumulate", "weights", "order")
 
@@ -194,6 +195,7 @@ def _finish(site: CallSite, spec: dict[str, Any], inputs: Inputs, traced: TrainT
     history = Ref(id, "history")
     by_slot = {index: origin for origin, index in slots.origins.items()}
     learnt = Training(id, {}, history)
+    site.session.memo["training", id] = learnt
     models: dict[str, Model] = {}
     for port, (result, model) in enumerate(traced.results.items()):
         training = learnt
