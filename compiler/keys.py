@@ -50,6 +50,7 @@ SEMANTICS: Mapping[str, int] = {
     "decode": 1,
     "heatmap": 1,
 }
+PACKAGES = {"fit": "scikit-learn", "predict": "scikit-learn"}
 PLAIN = {"slots", "names", "results", "columns"}  # the long parts of a spec that hold no programs
 STRUCTURAL = 1  # the same for `weight` and `call`, which have no row in the table of operations
 
@@ -90,8 +91,21 @@ def key_parts(stage: Stage, input_hashes: Sequence[str | None], backend: str | N
         "seed": seed,
         "input": list(input_hashes),
         "backend": [backend, precision] if uses_backend(stage) else None,
-        "semantics": {"stage": SEMANTICS[stage.kind], "operations": _operations(stage.spec)},
+        "semantics": {"stage": SEMANTICS[stage.kind], "operations": _operations(stage.spec), **_package(stage)},
     }
+
+
+def _package(stage: Stage) -> dict[str, Json]:
+    """The version of the package that does what the stage says, where that is no part of this project."""
+    from importlib import metadata
+
+    name = PACKAGES.get(stage.kind)
+    if name is None:
+        return {}
+    try:
+        return {name: metadata.version(name)}
+    except metadata.PackageNotFoundError:
+        return {name: None}
 
 
 def recipe_keys(workflow: Workflow) -> dict[str, str]:

@@ -42,7 +42,7 @@ class Account:
     seeds: Mapping[str, Json]
     inputs: Sequence[Sequence[str | None]]
     backend: Sequence[str] | None
-    semantics: Mapping[str, int]
+    semantics: Mapping[str, int | str]
 
     @staticmethod
     def of(
@@ -55,6 +55,8 @@ class Account:
         else:
             given = zip(wording.input_roles(stage), stage.inputs, hashes, strict=True)
             inputs = [[role, workflow.stages[ref.stage].name, ref.port, hash] for role, ref, hash in given]
+        meanings = dict(parts["semantics"])
+        meanings |= meanings.pop("operations")
         return Account(
             name=stage.name,
             kind=stage.kind,
@@ -62,7 +64,7 @@ class Account:
             seeds=wording.seeds_of(stage),
             inputs=inputs,
             backend=parts["backend"],
-            semantics={"stage": parts["semantics"]["stage"], **parts["semantics"]["operations"]},
+            semantics=meanings,
         )
 
     def to_json(self) -> str:

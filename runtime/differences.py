@@ -116,7 +116,9 @@ def _semantics(before: Account, after: Account) -> Iterator[Change]:
     for name in before.semantics.keys() & after.semantics.keys():
         if before.semantics[name] != after.semantics[name]:
             path = after.kind if name == "stage" else name
-            yield Change("semantics", path, f"meaning {before.semantics[name]}", f"meaning {after.semantics[name]}")
+            words = ["version" if isinstance(each.semantics[name], str) else "meaning" for each in (before, after)]
+            found = [f"{word} {each.semantics[name]}" for word, each in zip(words, (before, after), strict=True)]
+            yield Change("semantics", path, *found)
 
 
 def _inputs(before: Account, after: Account) -> Iterator[Change]:

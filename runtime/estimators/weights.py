@@ -54,8 +54,8 @@ def _projection(spec: Mapping[str, Json], estimator: Any) -> list[Array]:
 def _scaling(spec: Mapping[str, Json], estimator: Any) -> list[Array]:
     """center [numbers] and scale [numbers]."""
     numbers = estimator.n_features_in_
-    center = np.zeros(numbers) if estimator.mean_ is None else estimator.mean_
-    return [center, np.ones(numbers) if estimator.scale_ is None else estimator.scale_]
+    center = estimator.mean_ if spec["estimator"]["center"] else np.zeros(numbers)
+    return [center, estimator.scale_ if spec["estimator"]["scale"] else np.ones(numbers)]
 
 
 def _distances(spec: Mapping[str, Json], estimator: Any) -> list[Array]:
