@@ -244,6 +244,26 @@ def small_vocabulary(what: str, has: int, size: int, name: str, location: Locati
     )
 
 
+def other_architecture(names: tuple[str, str], first: str, other: str, location: Location) -> RecipeError:
+    return _fault(
+        "E318",
+        f"'{names[0]}' and '{names[1]}' are of two architectures: {first} here, {other} there",
+        location,
+        "the first difference",
+        help="arithmetic on weights takes models of one architecture",
+    )
+
+
+def wrong_base(adapter: str, base: str, other: str, location: Location) -> RecipeError:
+    return _fault(
+        "E319",
+        f"the adapter '{adapter}' was made for '{base}', not for '{other}'",
+        location,
+        "another model",
+        help=f"use it with '{base}', or make and train an adapter of '{other}'",
+    )
+
+
 # --- E4: the graph -------------------------------------------------------------------------------
 
 
@@ -306,6 +326,17 @@ def carry_type(name: str, expected: str, got: str, location: Location, start: Lo
         f"this is {got}",
         related=(Related(start, f"it starts as {expected}"),),
         help=help,
+    )
+
+
+def branch_types(number: int, first: str, other: str, location: Location, place: Location) -> RecipeError:
+    return _fault(
+        "E316",
+        f"the branches of 'choose' give different things: expected {first} as from branch 0, got {other}",
+        location,
+        f"branch {number} gives {other}",
+        related=(Related(place, f"branch 0 gives {first}"),),
+        help="let all branches give tensors of one dtype and shape",
     )
 
 

@@ -284,7 +284,7 @@ def row_stage(site: CallSite, d: Dataset, traced: TracedFunction, seed: Any = No
     return {
         "program": program,
         "slots": slots.entries,
-        "seed": own,
+        "seed": own if traced.sub.is_random else 0,  # what draws nothing is the same stage under every seed
         "identity": digest(canonical_program(program)),
     }, inputs
 

@@ -59,6 +59,11 @@ def _arity(function: Any) -> int:
     return len(getattr(function, "parameters", (None,)))
 
 
+def _is_repeated(runs: list[Any]) -> bool:
+    """Whether all runs are one: a fixed number to compare with, or what was made outside of the seeds."""
+    return all(run == runs[0] for run in runs[1:])
+
+
 @builtin
 def better(site: CallSite, first: Any, second: Any, *, confidence: Any = 0.95, lower: Any = False) -> Deferred:
     """Whether the first list of runs beats the second: a paired bootstrap over seeds."""
@@ -76,4 +81,6 @@ def better(site: CallSite, first: Any, second: Any, *, confidence: Any = 0.95, l
         raise faults.wrong_kind("'lower' of 'better'", "true or false", describe(lower), site.at("lower"))
     settings = {"confidence": float(confidence), "lower": lower}
     sides = [expression(side, site.location) for side in (first, second)]
+    if len(first) > 1 and all(_is_repeated(side) for side in (first, second)):
+        site.session.diagnostics.add(faults.same_runs(len(first), site.session.place(site.location)))
     return Deferred(["better", *sides, settings], "bool")
