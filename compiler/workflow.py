@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -51,10 +51,12 @@ class ModelBinding(Struct, frozen=True):
     """A model bound at the top level: its weights in path order, each from a port of a stage, or still fresh.
 
     `weights` holds (path, shape, source): source is {"input": [stage, port, index]} or {"fresh": {...}, "init": {...}}.
+    `forward` makes the model's program when it is asked for: None where it has none of its own.
     """
 
     name: str
     weights: tuple[tuple[str, tuple[int, ...], Json], ...]
+    forward: Callable[[], Json | None] = lambda: None
 
 
 class Workflow(Struct):

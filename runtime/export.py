@@ -21,7 +21,7 @@ from etude.compiler.keys import canonical_json
 from etude.compiler.workflow import ModelBinding, Workflow
 from etude.runtime.runs import file_names
 from etude.runtime.store import Record, Store
-from etude.runtime.store.files import make_folder, rename, synced, temporary
+from etude.runtime.store.files import make_folder, rename, replace_file, synced, temporary
 
 Json = Any
 
@@ -62,6 +62,10 @@ def export_models(
             path = folder / f"{file_names([binding.name])[binding.name]}.safetensors"
             place_file(store, hash, path)
             exported[binding.name] = {"hash": hash, "path": str(path)}
+            program = binding.forward()
+            if program is not None:
+                text = json.dumps(program, separators=(",", ":"))
+                replace_file(path.with_suffix(".json"), text.encode(), store.scratch)
     return exported
 
 
