@@ -111,6 +111,8 @@ def _arguments(function: Any, row: Record, extras: Mapping[str, Any] | None, whe
     """The arguments by the form of the lambda: `row`, `{columns}`, `(x, y)`, each with a last record for `extras`."""
     patterns = function.parameters if isinstance(function, Closure) else (None,)
     first, count = patterns[0] if patterns else None, len(patterns)
+            if column.vocabulary is not None:
+                frame.vocabularies[value.id] = column.vocabulary
     if count == 0:
         return []
     more = [Record(extras)] if extras is not None else []

@@ -47,6 +47,7 @@ from etude.compiler.values import (
     describe,
     is_weight,
 )
+from etude.compiler.vocabularies import check_tokens
 
 
 def construct(
@@ -126,6 +127,8 @@ def call_traced(session: Session, model: Model, arguments: Sequence[Any], locati
     types = [batched(a.type) if is_row else a.type for a in arguments]
     canonical, batch = canonical_types(types)
     traced = trace_model(session, model, canonical, call_mode(session, frame, model), location, evaluator)
+    if frame.kind != "model":
+        check_tokens(session, frame, model_name(model), traced, arguments, location)
     if ("rounds", model.identity) in session.memo and any(map(is_weight, traced.origins.flat)):
         around = session.memo["rounds", model.identity]
         raise faults.weights_in_region(model_name(model), around.name, location, around.location)

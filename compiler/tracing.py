@@ -15,6 +15,7 @@ from etude.backends.program.ir import Literal as Constant
 from etude.backends.program.ir import Operand, Value
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location, Related
+from etude.compiler.schema import Vocabulary
 from etude.compiler.session import Session
 from etude.compiler.values import (
     AnyOrigin,
@@ -77,6 +78,7 @@ class Frame(Struct):
     slot_origins: list[AnyOrigin] = field(default_factory=list)
     uses_mode: bool = False
     reads: dict[tuple[int, int], Any] = field(default_factory=dict)  # (child, place of a weight) to its value
+    vocabularies: dict[Any, Vocabulary] = field(default_factory=dict)  # of the inputs that are tokens, by their value
     hosted: dict[str, Fitted] | None = None  # estimators that the host asks first, by the input with what they say
     asked: dict[str, Tensor] = field(default_factory=dict)
     regions: list[Region] = field(default_factory=list)  # outermost first
@@ -173,6 +175,10 @@ def _check_classes(name: str, values: Sequence[Any], location: Location) -> None
     if labels.classes is not None and logits.type.rank and logits.type.shape[-1] != labels.classes:
         count = logits.type.shape[-1]
         raise faults.class_count(count, labels.classes, location, _operand_places(values[:2]))
+    if frame.vocabularies:
+        from etude.compiler.vocabularies import check_classes
+
+        check_classes(frame, logits, labels, location)
 
 
 @cache

@@ -1,7 +1,8 @@
 """The pieces of a unigram tokenizer and their scores, fitted so that equal words always give equal numbers.
 
 Pieces begin as the frequent parts of words. In turn each word is cut into its most likely pieces (hard expectation
-maximisation), the pieces are scored by how often they were used, and those that are used least are dropped (Kudo, 2018).
+maximisation), the pieces are scored by how often they were used, and those that are used least are dropped (Kudo,
+2018).
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ def execute(job: Job) -> Result:
     dataset, names = job.dataset(0), job.spec["columns"]
     rows = slice(0, min(job.spec["count"], dataset.rows))
     columns = [[_plain(value) for value in dataset.reader(name)[rows]] for name in names]
-    return Result({"table": job.store.objects.put_json({"columns": names, "rows": list(map(list, zip(*columns)))})})
+    table = {"columns": names, "rows": [list(row) for row in zip(*columns, strict=True)]}
+    return Result({"table": job.store.objects.put_json(table)})
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,10 @@ def execute(job: Job) -> Result:
     if length is None:
         schemas = [ColumnSchema(spec["into"], "text", "text")]
     else:
-        schemas = [ColumnSchema(spec["into"], "tensor", "int32", (length,)), ColumnSchema(mask, "tensor", "bool", (length,))]
+        schemas = [
+            ColumnSchema(spec["into"], "tensor", "int32", (length,)),
+            ColumnSchema(mask, "tensor", "bool", (length,)),
+        ]
     cut = _Cut()
     made = kept.with_pieces(schemas, job.until_stopped(_pieces(job, cut)))
     return data_result(made, rows=made.rows, tokens=cut.tokens, **({} if length is None else {"cut": cut.rows}))
