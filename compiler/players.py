@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from etude.backends.program.builder import Builder
 from etude.backends.program.ir import StageProgram, Sub
@@ -24,6 +25,7 @@ from etude.compiler.tracing import Frame, made_tensor, tensor
 from etude.compiler.values import (
     AnyOrigin,
     Dataset,
+    Fitted,
     FrozenOrigin,
     Model,
     Record,
@@ -35,6 +37,7 @@ from etude.compiler.values import (
 from etude.compiler.wrappers import slow_of
 
 STATE = "@state."
+HELD = "@held."  # the state as a validation sees it
 
 
 class Player(Struct, frozen=True):
@@ -60,8 +63,21 @@ def named_models(site: CallSite, update: Any) -> dict[str, Model]:
         return named
     if isinstance(update, Record) and update and all(isinstance(m, Model) for m in update.values()):
         return dict(update)
+    for each in update.values() if isinstance(update, Record) else update if isinstance(update, list) else [update]:
+        if isinstance(each, Fitted):
+            what = f"a fitted {each.name}, which is no model,"
+            raise faults.only_in_traced_code(what, site.at("update"), "the functions given to map and measure")
     expected = "a model, a list of models or a record of models"
     raise faults.wrong_kind("'update'", expected, describe(update), site.at("update"))
+
+
+def player_names(players: Sequence[Player]) -> list[str]:
+    """What the history calls the loss of each player."""
+    called = ["+".join(player.models) for player in players]
+    return [
+        f"{name}.{called[:number].count(name)}.loss" if called.count(name) > 1 else f"{name}.loss"
+        for number, name in enumerate(called)
+    ]
 
 
 def streams_of(site: CallSite, on: Any) -> dict[str, Dataset]:
@@ -123,10 +139,18 @@ class TrainTrace(Struct):
             return {}
         return {"state": {"names": list(self.state), "init": program_to_json(StageProgram(self.initial_state, ()))}}
 
-    def validation_loss(self, site: CallSite, player: Player, streams: Mapping[str, Dataset]) -> TracedFunction:
-        """The loss as validation computes it: nothing is in training mode."""
-        traced = _trace_loss(site, player, streams, self.extras([player]), {}, training=False, live=frozenset())
-        scalar_outputs(traced, "the loss", player.loss_place)
+    def validation_loss(
+        self, site: CallSite, players: Sequence[Player], streams: Mapping[str, Dataset]
+    ) -> TracedFunction:
+        """The loss as validation computes it, with the state as it is then: nothing is in training mode. Of several
+        players it has the loss of each."""
+        first, at = players[0], {"training": False, "live": frozenset[AnyOrigin]()}
+        if len(players) > 1:
+            first = replace(first, loss=dict(zip(player_names(players), (p.loss for p in players), strict=True)))
+        traced = _trace_loss(site, first, streams, self.extras(players), self.state, **at)  # type: ignore[arg-type]
+        kept = tuple((name, value) for name, value in traced.sub.outputs if not name.startswith(STATE))
+        traced = replace(traced, sub=replace(traced.sub, outputs=kept))
+        scalar_outputs(traced, "the loss", first.loss_place)
         return traced
 
 
@@ -196,9 +220,10 @@ def _trace_loss(
     def introduce(frame: Frame, place: Location) -> dict[str, Any]:
         """The names of the last record pattern that are inputs of the program rather than models."""
         types = {"@step": TensorType("int32"), "@progress": TensorType("float32")}
-        types |= {STATE + name: type for name, type in state.items()}
+        carried = STATE if training else HELD
+        types |= {carried + name: type for name, type in state.items()}
         inputs = {n: tensor(frame, frame.builder.input(n, type), place) for n, type in types.items()}
-        return {name.removeprefix(STATE).removeprefix("@"): value for name, value in inputs.items()}
+        return {name.removeprefix(carried).removeprefix("@"): value for name, value in inputs.items()}
 
     columns = {name: d.columns for name, d in streams.items()}
     at = {"training": training, "live": live, "extras": extras, "introduce": introduce}
@@ -209,6 +234,8 @@ def _trace_loss(
         return trace(site, "loss", "batch", player.loss, {}, streams=columns, **at)  # type: ignore[arg-type]
 
     objects = {**{f"{name}.columns": each for name, each in columns.items()}, **extras}
+    if isinstance(player.loss, dict):
+        return traced()
     loss: TracedFunction = remembered(
         site.session, player.loss, objects, (training, live, tuple(state.items())), traced
     )

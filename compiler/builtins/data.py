@@ -315,8 +315,8 @@ def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Datas
         raise faults.wrong_kind(
             "the result of 'map'", "a record of columns", describe(traced.result), site.at("function")
         )
-    columns = {name: _column(name, value, d) for name, value in traced.result.items()}
     made, kept = computed_outputs(traced)
+    columns = {n: d.columns[n] if n in kept else _column(n, value, d) for n, value in traced.result.items()}
     spec, inputs = row_stage(site, d, made, seed)
     spec["keep"], spec["order"] = kept, list(columns)
     spec["columns"] = [

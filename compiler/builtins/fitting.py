@@ -41,13 +41,13 @@ class Task(Struct, frozen=True):
 
 
 @builtin
-def fit(site: CallSite, estimator: Any, on: Any, *, input_: Any = None, target: Any = None, seed: Any = None) -> Any:
+def fit(site: CallSite, estimator: Any, on: Any, *, input: Any = None, target: Any = None, seed: Any = None) -> Any:
     """An estimator fitted to a dataset: a model if it is linear, else what `predict` takes in `map` and `measure`."""
     if not isinstance(estimator, Setting) or estimator.kind != "estimator":
         help = "write ridge(), logistic_regression(), k_means(8), pca(2), random_forest(), ..."
         raise faults.wrong_kind("'estimator' of 'fit'", "an estimator", describe(estimator), site.at("estimator"), help)
     d, name = dataset(site, on, "on"), estimator.fields["name"]
-    task = _task(site, name, d, input_, target)
+    task = _task(site, name, d, input, target)
     _check_size(site, estimator, task)
     own = site.session.seed if seed is None else plain_int(site, "seed", seed)
     spec: dict[str, Any] = {
@@ -64,11 +64,11 @@ def fit(site: CallSite, estimator: Any, on: Any, *, input_: Any = None, target: 
     return _model(site, spec, d, task, made)
 
 
-def _task(site: CallSite, name: str, d: Dataset, input_: Any, target: Any) -> Task:
+def _task(site: CallSite, name: str, d: Dataset, input: Any, target: Any) -> Task:
     columns = list(d.columns.values())
     chosen = column_name(site, d, target, "target")
     targets = [c for c in columns if (c.kind == "label" or c.is_target if chosen is None else c.name == chosen)]
-    wanted = column_name(site, d, input_, "input")
+    wanted = column_name(site, d, input, "input")
     inputs = [c for c in columns if (c not in targets and c.kind == "tensor" if wanted is None else c.name == wanted)]
     listed = ", ".join(d.columns)
     if len(inputs) != 1:

@@ -220,6 +220,8 @@ class _Leakage(Struct):
 
     def _name(self, ref: Ref) -> str:
         stage = self.session.stages.stages[ref.stage]
+        if stage.kind == "predict":
+            return self._name(stage.inputs[0])
         if stage.kind in ("split", "load") and ref.port != "data":
             return f"{stage.name.removesuffix(f'.{stage.kind}')}.{ref.port}"
         return stage.name
