@@ -10,9 +10,10 @@ from etude.backends.program.types import TensorType
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location, RecipeError
 from etude.compiler.faults import Poisoned
+from etude.compiler.instances import input_names
 from etude.compiler.keys import canonical_program
 from etude.compiler.lambdas import trace
-from etude.compiler.models import call_model, input_names, traced_model
+from etude.compiler.models import call_model, traced_model
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.slots import Inputs, SlotTable
 from etude.compiler.structure import digest
