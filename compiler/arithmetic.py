@@ -27,6 +27,10 @@ COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
 
 def binary(session: Session, symbol: str, left: Any, right: Any, location: Location) -> Any:
     """`left symbol right`; `and` and `or` of plain booleans are decided by the caller."""
+    if isinstance(left, Model) or isinstance(right, Model):
+        from etude.compiler.computed import arithmetic
+
+        return arithmetic(session, symbol, left, right, location)
     if isinstance(left, Tree) or isinstance(right, Tree):
         if symbol == "@":
             raise faults.wrong_kind("'@'", "two tensors", f"{describe(left)} and {describe(right)}", location)
@@ -63,14 +67,16 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
             return found
     if symbol == "+" and isinstance(left, Record) and isinstance(right, Record):
         return Record({**left, **right})
-    if isinstance(left, Model) and isinstance(right, Model | int | float):
-        raise faults.not_available("arithmetic on weights", location)
     raise faults.wrong_kind(
         f"'{symbol}'", "two numbers, tensors or lists", f"{describe(left)} and {describe(right)}", location
     )
 
 
 def negate(session: Session, value: Any, location: Location) -> Any:
+    if isinstance(value, Model):
+        from etude.compiler.computed import negated
+
+        return negated(session, value, location)
     if isinstance(value, Tree):
         from etude.compiler.trees import combine
 

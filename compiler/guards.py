@@ -55,7 +55,7 @@ def select(site: CallSite, guard: Ref, new: Any, old: Any, *, is_forced: bool = 
         return Measured(new.type, _select_file(site, guard, refs, f"Tensor[{new.type}]"), 0, new.rows, new.classes)
     if isinstance(new, Output) and isinstance(old, Output) and new.kind == old.kind:
         return Output(new.kind, _select_file(site, guard, [new.ref, old.ref], new.kind.capitalize()), new.label)
-    if isinstance(new, str) and isinstance(old, str | Deferred) or isinstance(new, Deferred) and isinstance(old, str):
+    if isinstance(new, Deferred | str) and isinstance(old, Deferred | str) and (new != old):
         return _select_number(site, guard, new, old)
     if isinstance(new, str | Quantity) and new == old:
         return new

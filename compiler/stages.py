@@ -71,6 +71,22 @@ class StageTable(Struct):
         both = tuple(dict.fromkeys((*stage.guards, *more))) if stage.guards and guards else ()
         if both != stage.guards:
             self.stages[id] = replace(stage, guards=both)
+            self._sort()
+
+    def _sort(self) -> None:
+        """Put every stage behind what it takes of and what guards it, and else leave the order as it is."""
+        order: dict[str, Stage] = {}
+        for id in self.stages:
+            stack = [id]
+            while stack:
+                stage = self.stages[stack[-1]]
+                waits_for = [ref.stage for ref in (*stage.guards, *stage.inputs) if ref.stage not in order]
+                if waits_for and stage.id not in order:
+                    stack += waits_for
+                else:
+                    order[stack.pop()] = stage
+        self.stages.clear()
+        self.stages.update(order)
 
     def _follows(self, id: str, earlier: str) -> bool:
         """Whether a stage can only be reached when `earlier` has run: it takes of it, or is guarded behind it."""
