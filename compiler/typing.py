@@ -9,10 +9,12 @@ from etude.compiler import faults
 from etude.compiler.diagnostics import Location
 from etude.compiler.scopes import Scope
 from etude.compiler.values import (
+    Adapter,
     Builtin,
     Closure,
     Dataset,
     Deferred,
+    Endless,
     Fitted,
     Measured,
     Model,
@@ -53,9 +55,10 @@ KINDS: dict[str, tuple[Any, str]] = {
     "bytes": (lambda v: isinstance(v, Quantity) and v.unit == "bytes", "a size such as 16GiB"),
     "list": (lambda v: isinstance(v, list | Range), "a list"),
     "fn": (is_function, "a function"),
-    "Dataset": (lambda v: isinstance(v, Dataset), "a dataset"),
+    "Dataset": (lambda v: isinstance(v, Dataset | Endless), "a dataset"),
     "Model": (lambda v: isinstance(v, Model | Fitted), "a model"),
     "Tokenizer": (lambda v: isinstance(v, Tokenizer), "a tokenizer such as bpe(vocab = 2k, on = data)"),
+    "Adapter": (lambda v: isinstance(v, Adapter), "an adapter"),
     "Tensor": (lambda v: isinstance(v, Tensor | Measured), "a tensor"),
     "Metric": (lambda v: isinstance(v, Deferred), "a value known after the run"),
     "Optimizer": (lambda v: isinstance(v, Setting) and v.kind == "optimizer", "an optimizer such as adamw(lr = 1e-3)"),

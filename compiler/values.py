@@ -145,6 +145,14 @@ class Dataset(Struct, frozen=True, eq=False):
         return "Dataset[{" + ", ".join(f"{name}: {column}" for name, column in self.columns.items()) + "}]"
 
 
+class Endless(Struct, frozen=True, eq=False):
+    """A dataset without an end: the stage that makes its rows, but for their number, and the columns they have."""
+
+    columns: Mapping[str, ColumnSchema]
+    spec: Mapping[str, Any]
+    refs: Sequence[Ref]
+
+
 class Fitted(Struct, frozen=True, eq=False):
     """A fitted estimator that is no model: what it says of a row is computed on the host, from the column `input`."""
 
@@ -321,9 +329,10 @@ class Tapped(Wrapper, frozen=True, eq=False):
 
 
 class Adapter(Wrapper, frozen=True, eq=False):
-    """`base`, a model made from `of` whose own weights adapt it."""
+    """`base`, which is `of` with parts replaced; the weights of its own adapt those of `of`."""
 
     of: Model
+    replacement: Any
 
 
 class Rebound(Wrapper, frozen=True, eq=False):
@@ -493,6 +502,7 @@ _DESCRIPTIONS: tuple[tuple[Any, str], ...] = (
     (Adapter, "an adapter"),
     (Model, "a model"),
     (Fitted, "a fitted estimator"),
+    (Endless, "a stream"),
     ((Closure, Builtin, OperationValue), "a function"),
     (ModelClass, "a model constructor"),
     (Deferred, "a value known after the run"),

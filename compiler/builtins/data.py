@@ -18,7 +18,7 @@ from etude.compiler.schema import ColumnSchema
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.structure import digest
 from etude.compiler.typing import is_float, is_function
-from etude.compiler.values import Dataset, Quantity, Record, Tensor, TextColumn, describe
+from etude.compiler.values import Dataset, Endless, Quantity, Record, Tensor, TextColumn, describe
 from etude.compiler.watch import current
 from etude.compiler.workflow import Ref
 
@@ -53,7 +53,8 @@ def dataset(site: CallSite, value: Any, argument: str) -> Dataset:
         help = f"take one of them: .{next(iter(value))}"
         raise faults.wrong_kind(f"'{argument}' of '{site.name}'", "a dataset", text, site.at(argument), help)
     if not isinstance(value, Dataset):
-        raise faults.wrong_kind(f"'{argument}' of '{site.name}'", "a dataset", describe(value), site.at(argument))
+        help = "take a part of it: sample(s, 1000examples)" if isinstance(value, Endless) else None
+        raise faults.wrong_kind(f"'{argument}' of '{site.name}'", "a dataset", describe(value), site.at(argument), help)
     return value
 
 
@@ -194,7 +195,12 @@ def parts_of(site: CallSite, d: Dataset, spec: dict[str, Any], shares: dict[str,
 @on_each_split
 @builtin
 def sample(site: CallSite, data: Any, size: Any, *, stratify: Any = None, per: Any = None, seed: Any = None) -> Dataset:
-    """A random share (`10%`) or number (`24examples`) of the rows; `per` takes that many of each value of a column."""
+    """A random share (`10%`) or number (`24examples`) of the rows; `per` takes that many of each value of a column.
+    Of a stream so many rows are made."""
+    if isinstance(data, Endless):
+        from etude.compiler.builtins.generating import taken
+
+        return taken(site, data, size, stratify, per, seed)
     d = dataset(site, data, "data")
     spec: dict[str, Any] = {
         "stratify": column_name(site, d, stratify, "stratify"),
@@ -316,18 +322,18 @@ def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Datas
             "the result of 'map'", "a record of columns", describe(traced.result), site.at("function")
         )
     made, kept = computed_outputs(traced)
-    columns = {n: d.columns[n] if n in kept else _column(n, value, d) for n, value in traced.result.items()}
+    columns = {n: d.columns[n] if n in kept else computed_column(n, value, d) for n, value in traced.result.items()}
     spec, inputs = row_stage(site, d, made, seed)
     spec["keep"], spec["order"] = kept, list(columns)
     spec["columns"] = [
-        [c.name, [c.dtype, list(c.shape)], _column_kind(c)] for c in columns.values() if c.name not in kept
+        [c.name, [c.dtype, list(c.shape)], column_kind(c)] for c in columns.values() if c.name not in kept
     ]
     shown = Dataset(d.ref, columns, d.rows)
     id = add_stage(site, "map", spec, inputs.refs, {"data": str(shown)}, ", ".join(columns))
     return Dataset(Ref(id, "data"), columns, d.rows, d.role, d.roots)
 
 
-def _column(name: str, value: Any, d: Dataset) -> ColumnSchema:
+def computed_column(name: str, value: Any, d: Dataset) -> ColumnSchema:
     if isinstance(value, TextColumn):
         return d.columns[value.name]
     if isinstance(value, Tensor):
@@ -340,39 +346,10 @@ def _column(name: str, value: Any, d: Dataset) -> ColumnSchema:
     return ColumnSchema(name, "label", "int32", (), classes, names)
 
 
-def _column_kind(column: ColumnSchema) -> dict[str, Any]:
+def column_kind(column: ColumnSchema) -> dict[str, Any]:
     if column.kind == "label":
         return {"kind": "label", "classes": column.classes, "names": column.class_names and list(column.class_names)}
     return {"kind": "tensor"}
-
-
-@builtin
-def generate(site: CallSite, count: Any, function: Any, *, seed: Any = None) -> Dataset:
-    """A dataset of `count` rows, each what the function of no arguments returns: draws differ from row to row."""
-    number = count.value if isinstance(count, Quantity) and count.unit == "examples" else count
-    rows = plain_int(site, "count", number)
-    traced = trace(site, "generate", "row", function_argument(site, function, "function"), {})
-    if not isinstance(traced.result, Record):
-        raise faults.wrong_kind(
-            "the result of 'generate'", "a record of columns", describe(traced.result), site.at("function")
-        )
-    inputs, own = Inputs(), _seed(site, seed)
-    slots = SlotTable(inputs, own)
-    program = traced.to_json(slots)
-    warn_about_fresh(site, slots)
-    empty = Dataset(Ref("", "data"), {}, rows)
-    columns = {name: _column(name, value, empty) for name, value in traced.result.items()}
-    spec = {
-        "program": program,
-        "slots": slots.entries,
-        "seed": own,
-        "identity": digest(canonical_program(program)),
-        "count": rows,
-        "columns": [[c.name, [c.dtype, list(c.shape)], _column_kind(c)] for c in columns.values()],
-    }
-    shown = Dataset(Ref("", "data"), columns, rows)
-    id = add_stage(site, "generate", spec, inputs.refs, {"data": str(shown)}, f"{rows} rows")
-    return Dataset(Ref(id, "data"), columns, rows, "train", frozenset([id]))
 
 
 @on_each_split
