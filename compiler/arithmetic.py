@@ -27,6 +27,8 @@ COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
 
 def binary(session: Session, symbol: str, left: Any, right: Any, location: Location) -> Any:
     """`left symbol right`; `and` and `or` of plain booleans are decided by the caller."""
+    if symbol in {"==", "!="} and (left is None or right is None):
+        return (left is right) == (symbol == "==")
     if isinstance(left, Model) or isinstance(right, Model):
         from etude.compiler.computed import arithmetic
 
@@ -53,8 +55,6 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
         return union(session, left, right, location) if symbol == "+" else subtract(session, left, right, location)
     if symbol in {"==", "!="} and type(left) is type(right) and isinstance(left, bool | str):
         return (left == right) == (symbol == "==")
-    if symbol in {"==", "!="} and (left is None or right is None):
-        return (left is right) == (symbol == "==")
     if symbol == "+" and isinstance(left, list) and isinstance(right, list):
         return left + right
     if symbol == "+" and isinstance(left, str) and isinstance(right, str):
