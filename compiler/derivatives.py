@@ -25,11 +25,11 @@ def derivatives(
     assert frame is not None and isinstance(value.operand, Value)
     cut = Cut(session, frame, [_value(tensor) for tensor in by], location)
     cut.follow([value.operand])
-    if value.operand.id not in cut.depends:
-        raise faults.independent(what, location, value.location)
     for region in frame.regions:
         if _goes_around(frame, region, value.operand, cut.by):
             raise faults.earlier_rounds(region.name, what, location, value.location)
+    if value.operand.id not in cut.depends:
+        raise faults.independent(what, location, value.location)
     if frame.kind == "row" and cut.is_random:
         raise faults.not_available(
             "a draw that depends on what the derivative is taken by, in a function of rows", location

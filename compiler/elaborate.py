@@ -17,7 +17,7 @@ from etude.compiler.attributes import model_attribute, subtree
 from etude.compiler.diagnostics import Diagnostic, Location, RecipeError, Related
 from etude.compiler.faults import Poisoned
 from etude.compiler.indexing import index_value
-from etude.compiler.measured import is_late, operated
+from etude.compiler.measured import is_late, operated, shape_of
 from etude.compiler.models import call_model, chain, construct
 from etude.compiler.scopes import MISSING, Lazy, Scope
 from etude.compiler.session import Session
@@ -178,7 +178,7 @@ class Evaluator(Unrolling):
             raise faults.after_the_run("this condition", self.at(node, scope))
         if isinstance(value, Tensor):
             text = "a condition in a traced function must be decided before the run, but this is a tensor"
-            raise faults.wrong_value(text, self.at(node, scope), "use where(condition, a, b)")
+            raise faults.wrong_value(text, self.at(node, scope), "use where(condition, a, b), or choose(int(condition), [f, g])(x)")
         raise faults.wrong_kind("a condition", "a bool", describe(value), self.at(node, scope))
 
     def eval_Binary(self, node: nodes.Binary, scope: Scope) -> Any:
@@ -247,7 +247,7 @@ class Evaluator(Unrolling):
                 return self._field(value[name])
             raise faults.unknown_field(name, location, list(value), describe(value))
         if isinstance(value, Tensor | Measured) and name == "shape":
-            return list(value.type.shape)
+            return list(value.type.shape) if isinstance(value, Tensor) else shape_of(self.session, value, location)
         if isinstance(value, Model):
             return model_attribute(self.session, value, name, location)
         if isinstance(value, Tree):

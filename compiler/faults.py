@@ -396,6 +396,16 @@ def no_weight(glob: str, location: Location, near: Sequence[str]) -> RecipeError
     )
 
 
+def no_weight_of(glob: str, model: str, location: Location, near: Sequence[str]) -> RecipeError:
+    return _fault(
+        "E408",
+        f"\"{glob}\" names no weight of '{model}'",
+        location,
+        "matches nothing",
+        help=f"there are {', '.join(near)}" if near else None,
+    )
+
+
 def no_part(glob: str, model: str, location: Location, near: Sequence[str]) -> RecipeError:
     return _fault(
         "E408",

@@ -28,7 +28,7 @@ def each(session: Session, xs: Any, function: Any, location: Location, evaluator
     """What a function makes of each element of the first axis of a tensor, or of a record of tensors, stacked."""
     frame = session.frame
     assert frame is not None
-    given = dict(_leaves("", xs, location))
+    given = dict(leaves("", xs, location))
     sizes = {dim for value in given.values() for dim in value.type.shape[:1]}
     if len(sizes) != 1 or not all(value.type.rank for value in given.values()):
         shown = ", ".join(str(value.type) for value in given.values())
@@ -53,7 +53,7 @@ def scan(session: Session, xs: Any, start: Any, function: Any, location: Locatio
     """What a function makes of a state and one element after the other: the last state, and all outputs stacked."""
     frame = session.frame
     assert frame is not None
-    given = dict(_leaves("", xs, location))
+    given = dict(leaves("", xs, location))
     sizes = {dim for value in given.values() for dim in value.type.shape[:1]}
     if len(sizes) != 1 or not all(value.type.rank for value in given.values()):
         shown = ", ".join(str(value.type) for value in given.values())
@@ -183,10 +183,10 @@ def parameter_name(function: Any, index: int) -> str:
     return pattern.name if isinstance(pattern, nodes.NamePattern) else "element"
 
 
-def _leaves(path: str, value: Any, location: Location) -> Iterator[tuple[str, Tensor]]:
+def leaves(path: str, value: Any, location: Location) -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Record) and value:
         for name, item in value.items():
-            yield from _leaves(f"{path}_{name}" if path else name, item, location)
+            yield from leaves(f"{path}_{name}" if path else name, item, location)
     elif isinstance(value, Tensor) and isinstance(value.operand, Value):
         yield path, value
     else:

@@ -31,7 +31,7 @@ from etude.compiler.values import (
 )
 
 FrameKind = Literal["model", "batch", "row"]
-LATE = Made | Deferred | Measured  # what becomes a tensor of the function being traced when an operation is given it
+LATE = Made | Deferred | Measured | Size  # what becomes a tensor of the function being traced when an operation is given it
 
 
 class Origins(Struct, frozen=True, dict=True):
@@ -132,7 +132,7 @@ def apply_operation(
         raise faults.only_in_traced_code(f"'{name}'", location, "a model, or a function given to a stage")
     values = [made_tensor(session, v, location) if isinstance(v, LATE) else v for v in values]
     operands = [operand_of(frame, value, location, f"'{name}'") for value in values]
-    _check_classes(name, values, location)
+    _check_classes(frame, name, values, location)
     try:
         results = frame.builder.apply(name, operands, {**_defaults(name), **attributes})
     except OperandError as error:
@@ -155,6 +155,9 @@ def made_tensor(session: Session, value: Any, location: Location) -> Tensor:
         from etude.compiler.measured import held
 
         return held(frame, value, location)
+    if isinstance(value, Size):
+        ones = apply_operation(session, "full", [1], {"shape": (value,)}, location)
+        return call_operation(session, "sum", [ones], {}, location)  # type: ignore[no-any-return]
     if isinstance(value, bool | int | float):
         dtype: Any = {bool: "bool", int: "int32", float: "float32"}[type(value)]
         made = apply_operation(session, "full", [value], {"shape": ()}, location)
@@ -168,7 +171,7 @@ def _operand_places(values: Sequence[Any]) -> list[Related]:
     return [Related(v.location, f"this is {v.type}") for v in values if isinstance(v, Tensor)]
 
 
-def _check_classes(name: str, values: Sequence[Any], location: Location) -> None:
+def _check_classes(frame: Frame, name: str, values: Sequence[Any], location: Location) -> None:
     if name != "cross_entropy" or len(values) < 2 or not all(isinstance(v, Tensor) for v in values[:2]):
         return
     logits, labels = values[0], values[1]
@@ -293,6 +296,10 @@ def attribute(parameter: Parameter, value: Any, function: str, location: Locatio
     if value is None and parameter.default == "none":
         return None
     check, expected = ATTRIBUTE_KINDS[parameter.kind]
+    traced = next((item for item in _flat(value) if isinstance(item, Tensor)), None)
+    if traced is not None:
+        help = "the number of a round is a tensor, unless the loop is over a list: [1, 2, 3]"
+        raise faults.wrong_kind(what, f"{expected} known before the run", str(traced.type), location, help)
     value = _frozen(value)
     if not check(value):
         if _is_late(value):
@@ -304,6 +311,10 @@ def attribute(parameter: Parameter, value: Any, function: str, location: Locatio
 def _is_late(value: Any) -> bool:
     """Whether a value, or one of a list, is known only after the run."""
     return isinstance(value, Deferred | Measured) or (isinstance(value, tuple) and any(map(_is_late, value)))
+
+
+def _flat(value: Any) -> list[Any]:
+    return [inner for item in value for inner in _flat(item)] if isinstance(value, list) else [value]
 
 
 def _frozen(value: Any) -> Any:

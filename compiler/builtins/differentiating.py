@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from etude.backends.program.ir import Value
+from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.builtins.data import function_argument
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
+from etude.compiler.choices import choose as pick
 from etude.compiler.derivatives import derivatives
 from etude.compiler.rebinding import descend as inner_loop
 from etude.compiler.rebinding import rebound
 from etude.compiler.regions import each as map_elements
 from etude.compiler.regions import scan as carry_over
 from etude.compiler.trees import weights_of
-from etude.compiler.values import Model, Record, Tensor, Tree, describe
+from etude.compiler.typing import is_function
+from etude.compiler.values import Builtin, Model, Record, Tensor, Tree, describe
 from etude.compiler.wrappers import start_of
 
 
@@ -78,10 +81,12 @@ def start(site: CallSite, model: Any) -> Model:
 
 def with_weights(model: Model, site: CallSite, tree: Any) -> Model:
     """`m.with(tree)`: the model with the tensors of a tree in the place of its weights."""
-    if site.session.frame is None:
-        raise faults.not_available("'with' outside of a function given to a stage", site.location)
     if not isinstance(tree, Tree):
         raise faults.wrong_kind("'tree' of 'with'", "a tree shaped like weights(m)", describe(tree), site.at("tree"))
+    if site.session.frame is None:
+        from etude.compiler.computed import with_tree
+
+        return with_tree(site, model, tree)
     return rebound(site.session, model, tree, site.location)
 
 
@@ -114,6 +119,27 @@ def scan(site: CallSite, xs: Any, function: Any, *, from_: Any) -> Record:
         raise faults.only_in_traced_code("'scan'", site.location, "a model, or a function given to a stage")
     call = function_argument(site, function, "function")
     return carry_over(site.session, xs, from_, call, site.location, site.evaluator)
+
+
+@builtin
+def choose(site: CallSite, index: Any, branches: Any) -> Any:
+    """The function, or the model, at a place of a list, picked while the program runs; all give results of one type."""
+    if site.session.frame is None:
+        raise faults.only_in_traced_code("'choose'", site.location, "a model, or a function given to a stage")
+    if not isinstance(branches, list) or not branches or not all(is_function(branch) for branch in branches):
+        expected = "a list of functions or models"
+        raise faults.wrong_kind("'branches' of 'choose'", expected, describe(branches), site.at("branches"))
+    if isinstance(index, int) and not isinstance(index, bool):
+        return branches[min(max(index, 0), len(branches) - 1)]
+    if not isinstance(index, Tensor) or index.type != TensorType("int32"):
+        got = str(index.type) if isinstance(index, Tensor) else describe(index)
+        help = "write int(...) of a number; each(xs, ...) makes a choice for every element"
+        raise faults.wrong_kind("'index' of 'choose'", "one int", got, site.at("index"), help)
+
+    def chosen(call: CallSite, *given: Any) -> Any:
+        return pick(site.session, index, branches, given, call.location, site.evaluator)
+
+    return Builtin("choose", chosen, (), is_variadic=True)
 
 
 def _model(site: CallSite, value: Any) -> Model:
