@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from etude.backends.program.ir import Operand
 from etude.compiler.builtins.measuring_sets import SetMetric
 from etude.compiler.lambdas import TracedFunction
-from etude.compiler.values import Deferred, Record, Row, Stored, StoredOrigin, Tensor, Tree
+from etude.compiler.values import Deferred, Measured, Record, Row, Stored, StoredOrigin, Tensor, Tree
 from etude.compiler.workflow import Ref
 
 
@@ -24,7 +24,7 @@ class Gathered(Struct):
     metrics: list[dict[str, Any]] = field(default_factory=list)
     weighted: list[dict[str, str]] = field(default_factory=list)
     collected: list[tuple[str, Operand]] = field(default_factory=list)
-    trees: dict[str, Tree] = field(default_factory=dict)
+    trees: dict[str, Tree | Tensor] = field(default_factory=dict)
     leaves: dict[str, list[str]] = field(default_factory=dict)
 
     def outputs(self, result: Any, row: Any) -> list[tuple[str, Any]] | None:
@@ -34,6 +34,8 @@ class Gathered(Struct):
         for path, value in named.items():
             if isinstance(value, Tree):
                 self.trees[path], self.leaves[path] = value, [self._collect(leaf) for leaf in value.leaves]
+            elif isinstance(value, Tensor) and value.type.rank:
+                self.trees[path], self.leaves[path] = value, [self._collect(value)]
             elif isinstance(value, SetMetric):
                 inputs = [self._collect(tensor) for tensor in value.tensors]
                 self.metrics.append(
@@ -59,7 +61,10 @@ class Gathered(Struct):
         return replace(traced, sub=replace(traced.sub, outputs=kept))
 
     def spec(self) -> dict[str, Any]:
-        trees = [{"port": _port(path), "leaves": names} for path, names in self.leaves.items()]
+        trees = [
+            {"port": _port(path), "leaves": names, **({} if isinstance(self.trees[path], Tree) else {"tensor": True})}
+            for path, names in self.leaves.items()
+        ]
         parts = {"metrics": self.metrics, "weighted": self.weighted, "by": self.by, "trees": trees}
         return {name: part for name, part in parts.items() if part}
 
@@ -67,7 +72,8 @@ class Gathered(Struct):
         """The outputs of the stage: one for all numbers, and a file for each tree."""
         is_record = isinstance(returned, Record) and not is_weighted(returned)
         has_numbers = any(path not in self.trees for path in (returned if is_record else [""]))
-        return {**({"value": "Metric"} if has_numbers else {}), **{_port(path): "Tree" for path in self.trees}}
+        files = {_port(path): "Tree" if isinstance(tree, Tree) else "Tensor" for path, tree in self.trees.items()}
+        return {**({"value": "Metric"} if has_numbers else {}), **files}
 
     def result(self, returned: Any, value: list[Any], classes: int | None) -> Any:
         """The measured values as the recipe sees them."""
@@ -76,16 +82,24 @@ class Gathered(Struct):
         return self._deferred(returned, value, classes)
 
     def _deferred(self, returned: Any, expression: list[Any], classes: int | None) -> Any:
-        if isinstance(returned, Tree):
-            path = next(path for path, tree in self.trees.items() if tree is returned)
-            ref = Ref(_stage_of(expression), _port(path))
-            leaves = tuple(Stored(leaf.type, StoredOrigin(ref, i)) for i, leaf in enumerate(returned.leaves))
-            return Tree(returned.paths, leaves)
+        path = next((path for path, tree in self.trees.items() if tree is returned), None)
+        if path is not None:
+            ref, count = Ref(_stage_of(expression), _port(path)), len(self.leaves[path])
+            parts = [_file_part(returned, ref, index * count) for index in range(classes or 1)]
+            return parts[0] if classes is None else parts
         if classes is None and isinstance(returned, SetMetric):
             classes = returned.classes
         if classes is None:
             return Deferred(expression)
         return [Deferred(["at", expression, index]) for index in range(classes)]
+
+
+def _file_part(returned: Tree | Tensor, ref: Ref, first: int) -> Tree | Measured:
+    """A tree or a tensor that begins at a place of a file."""
+    if isinstance(returned, Tensor):
+        return Measured(returned.type.with_dtype("float32"), ref, first)
+    leaves = (Stored(leaf.type, StoredOrigin(ref, first + i)) for i, leaf in enumerate(returned.leaves))
+    return Tree(returned.paths, tuple(leaves))
 
 
 def _port(path: str) -> str:

@@ -23,7 +23,7 @@ Lineage = frozenset[Part]
 def lineage_of(stage: Stage, port: str, known: Mapping[Ref, Lineage]) -> Lineage:
     """The lineage of one output of a stage whose inputs' lineages are known."""
     own = Ref(stage.id, port)
-    if stage.kind == "generate":
+    if stage.kind in ("generate", "rows"):
         return frozenset()
     if stage.kind == "load":
         return frozenset([Part(frozenset([own]))])

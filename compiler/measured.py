@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from etude.backends.program.builder import Builder
@@ -16,7 +17,7 @@ from etude.compiler.diagnostics import Location, Related
 from etude.compiler.models import add_child
 from etude.compiler.session import Session
 from etude.compiler.slots import Inputs
-from etude.compiler.tracing import Frame, Origins, tensor
+from etude.compiler.tracing import Frame, Origins, made_tensor, tensor
 from etude.compiler.values import Computation, Deferred, Measured, Tensor, ValueOrigin
 from etude.compiler.workflow import Ref
 
@@ -71,6 +72,18 @@ def operated(
         return apply(given, {name: _filled(value, rest) for name, value in named.items()})
 
     return computed(session, operands, traced, location)
+
+
+def shape_of(session: Session, value: Measured, location: Location) -> list[Any]:
+    """The dimensions of a measured tensor; how many rows it has may itself be known after the run."""
+    return [
+        dim if isinstance(dim, int) else computed(session, [value], partial(_size, session, dim, location), location)
+        for dim in value.type.shape
+    ]
+
+
+def _size(session: Session, dim: Size, location: Location, given: list[Tensor]) -> Tensor:
+    return made_tensor(session, dim, location)
 
 
 def _collect(value: Any, found: list[Late]) -> None:
@@ -214,12 +227,14 @@ def _in_order(value: Measured) -> list[Computation]:
 
 def held(frame: Frame, value: Late, location: Location) -> Tensor:
     """A value known after the run as a tensor of the function being traced: its stage reads it when it runs."""
-    from etude.compiler.trees import read
+    from etude.compiler.trees import given, read
 
     kind = type_of(value)
     if any(isinstance(dim, Size) for dim in kind.shape):
         raise faults.after_the_run("how many rows this tensor has", location)
     origin = ValueOrigin(_key(value), _maker(frame.session, value, location, frame.kind == "model"))
+    if frame.given is not None:
+        return given(frame, origin, kind, location)
     if origin not in {each for tree in frame.child_origins for each in tree.flat}:
         builder = Builder("measured")
         builder.slots.append(Slot("value", kind, (("kind", "zeros"),)))

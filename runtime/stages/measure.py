@@ -22,49 +22,69 @@ def execute(job: Job) -> Result:
     """Measure all rows, or with `by` those of each class; over no rows there is no value, and none that is not
     finite."""
     dataset = job.dataset(0)
-    averages = TreeAverages(job)
-    values = collected(job.store.objects, averages.taken(row_pieces(job, dataset)))
     by = job.spec.get("by")
+    classes = None if by is None else dataset.schema(by).classes or 0
+    averages = TreeAverages(job, classes)
+    values = collected(job.store.objects, averages.taken(row_pieces(job, dataset)))
     made = {"rows": dataset.rows, "backend": row_backend(job).describe()}
-    if averages.trees and not values:
-        return Result(averages.stored(), made=made, source=row_source(job))
-    if by is None:
+    files = averages.stored()
+    if averages.trees and not set(values) - {BY}:
+        return Result(files, made=made, source=row_source(job))
+    if classes is None:
         found = measured(job, values)
     else:
-        found = listed([measured(job, part) for part in per_class(values, dataset.schema(by).classes or 0)])
+        found = listed([measured(job, part) for part in per_class(values, classes)])
     value = found[""] if list(found) == [""] else found
-    outputs = {"value": job.store.objects.put_json(value), **averages.stored()}
+    outputs = {"value": job.store.objects.put_json(value), **files}
     return Result(outputs, made=made, source=row_source(job))
 
 
 class TreeAverages:
-    """The means over rows of the tensors of trees, which are added up as they come: nothing holds those of all rows."""
+    """The means over rows of tensors and trees of them, which are added up as they come: nothing holds those of all
+    rows. With `classes` there is one for each class, one after the other."""
 
-    def __init__(self, job: Job) -> None:
-        self._job, self._rows = job, 0
+    def __init__(self, job: Job, classes: int | None) -> None:
+        self._job, self._classes = job, classes
+        self._rows = np.zeros(classes or 1, np.int64)
         self.trees: list[Json] = job.spec.get("trees", [])
         self._sums: dict[str, Array] = {}
 
     def taken(self, pieces: Iterable[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
-        """The pieces without the tensors of trees."""
+        """The pieces without the tensors that are averaged."""
         names = {name for tree in self.trees for name in tree["leaves"]}
         for piece in pieces:
-            self._rows += len(next(iter(piece.values()), ()))
+            rows = len(next(iter(piece.values()), ()))
+            labels = piece[BY].astype(np.int64) if self._classes else np.zeros(rows, np.int64)
+            self._rows += np.bincount(labels, minlength=len(self._rows))
             for name in names:
-                total = piece[name].sum(axis=0, dtype=np.float64)
-                self._sums[name] = self._sums[name] + total if name in self._sums else total
+                self._sums[name] = self._sums.get(name, 0.0) + self._summed(piece[name], labels)
             yield {name: values for name, values in piece.items() if name not in names}
 
+    def _summed(self, values: Array, labels: Array) -> Array:
+        """The sums over the rows of each class, [classes, ...]; of all rows where nothing is taken apart."""
+        if not self._classes:
+            whole: Array = values.sum(axis=0, dtype=np.float64)[np.newaxis]
+            return whole
+        sums = np.zeros((self._classes, *values.shape[1:]))
+        np.add.at(sums, labels, values.astype(np.float64))
+        return sums
+
     def stored(self) -> dict[str, str]:
-        """The trees by port, each as a file of its tensors. Raises `StageError`."""
-        if self.trees and not self._rows:
+        """The means by port, each as a file of its tensors. Raises `StageError` for a tree over no rows; a tensor is
+        then not a number, as it is for a class without rows."""
+        if not self._rows.sum() and any(not tree.get("tensor") for tree in self.trees):
             raise StageError("there are no rows to take the mean of a tree over")
         return {
             tree["port"]: put_weights(
-                self._job, [np.asarray(self._sums[name] / self._rows, np.float32) for name in tree["leaves"]]
+                self._job,
+                [self._mean(name, place) for place in range(len(self._rows)) for name in tree["leaves"]],
             )
             for tree in self.trees
         }
+
+    def _mean(self, name: str, place: int) -> Array:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self._sums[name][place] / self._rows[place], np.float32)
 
 
 def per_class(values: Mapping[str, Array], classes: int) -> Iterator[dict[str, Array]]:
