@@ -68,7 +68,8 @@ def flow_of(stage: Stage, known: Mapping[Ref, Flow]) -> Flow:
     """What the outputs of a stage take over from its inputs: the same for each of its ports."""
     inputs = [known.get(ref, Flow()) for ref in stage.inputs]
     found = _RULES.get(stage.kind, _mixed)(stage, inputs)
-    seen = found.seen.union(*(flow.seen for flow in inputs))
+    probed = _probed(stage)
+    seen = found.seen.union(*(flow.seen for i, flow in enumerate(inputs) if i not in probed))
     return found if not seen else replace(found, seen=seen)
 
 
@@ -133,6 +134,10 @@ def _measured(stage: Stage, inputs: list[Flow]) -> Flow:
     return Flow(whole=data.of(used_columns(stage.spec["program"])).union(*(flow.of() for flow in others)))
 
 
+def _column(stage: Stage, inputs: list[Flow]) -> Flow:
+    return Flow(whole=inputs[0].of([stage.spec["column"]]))
+
+
 def _trained(stage: Stage, inputs: list[Flow]) -> Flow:
     """All that a training takes in, but validation that chooses nothing."""
     taken = [marks for _, marks in training_marks(stage, inputs)]
@@ -171,10 +176,23 @@ def training_marks(stage: Stage, inputs: list[Flow]) -> list[tuple[int, Marks]]:
         return [(0, inputs[0].of([name for name in (stage.spec["input"], stage.spec["target"]) if name]))]
     on, valid = _data_inputs(stage, "on"), _data_inputs(stage, "valid")
     used = {name for step in stage.spec["steps"] for name in used_columns(step["loss"])}
+    used |= ordering_columns(stage.spec)
     data = dict(on)
     found = [(i, inputs[i].of(_columns_of(name, inputs[i], used))) for i, name in on]
-    rest = [i for i in range(len(inputs)) if i not in data and i not in dict(valid)]
+    rest = [i for i in range(len(inputs)) if i not in data and i not in dict(valid) and i not in _probed(stage)]
     return found + [(i, inputs[i].of()) for i in rest]
+
+
+def _probed(stage: Stage) -> set[int]:
+    """The inputs that only probes of a training look at, which nothing of it depends on."""
+    return set(stage.spec["inputs"].get("watch", {}).values()) if stage.kind == "train" else set()
+
+
+def ordering_columns(spec: Mapping[str, Any]) -> set[str]:
+    """The columns that order the rows of a training, as its programs call columns."""
+    columns = [*spec.get("weights", {}).items()]
+    columns += [(name, order["column"]) for name, order in spec.get("order", {}).items()]
+    return {f"{stream}.{column}" if stream else column for stream, column in columns}
 
 
 def validation_marks(stage: Stage, inputs: list[Flow]) -> list[tuple[int, Marks]]:
@@ -219,6 +237,8 @@ _RULES = {
     "top": _chosen_rows,
     "map": _mapped,
     "measure": _measured,
+    "collect": _measured,
+    "column": _column,
     "train": _trained,
     "fit": _fitted,
     "tokenizer": _fitted,

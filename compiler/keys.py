@@ -36,10 +36,14 @@ SEMANTICS: Mapping[str, int] = {
     "train": 1,
     "generate": 1,
     "select": 1,
+    "edit": 1,
     "images": 1,
     "compute": 1,
     "tensor": 1,
     "require": 1,
+    "rows": 1,
+    "column": 1,
+    "collect": 1,
     "claim": 1,
     "table": 1,
     "plot": 1,
@@ -147,8 +151,9 @@ def canonical_spec(stage: Stage) -> dict[str, Json]:
             spec = {"expression": spec["expression"]}
         case "select":
             spec |= {side: _pathless(spec[side]) for side in ("then", "else") if side in spec}
-    if "slots" in spec:
-        spec["slots"] = _pathless(spec["slots"])
+    for weights in ("slots", "given"):
+        if weights in spec:
+            spec[weights] = _pathless(spec[weights])
     return spec
 
 

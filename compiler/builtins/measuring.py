@@ -25,8 +25,6 @@ def measure(site: CallSite, on: Any, function: Any, *, by: Any = None, seed: Any
     call = function_argument(site, function, "function")
     gathered = Gathered(None if by is None else _label_column(site, d, by))
     traced = trace(site, "measure", "row", call, d.columns, gather=gathered, hosts=True)
-    if gathered.trees and by is not None:
-        raise faults.not_available("'by' beside a measured tree", site.name_of("by"))
     scalar_outputs(gathered.averaged_only(traced), "a measured value", site.at("function"))
     spec, inputs = row_stage(site, d, traced, seed)
     id = add_stage(site, "measure", {**spec, **gathered.spec()}, inputs.refs, gathered.ports(traced.result), d.role)

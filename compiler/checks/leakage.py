@@ -63,7 +63,7 @@ class _Leakage(Struct):
             self._choice(stage, inputs)
         elif stage.kind in ("train", "fit", "tokenizer"):
             self._train(stage, inputs)
-        elif stage.kind == "measure":
+        elif stage.kind in {"measure", "collect"}:
             self._measure(stage, inputs)
         elif stage.kind == "tensor":
             self._configuration(stage, inputs)
