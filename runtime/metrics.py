@@ -28,6 +28,7 @@ def metric(name: str, inputs: Sequence[Array], settings: Mapping[str, Json]) -> 
 
     Raises `StageError` for values that are not finite or do not fit.
     """
+    inputs = _one_place_a_row(inputs)
     for parameter, values in zip(DECLARED[name][0], inputs, strict=True):
         if values.ndim > (2 if parameter in VECTORS else 1):
             raise StageError(f"{name}: expected one number a row as '{parameter}', got {list(values.shape[1:])}")
@@ -39,6 +40,21 @@ def metric(name: str, inputs: Sequence[Array], settings: Mapping[str, Json]) -> 
     if isinstance(value, np.ndarray):
         return _listed(value)
     return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _one_place_a_row(inputs: Sequence[Array]) -> Sequence[Array]:
+    """Where rows have labels for several places, as a text has for its tokens, each place counts as a row.
+
+    >>> [values.shape for values in _one_place_a_row([np.zeros((5, 3, 1)), np.zeros((5, 3))])]
+    [(15,), (15,)]
+    """
+    *others, labels = inputs
+    places = labels.shape
+    if not others or any(values.shape[: labels.ndim] != places for values in others):
+        return inputs
+    flat = [values.reshape(labels.size, *values.shape[labels.ndim :]) for values in inputs]
+    is_single = [values.ndim == 2 and values.shape[1] == 1 for values in flat]
+    return [values[:, 0] if single else values for values, single in zip(flat, is_single, strict=True)]
 
 
 def _listed(values: Array) -> list[Json]:
