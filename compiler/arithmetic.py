@@ -130,6 +130,8 @@ def expression(value: Any, location: Location) -> Any:
         return ["number", value]
     if isinstance(value, str):
         return ["text", value]
+    if isinstance(value, Quantity) and value.unit == "seconds":
+        return ["number", value.value]
     if isinstance(value, list):
         return ["list", [expression(item, location) for item in value]]
     if isinstance(value, Record):

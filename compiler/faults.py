@@ -416,6 +416,16 @@ def no_part(glob: str, model: str, location: Location, near: Sequence[str]) -> R
     )
 
 
+def not_allowed(what: str, option: str, location: Location) -> RecipeError:
+    return _fault(
+        "E430",
+        f"{what}, which the command line has not allowed",
+        location,
+        "code that is not Etude",
+        help=f"if you trust the recipe, allow it: {option}",
+    )
+
+
 # --- E5: leakage ---------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from etude.backends.program.dims import evaluate
 from etude.compiler import faults
 from etude.compiler.arithmetic import expression
 from etude.compiler.calls import CallSite
@@ -12,6 +13,7 @@ from etude.compiler.values import (
     AnyOrigin,
     Dataset,
     Deferred,
+    FrozenOrigin,
     Measured,
     Model,
     Output,
@@ -123,12 +125,14 @@ def _select_model(site: CallSite, guard: Ref, new: Model, old: Model) -> Model:
     id = add_stage(site, "select", spec, inputs.refs, {"0": "Model"})
     updated: dict[AnyOrigin, TrainedOrigin] = {}
     for position, (origin, _, _) in enumerate(sides[0]):
-        updated[origin] = TrainedOrigin(Ref(id, "0"), position, origin.fresh)
+        plain = origin.of if isinstance(origin, FrozenOrigin) else origin
+        updated[plain] = TrainedOrigin(Ref(id, "0"), position, origin.fresh)
     return apply_training(new, Training(id, updated, None))
 
 
 def _weights(site: CallSite, model: Model) -> list[tuple[AnyOrigin, dict[str, Any], Any]]:
     """Each weight of a model: its origin, what a slot says of it, and its shape."""
+    from etude.compiler.instances import slot_of
     from etude.compiler.models import model_origins
 
     origins = list(dict.fromkeys(model_origins(site.session, model)))
@@ -137,7 +141,7 @@ def _weights(site: CallSite, model: Model) -> list[tuple[AnyOrigin, dict[str, An
         raise faults.wrong_value(text, site.location)
     result = []
     for origin in origins:
-        _, _, slot = site.session.memo["weight", origin.fresh]
-        shape = [int(dim) for dim in slot.type.shape]
+        _, slot = slot_of(site.session, origin)
+        shape = [evaluate(dim, 1) for dim in slot.type.shape]
         result.append((origin, {"shape": shape, "dtype": slot.type.dtype, "init": dict(slot.init)}, shape))
     return result

@@ -17,6 +17,7 @@ from etude.compiler.diagnostics import Location, Related
 from etude.compiler.session import Session
 from etude.compiler.tracing import Frame, Origins, operand_of, tensor
 from etude.compiler.values import (
+    AnyOrigin,
     Chain,
     Identity,
     Instance,
@@ -167,10 +168,17 @@ def check_weights(session: Session, model: Instance, traced: Traced, location: L
     for (path, slot), origin in zip(_slots(traced.sub, model_name(model)), traced.origins.flat, strict=True):
         if isinstance(origin, KeptOrigin):
             continue  # of a model that stands in the place of a part: it has been looked at by itself
+        session.memo.setdefault(("slot", origin.fresh.instance, origin.fresh.ordinal), (path, slot))
         first, place, known = session.memo.setdefault(("weight", origin), (path, location, slot))
         if known.type != slot.type:
             here = Related(place, f"here it is {known.type}")
             raise faults.weight_conflict(first, str(known.type), str(slot.type), location, [here])
+
+
+def slot_of(session: Session, origin: AnyOrigin) -> tuple[str, Slot]:
+    """A path and the slot of a weight that has been traced, whatever it is drawn from or has become."""
+    found: tuple[str, Slot] = session.memo["slot", origin.fresh.instance, origin.fresh.ordinal]
+    return found
 
 
 def _slots(sub: Sub, path: str) -> list[tuple[str, Slot]]:

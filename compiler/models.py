@@ -100,11 +100,14 @@ def call_plain(session: Session, model: Model, arguments: Sequence[Any], locatio
     """Call a model as it is."""
     frame = session.frame
     assert frame is not None
-    if isinstance(model, Rebound | Frozen):
-        from etude.compiler.rebinding import call_frozen, call_rebound
+    if isinstance(model, Rebound):
+        from etude.compiler.rebinding import call_rebound
 
-        call = call_rebound if isinstance(model, Rebound) else call_frozen
-        return call(session, model, arguments, location, evaluator)  # type: ignore[operator]
+        return call_rebound(session, model, arguments, location, evaluator)
+    if isinstance(model, Frozen):
+        from etude.compiler.rebinding import call_frozen
+
+        return call_frozen(session, model, arguments, location, evaluator)
     if isinstance(model, Tapped):
         from etude.compiler.surgery import call_tapped
 

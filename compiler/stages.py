@@ -60,6 +60,10 @@ class StageTable(Struct):
         self.stages[id] = stage
         return id
 
+    def asked(self) -> dict[str, str]:
+        """The names under which stages were asked for that had been taken, by their ids."""
+        return dict(self._asked)
+
     def aliases(self) -> dict[str, tuple[str, ...]]:
         """The names under which stages were asked for again, by their ids."""
         return {id: tuple(names) for id, names in self._others.items()}

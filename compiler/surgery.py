@@ -32,8 +32,8 @@ from etude.compiler.wrappers import rewrap
 
 
 class Replacement(Struct, eq=False):
-    """Which parts of a model others stand in for. `models` has these by the identity of the part, and `originals` the
-    parts themselves, in the order of their paths, once the parts are known. `kind` keeps parts of one constructor."""
+    """Which parts of a model others stand in for: `models` by the identity of the part, and the `paths` of the parts, in
+    order, once the parts are known. `kind` keeps parts of one constructor."""
 
     identity: Identity
     globs: tuple[str, ...]
@@ -42,7 +42,7 @@ class Replacement(Struct, eq=False):
     location: Location
     seed: int
     models: dict[Identity, Model] = field(default_factory=dict)
-    originals: list[Model] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
 
     @property
     def is_known(self) -> bool:
@@ -51,16 +51,20 @@ class Replacement(Struct, eq=False):
     def inside(self, part: Model) -> Model:
         """A part of what is changed, as it is in the changed model."""
         if part.identity in self.models:
-            return self.models[part.identity].named(part.name or "")
+            made = self.models[part.identity]
+            return made.named(part.name) if part.name else made
         return Replaced(("replaced", self.identity, part.identity), part, self, name=part.name)
 
 
 def replaced(session: Session, model: Model, change: Replacement, evaluator: Any) -> Model:
     """A model with parts replaced: at once if its parts are known, else when it is first called."""
     if not has_parts_known(session, model):
-        return Replaced(("replaced", change.identity, model.identity), model, change, name=model.name)
+        made: Model = Replaced(("replaced", change.identity, model.identity), model, change, name=model.name)
+        session.memo["changed", made.identity] = change
+        return made
     _choose(session, model, change, evaluator)
     made = _applied(session, model, change)
+    session.memo["changed", made.identity] = change
     _trace_again(session, made, evaluator, change.location)
     return made
 
@@ -90,7 +94,7 @@ def _choose(session: Session, model: Model, change: Replacement, evaluator: Any)
             raise faults.wrong_value(text, change.location)
     live = session.live
     with session.from_top(change.seed):
-        for ordinal, (_, part) in enumerate(found):
+        for ordinal, (path, part) in enumerate(found):
             if part.identity in change.models:
                 continue
             session.ordinal = ordinal
@@ -99,7 +103,7 @@ def _choose(session: Session, model: Model, change: Replacement, evaluator: Any)
             if not isinstance(made, Model):
                 raise faults.wrong_kind("what 'with' gives for a part", "a model", describe(made), change.location)
             change.models[part.identity] = replace(made, name=part.name)
-            change.originals.append(part)
+            change.paths.append(path)
     session.live = live
 
 

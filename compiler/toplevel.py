@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from etude.backends.program.dims import evaluate
 from etude.compiler import faults
 from etude.compiler.arithmetic import is_number
 from etude.compiler.builtins import library_names
@@ -18,12 +19,15 @@ from etude.compiler.claims import claim_parts
 from etude.compiler.diagnostics import Diagnostics, Location, RecipeError, Source
 from etude.compiler.elaborate import Evaluator
 from etude.compiler.ends import end_stages
+from etude.compiler.instances import slot_of
 from etude.compiler.models import model_origins
 from etude.compiler.modules import Library, define
+from etude.compiler.passed_over import without_passed_over
 from etude.compiler.schema import SourceSchema
 from etude.compiler.scopes import Lazy, Scope
 from etude.compiler.session import Session
 from etude.compiler.slots import Inputs, SlotTable
+from etude.compiler.train_results import with_wanted_ports
 from etude.compiler.typing import expected_text, matches
 from etude.compiler.values import (
     POISON,
@@ -38,6 +42,7 @@ from etude.compiler.values import (
     Wrapper,
     describe,
 )
+from etude.compiler.weight_paths import named_weights
 from etude.compiler.workflow import Claim, ModelBinding, Ref, Workflow
 from etude.grammar import nodes
 
@@ -55,6 +60,7 @@ class Recipe(Struct, dict=True):
     seed: int
     max_stages: int
     diagnostics: Diagnostics
+    allowed: frozenset[str] = frozenset()
     claims: list[Claim] = field(default_factory=list)
     report: list[tuple[str, Ref]] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
@@ -63,6 +69,7 @@ class Recipe(Struct, dict=True):
     def __post_init__(self) -> None:
         self.session = Session(self._describe, seed=self.seed, diagnostics=self.diagnostics)
         self.session.stages.limit = self.max_stages
+        self.session.allowed = self.allowed
         self.evaluator = self.session.evaluator = Evaluator(self.session)
         builtins = Scope(Source("builtins", ""), None, library_names(), is_library=True)
         self.library = self.session.library = Library(builtins, self.read_module, self._bind_module)
@@ -299,7 +306,9 @@ class Recipe(Struct, dict=True):
             for name, value in self.values.items()
             if isinstance(value, Model) and (binding := self._model_binding(name, value))
         ]
-        stages = dict(self.session.stages.stages)
+        table, ends = self.session.stages, self._ends(metrics)
+        stages = without_passed_over(table.stages, ends, table.asked())
+        stages = with_wanted_ports(stages, {*metrics.values(), *(ref for _, ref in self.report)})
         return Workflow(
             self.source.name,
             stages,
@@ -309,7 +318,7 @@ class Recipe(Struct, dict=True):
             models,
             self.params,
             self.seed,
-            self._ends(metrics),
+            ends,
             self.session.stages.aliases(),
         )
 
@@ -325,14 +334,18 @@ class Recipe(Struct, dict=True):
         table = SlotTable(Inputs(), self.seed)
         weights = []
         paths: dict[Any, str] = {}
-        for origin in model_origins(self.session, model):
-            path, _, slot = self.session.memo["weight", origin.fresh]
+        named = {origin: path for path, _, origin in named_weights(self.session, model)}
+        for origin in dict.fromkeys(model_origins(self.session, model)):
+            path, slot = slot_of(self.session, origin)
+            path = named.get(origin, path) if path in paths.values() else path
             paths[origin] = path
             source = table.source(origin)
             if "input" in source:
                 ref = table.inputs.refs[source["input"]]
                 source = {"input": [ref.stage, ref.port, source["index"]]}
-            weights.append((path, tuple(int(d) for d in slot.type.shape), source))
+            else:
+                source = {**source, "init": dict(slot.init)}
+            weights.append((path, tuple(evaluate(dim, 1) for dim in slot.type.shape), source))
         return ModelBinding(name, tuple(weights), partial(self._forward, name, model, paths)) if weights else None
 
     def _forward(self, name: str, model: Model, paths: Mapping[Any, str]) -> Any:

@@ -8,16 +8,29 @@ from typing import Any
 from etude.backends.ops import find
 from etude.backends.ops.rowwise import elementwise
 from etude.backends.program.builder import Builder
-from etude.backends.program.ir import Slot
+from etude.backends.program.ir import Literal, Slot
 from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location
-from etude.compiler.instances import model_name
+from etude.compiler.instances import model_name, slot_of
 from etude.compiler.models import add_child, child_of, traced_model
 from etude.compiler.origins import start_origin
 from etude.compiler.session import Session
 from etude.compiler.tracing import Frame, Origins, apply_operation, call_operation, tensor
-from etude.compiler.values import AnyOrigin, Chain, Model, Rebound, Stored, Tensor, Tree, describe
+from etude.compiler.values import (
+    AnyOrigin,
+    Chain,
+    Deferred,
+    FrozenOrigin,
+    Model,
+    Rebound,
+    StartOrigin,
+    Stored,
+    StoredOrigin,
+    Tensor,
+    Tree,
+    describe,
+)
 from etude.compiler.weight_paths import named_weights
 
 TOTALS = {"sum", "mean", "norm", "max", "min"}
@@ -32,6 +45,9 @@ def weights_of(session: Session, model: Model, location: Location) -> Tree:
     paths = tuple(path for path, _, _ in named)
     if session.frame is None:
         return Tree(paths, tuple(Stored(slot.type, start_origin(origin)) for _, slot, origin in named))
+    if session.frame.given is not None:
+        frame = session.frame
+        return Tree(paths, tuple(given(frame, origin, slot.type, location) for _, slot, origin in named))
     own = model.tensors if isinstance(model, Rebound) else {}
     base = model.base if isinstance(model, Rebound) else model
     place_weights(session.frame, session, base, {origin for _, _, origin in named if origin not in own})
@@ -51,6 +67,16 @@ def place_weights(frame: Frame, session: Session, model: Model, origins: set[Any
     traced = traced_model(session, model)
     assert traced is not None, "a model whose weights are known has been traced"
     child_of(frame, model, traced)
+
+
+def given(frame: Frame, origin: AnyOrigin, type: TensorType, location: Location) -> Tensor:
+    """A weight, or a tensor that a file holds, as an input of a program that makes weights of weights."""
+    assert frame.given is not None
+    plain = origin.of if isinstance(origin, StartOrigin | FrozenOrigin) else origin
+    if plain not in frame.given:
+        value = frame.builder.input(f"w{len(frame.given)}", type)  # not its path, which is only for people
+        frame.given[plain] = tensor(frame, value, location)
+    return frame.given[plain]
 
 
 def read(frame: Frame, origin: AnyOrigin, location: Location) -> Tensor:
@@ -81,10 +107,12 @@ def local(session: Session, tree: Tree, location: Location) -> Tree:
     frame = session.frame
     if frame is None or not any(isinstance(leaf, Stored) for leaf in tree.leaves):
         return tree
+    if frame.given is not None:
+        return Tree(tree.paths, tuple(_local(session, leaf, location) for leaf in tree.leaves))
     stored = [leaf for each in tree.leaves for leaf in _held(each)]
     missing = [leaf for leaf in stored if leaf.origin not in {o for t in frame.child_origins for o in t.flat}]
     if missing:
-        _hold(frame, tree, missing)
+        _hold(session, frame, tree, missing)
     return Tree(tree.paths, tuple(_local(session, leaf, location) for leaf in tree.leaves))
 
 
@@ -94,7 +122,7 @@ def _held(leaf: Any) -> list[Stored]:
     return [leaf] if leaf.origin is not None else [held for operand in leaf.operands for held in _held(operand)]
 
 
-def _hold(frame: Frame, tree: Tree, missing: Sequence[Stored]) -> None:
+def _hold(session: Session, frame: Frame, tree: Tree, missing: Sequence[Stored]) -> None:
     """A child that only has weights: what files hold, for a function to read."""
     builder = Builder("tree")
     origins = list(dict.fromkeys(leaf.origin for leaf in missing))
@@ -102,7 +130,8 @@ def _hold(frame: Frame, tree: Tree, missing: Sequence[Stored]) -> None:
     paths = {leaf.origin: path for path, leaf in zip(tree.paths, tree.leaves, strict=True) if leaf.origin is not None}
     for number, origin in enumerate(origins):
         name = paths.get(origin, f"leaf.{number}").replace(".", "_")
-        builder.slots.append(Slot(name, types[origin], (("kind", "zeros"),)))
+        init = (("kind", "zeros"),) if isinstance(origin, StoredOrigin) else slot_of(session, origin)[1].init
+        builder.slots.append(Slot(name, types[origin], init))
     taken = {child.name for child in frame.builder.children}
     name = next(n for n in ("tree", *(f"tree_{i}" for i in range(2, len(taken) + 3))) if n not in taken)
     add_child(frame, name, builder.build([]), Origins(tuple(origins)))
@@ -112,6 +141,8 @@ def _local(session: Session, leaf: Any, location: Location) -> Any:
     if not isinstance(leaf, Stored):
         return leaf
     assert session.frame is not None
+    if leaf.origin is not None and session.frame.given is not None:
+        return given(session.frame, leaf.origin, leaf.type, location)
     if leaf.origin is not None:
         return read(session.frame, leaf.origin, location)
     operands = [_local(session, operand, location) for operand in leaf.operands]
@@ -195,8 +226,13 @@ def _check_alike(first: Tree, other: Tree, location: Location) -> None:
 def _applied(session: Session, name: str, values: list[Any], location: Location) -> Any:
     if session.frame is not None:
         return apply_operation(session, name, values, {}, location)
-    kind = next(value.type for value in values if isinstance(value, Stored))
+    scratch = Builder("leaf")
+    operands: list[Any] = []
     for value in values:
-        if not isinstance(value, Stored | int | float) or isinstance(value, bool):
+        if isinstance(value, Stored):
+            operands.append(scratch.input("x", value.type))
+        elif isinstance(value, Deferred) or (isinstance(value, int | float) and not isinstance(value, bool)):
+            operands.append(Literal(1.0 if isinstance(value, Deferred) else value))
+        else:
             raise faults.wrong_kind("arithmetic on trees", "trees and numbers", describe(value), location)
-    return Stored(TensorType(kind.dtype, kind.shape), None, name, tuple(values))
+    return Stored(scratch.apply(name, operands)[0].type, None, name, tuple(values))

@@ -24,8 +24,8 @@ def settings_of(stage: Stage) -> dict[str, Json]:
     for name, value in stage.spec.items():
         if name == "steps":
             found |= _steps(value)
-        elif name == "slots":
-            found["weights"] = [[slot["path"], _weight_text(slot)] for slot in value]
+        elif name in ("slots", "given"):
+            found["weights" if name == "slots" else "given"] = [[slot["path"], _weight_text(slot)] for slot in value]
         elif name not in DERIVED:
             found |= dict(_flat(name, value))
     return found
@@ -139,8 +139,8 @@ def _weight_text(slot: Mapping[str, Json]) -> str:
 
 
 def _slots(stage: Stage) -> Sequence[Mapping[str, Json]]:
-    slots = stage.spec.get("slots")
-    return slots if isinstance(slots, list) else ()
+    slots = [*(stage.spec.get("slots") or ()), *(stage.spec.get("given") or ())]
+    return [slot for slot in slots if isinstance(slot, dict)]
 
 
 def _flat(path: str, value: Json) -> Iterator[tuple[str, Json]]:

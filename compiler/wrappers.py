@@ -64,7 +64,11 @@ def _inside(
     if isinstance(model, Chain):
         parts = tuple(change(part) if isinstance(part, Model) else part for part in model.parts)
         return replace(model, identity=identity, parts=parts)
-    return replace(model, identity=identity, base=change(model.base)) if isinstance(model, through) else None
+    if not isinstance(model, through):
+        return None
+    if isinstance(model, Adapter):
+        return replace(model, identity=identity, base=change(model.base), of=change(model.of))
+    return replace(model, identity=identity, base=change(model.base))
 
 
 def rewrap(wrapper: Wrapper, part: Model) -> Model:

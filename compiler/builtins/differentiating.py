@@ -17,6 +17,7 @@ from etude.compiler.rebinding import descend as inner_loop
 from etude.compiler.rebinding import rebound
 from etude.compiler.regions import each as map_elements
 from etude.compiler.regions import scan as carry_over
+from etude.compiler.tracing import apply_operation
 from etude.compiler.trees import weights_of
 from etude.compiler.typing import is_function
 from etude.compiler.values import Builtin, Model, Record, Tensor, Tree, describe
@@ -35,6 +36,25 @@ def grad(site: CallSite, value: Any, *, wrt: Any) -> Any:
     tensors = _tensors(site, wrt)
     found = derivatives(site.session, value, tensors, site.location, what="'wrt'")
     return _shaped(wrt, iter(found))
+
+
+@builtin
+def hessian(site: CallSite, value: Any, *, wrt: Any) -> Any:
+    """All second derivatives of a number by a tensor that it was computed from: its shape, twice."""
+    if not isinstance(wrt, Tensor):
+        help = "hvp(value, wrt = .., v = ..) is the product with a direction, for trees too"
+        raise faults.wrong_kind("'wrt' of 'hessian'", "a tensor", describe(wrt), site.at("wrt"), help)
+    slope = grad(site, value, wrt=wrt)
+    shape, size, session, at = wrt.type.shape, wrt.type.size, site.session, site.location
+
+    def row(call: CallSite, unit: Any) -> Any:
+        along = apply_operation(session, "mul", [slope, unit], {}, at)
+        return grad(call, apply_operation(session, "sum", [along], {}, at), wrt=wrt)
+
+    units = apply_operation(session, "eye", [], {"n": size}, at)
+    units = apply_operation(session, "reshape", [units], {"shape": (size, *shape)}, at)
+    rows = map_elements(session, units, Builtin("row", row, (("unit", False),)), at, site.evaluator)
+    return apply_operation(session, "reshape", [rows], {"shape": (*shape, *shape)}, at)
 
 
 def _tensors(site: CallSite, wrt: Any) -> list[Tensor]:

@@ -107,4 +107,7 @@ def after(site: CallSite, training: Any, model: Any) -> Model:
 def adapter(site: CallSite, model: Any, *, of: Any) -> Model:
     """A model as an adapter of the model it was made from."""
     base, adapted = model_argument(site, model), model_argument(site, of, "of")
-    return Adapter(("adapter", base.identity), base, adapted, name=base.name)
+    change = site.session.memo.get(("changed", base.identity))
+    if change is None:
+        raise faults.wrong_kind("'model' of 'adapter'", "what 'replace' gives", describe(base), site.at("model"))
+    return Adapter(("adapter", base.identity), base, adapted, change, name=base.name)
