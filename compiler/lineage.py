@@ -25,7 +25,7 @@ def lineage_of(stage: Stage, port: str, known: Mapping[Ref, Lineage]) -> Lineage
     own = Ref(stage.id, port)
     if stage.kind in ("generate", "rows"):
         return frozenset()
-    if stage.kind == "load":
+    if stage.kind in ("load", "external"):
         return frozenset([Part(frozenset([own]))])
     sources = [ref for ref in stage.inputs if ref in known]
     if stage.kind == "subtract":

@@ -45,10 +45,12 @@ def compile_recipe(
     overrides: Mapping[str, str] | None = None,
     seed: int = 0,
     max_stages: int = 100_000,
+    allowed: frozenset[str] = frozenset(),
 ) -> Compilation:
     """Parse, check, evaluate and lower a recipe. Faults of the recipe come back as diagnostics, never as exceptions.
 
     `describe_source(uri, options)` says what a source holds; it raises LookupError with (message, hint) when it cannot.
+    `allowed` is what of other people's code it may name: "external", "plugin:NAME".
     `read_module(path)` gives the text of a file that a recipe uses; it raises OSError or UnicodeDecodeError.
     """
     source = Source(name, text)
@@ -58,7 +60,7 @@ def compile_recipe(
     if parsed.faults:
         return Compilation(source, list(found.sorted()), parsed.program)
     program = parsed.program
-    recipe = Recipe(source, program, describe_source, read_module, overrides or {}, seed, max_stages, found)
+    recipe = Recipe(source, program, describe_source, read_module, overrides or {}, seed, max_stages, found, allowed)
     for check in CHECKS:
         for diagnostic in check(program, recipe.scope):
             found.add(diagnostic)

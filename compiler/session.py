@@ -31,6 +31,7 @@ class Session(Struct):
     describe_source: DescribeSource
     evaluator: Any = None
     library: Any = None
+    allowed: frozenset[str] = frozenset()
     seed: int = 0
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     stages: StageTable = field(default_factory=StageTable)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def compile_text(
     overrides: Mapping[str, str] | None = None,
     seed: int = 0,
     max_stages: int = MAX_STAGES,
+    allowed: Collection[str] = (),
 ) -> Compilation:
     """Compile the text of a recipe that is called `name`, with data files relative to `base`."""
 
@@ -49,4 +50,5 @@ def compile_text(
         overrides=overrides,
         seed=seed,
         max_stages=max_stages,
+        allowed=frozenset(allowed),
     )

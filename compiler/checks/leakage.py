@@ -73,7 +73,7 @@ class _Leakage(Struct):
             ref = Ref(stage.id, port)
             if kind.startswith(DATA):
                 self.lineages[ref] = lineage_of(stage, port, self.lineages)
-                if stage.kind == "load":
+                if stage.kind in ("load", "external"):
                     self.roots.add(ref)
             is_new = ref in self.session.tests
             self.flows[ref] = Flow(test_columns(ref, self.session.sources[ref])) if is_new else flow

@@ -60,6 +60,9 @@ class Adjustments:
 
     set: tuple[str, ...] = option("give a param of the recipe another value", metavar="NAME=VALUE", many=True)
     seed: int = option("the seed that all others are made from", metavar="N", default=0, parse=int)
+    allow: tuple[str, ...] = option(
+        "let the recipe run code that is not Etude: external, or plugin:NAME", metavar="WHAT", many=True
+    )
     max_stages: int = option("refuse a recipe with more stages", metavar="N", default=100_000, parse=int)
 
 

@@ -62,7 +62,7 @@ def compile_recipe_text(text: str, path: Path, adjustments: Adjustments) -> Comp
     name = "<stdin>" if is_stream else str(path)
     base = Path() if is_stream else path.parent
     settings = overrides(adjustments.set)
-    return compile_text(text, name, base, settings, adjustments.seed, adjustments.max_stages)
+    return compile_text(text, name, base, settings, adjustments.seed, adjustments.max_stages, adjustments.allow)
 
 
 def workflow_of(path: Path, adjustments: Adjustments) -> Workflow:
