@@ -37,7 +37,7 @@ def external(
     given, declared = _inputs(site, inputs), _outputs(site, outputs)
     spec = {
         "cmd": _command(site, cmd),
-        "given": [[name, "data" if isinstance(value, Dataset) else "number"] for name, value in given.items()],
+        "takes": [[name, "data" if isinstance(value, Dataset) else "number"] for name, value in given.items()],
         "outputs": {name: _spec(columns) for name, columns in declared.items()},
         "files": _files(site, files),
         "timeout": None if timeout is None else _seconds(site, timeout),

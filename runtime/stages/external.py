@@ -33,7 +33,7 @@ def execute(job: Job) -> Result:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "inputs").mkdir(parents=True)
     (folder / "outputs").mkdir()
-    for index, (name, kind) in enumerate(job.spec["given"]):
+    for index, (name, kind) in enumerate(job.spec["takes"]):
         if kind == "data":
             write_rows(folder / "inputs" / f"{name}.jsonl", job.dataset(index))
         else:
