@@ -76,13 +76,19 @@ def _rows(stage: Stage, inputs: list[int | None], base: Path) -> dict[str, int |
             if isinstance(parts, int):
                 return dict.fromkeys(stage.outputs, None if given is None else given // parts)
             return {name: None if given is None else round(given * share) for name, share in parts}
+        case "rows":
+            return {"data": spec["count"]}
+        case "sample" if spec.get("per") is not None:
+            return {}
         case "sample" | "top":
             if "count" in spec:
                 return {"data": spec["count"] if given is None else min(spec["count"], given)}
             return {"data": None if given is None else round(given * spec["share"])}
         case "union":
             return {"data": None if None in inputs else sum(count or 0 for count in inputs)}
-        case "tokenize" | "decode" | "map" | "drop" | "filter" | "subtract":
+        case "generate" | "episodes" | "mix":
+            return {"data": spec["count"]}
+        case "tokenize" | "decode" | "map" | "drop" | "filter" | "subtract" | "shuffle" | "relabel" | "predict":
             return {"data": given}
     return {}
 
@@ -104,7 +110,18 @@ def _place(stage: Stage, inputs: list[int | None]) -> bytes:
     programs = [step["loss"] for step in spec.get("steps", ())] + [spec.get("program"), valid.get("loss")]
     digests = [program and program["digest"] for program in [*programs, valid.get("scores")]]
     updates = [[step["update"], step["optimizer"]["name"]] for step in spec.get("steps", ())]
-    return canonical_json([inputs, digests, updates, spec.get("batch"), spec.get("budget"), valid.get("every")])
+    return canonical_json(
+        [
+            inputs,
+            digests,
+            updates,
+            spec.get("batch"),
+            spec.get("budget"),
+            valid.get("every"),
+            spec.get("watch"),
+            spec.get("count"),
+        ]  # fmt: skip
+    )
 
 
 def _training(stage: Stage, inputs: list[int | None]) -> Estimate:
@@ -113,7 +130,8 @@ def _training(stage: Stage, inputs: list[int | None]) -> Estimate:
     spec = stage.spec
     rows = inputs[_first(spec["inputs"]["on"])]
     batch = batch_rows(spec["batch"], rows) if rows else spec["batch"]
-    steps = steps_in(spec["budget"], rows or batch, spec["batch"])
+    seconds = spec["budget"].get("seconds")
+    steps = steps_in(spec["budget"], rows or batch, spec["batch"]) if seconds is None else 1
     total, memory, parameters = Cost(), 0, 0
     for player in spec["steps"]:
         program = program_from_json(player["loss"])
@@ -123,7 +141,11 @@ def _training(stage: Stage, inputs: list[int | None]) -> Estimate:
         states = OPTIMIZER_STATES.get(player["optimizer"]["name"], 2)
         memory = max(memory, weight_bytes(program) + learned * (1 + states) + cost.kept)
         parameters += learned // 4
+    if seconds is not None:
+        steps = max(1, int(seconds / max(_seconds(total), 1e-6)))
+        total = total.times(steps)
     total += _validation_cost(stage, inputs, steps, rows or batch, batch)
+    total += _probes_cost(spec, inputs, steps, rows or batch, batch)
     return Estimate(total.flops, total.bytes, _seconds(total), parameters, memory, rows, total.operations, steps)
 
 
@@ -145,9 +167,20 @@ def _validation_cost(stage: Stage, inputs: list[int | None], steps: int, rows: i
     return (loss + scores).times(times)
 
 
+def _probes_cost(spec: Json, inputs: list[int | None], steps: int, rows: int, batch: int) -> Cost:
+    from etude.backends.batches import steps_in
+
+    watch, total = spec.get("watch"), Cost()
+    for measure in watch["measures"] if watch else ():
+        held_out = inputs[measure["inputs"][0]] if "spec" in measure else None
+        if held_out:
+            total += program_cost(program_from_json(measure["spec"]["program"]), 1).times(held_out)
+    return total.times(max(1, steps // steps_in(watch["every"], rows, batch))) if watch else total
+
+
 def _over_rows(stage: Stage, inputs: list[int | None]) -> Estimate:
     program = program_from_json(stage.spec["program"])
-    rows = inputs[0]
+    rows = stage.spec["count"] if stage.kind == "generate" else inputs[0]
     one = program_cost(program, 1)
     batches = -(-(rows or 1) // ROW_BATCH)
     total = Cost(one.flops * (rows or 1), one.bytes * (rows or 1), one.kept, one.operations * batches)
