@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -26,6 +27,7 @@ def on_each_split(function: F) -> F:
     name = function.__name__.removesuffix("_")
     registered = REGISTRY[name]
 
+    @wraps(function)
     def acting(site: CallSite, *, data: Any, **settings: Any) -> Any:
         if not is_splits(data):
             return function(site, data, **settings)
