@@ -149,6 +149,12 @@ class RowBackend(Protocol):
         """What `pieces` gives as one array [rows, ...] for each output."""
         ...
 
+    def prepared(
+        self, spec: Mapping[str, Json], data: Columns, ids: Ids, weights: InputWeights
+    ) -> Callable[[], object]:
+        """A call of a row program on all these rows at once, which are on the device, that returns when it is done."""
+        ...
+
 
 class Backend(RowBackend, Protocol):
     """A framework that trains, too."""

@@ -109,6 +109,7 @@ def deferred(symbol: str, left: Any, right: Any, location: Location) -> Deferred
     """An operator on a value known after the run."""
     if symbol not in ROWS or symbol == "@":
         raise faults.wrong_kind(f"'{symbol}'", "tensors", "a value known after the run", location)
+    left, right = _without_unit(symbol, left, right, location), _without_unit(symbol, right, left, location)
     for side in (left, right):
         if isinstance(side, Deferred) and side.kind == "text" and symbol not in {"==", "!="}:
             raise faults.wrong_kind(f"'{symbol}'", "numbers", "a text known after the run", location)
@@ -116,6 +117,15 @@ def deferred(symbol: str, left: Any, right: Any, location: Location) -> Deferred
     is_whole = symbol in {"+", "-", "*", "//", "%"} and _is_whole(left) and _is_whole(right)
     sides = [expression(left, location), expression(right, location)]
     return Deferred([ROWS[symbol], *sides], kind, "int32" if is_whole else "float32")
+
+
+def _without_unit(symbol: str, value: Any, other: Any, location: Location) -> Any:
+    """A quantity as a number, where it is compared with a measured value of its unit."""
+    if not isinstance(value, Quantity):
+        return value
+    if isinstance(other, Deferred) and other.unit == value.unit and symbol in COMPARISONS:
+        return value.value
+    raise faults.wrong_unit(symbol, _unit(value), _unit(other), location)
 
 
 def _is_whole(value: Any) -> bool:
@@ -130,8 +140,6 @@ def expression(value: Any, location: Location) -> Any:
         return ["number", value]
     if isinstance(value, str):
         return ["text", value]
-    if isinstance(value, Quantity) and value.unit == "seconds":
-        return ["number", value.value]
     if isinstance(value, list):
         return ["list", [expression(item, location) for item in value]]
     if isinstance(value, Record):
@@ -170,6 +178,8 @@ def _quantities(symbol: str, left: Any, right: Any, location: Location) -> Any:
 
 
 def _unit(value: Any) -> str:
+    if isinstance(value, Deferred) and value.unit:
+        return f"{describe(value)}, in {value.unit}"
     return f"{value} (a quantity in {value.unit})" if isinstance(value, Quantity) else describe(value)
 
 

@@ -131,7 +131,9 @@ def _mapped(stage: Stage, inputs: list[Flow]) -> Flow:
 
 def _measured(stage: Stage, inputs: list[Flow]) -> Flow:
     data, *others = inputs
-    return Flow(whole=data.of(used_columns(stage.spec["program"])).union(*(flow.of() for flow in others)))
+    texts = [name.removeprefix("#text.") for each in stage.spec.get("metrics", []) for name in each["inputs"]]
+    used = data.of([*used_columns(stage.spec["program"]), *texts])
+    return Flow(whole=used.union(*(flow.of() for flow in others)))
 
 
 def _column(stage: Stage, inputs: list[Flow]) -> Flow:
@@ -238,6 +240,7 @@ _RULES = {
     "map": _mapped,
     "measure": _measured,
     "collect": _measured,
+    "latency": _measured,
     "column": _column,
     "train": _trained,
     "fit": _fitted,

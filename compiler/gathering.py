@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from etude.backends.program.ir import Operand
 from etude.compiler.builtins.measuring_sets import SetMetric
 from etude.compiler.lambdas import TracedFunction
-from etude.compiler.values import Deferred, Measured, Record, Row, Stored, StoredOrigin, Tensor, Tree
+from etude.compiler.values import Deferred, Measured, Record, Row, Stored, StoredOrigin, Tensor, TextColumn, Tree
 from etude.compiler.workflow import Ref
 
 
@@ -37,7 +37,7 @@ class Gathered(Struct):
             elif isinstance(value, Tensor) and value.type.rank:
                 self.trees[path], self.leaves[path] = value, [self._collect(value)]
             elif isinstance(value, SetMetric):
-                inputs = [self._collect(tensor) for tensor in value.tensors]
+                inputs = [self._input(tensor) for tensor in value.tensors]
                 self.metrics.append(
                     {"path": path, "name": value.name, "inputs": inputs, "settings": dict(value.settings)}
                 )
@@ -49,6 +49,10 @@ class Gathered(Struct):
         if self.by is not None and isinstance(row, Row):
             outputs.append(("#by", row[self.by]))
         return [*outputs, *self.collected]
+
+    def _input(self, value: Tensor | TextColumn) -> str:
+        """The name of what a metric takes: a value of the program, or a column of text as it is."""
+        return f"#text.{value.name}" if isinstance(value, TextColumn) else self._collect(value)
 
     def _collect(self, value: Any) -> str:
         name = f"#{len(self.collected)}"

@@ -166,12 +166,13 @@ class Fitted(Struct, frozen=True, eq=False):
 class Deferred(Struct, frozen=True):
     """A value known after the run: an expression as nested lists, with ["ref", stage, port] for outputs of stages.
 
-    `dtype` is what a number is among tensors.
+    `dtype` is what a number is among tensors, and `unit` what it may be compared with.
     """
 
     expression: Any
     kind: str = "number"
     dtype: DType = "float32"
+    unit: str | None = None
 
     def refs(self) -> list[Ref]:
         return list(dict.fromkeys(_refs(self.expression)))

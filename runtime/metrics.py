@@ -6,6 +6,7 @@ metric does not exist for these rows: on none at all, on one class, on constant 
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from etude.compiler.builtins.measuring_sets import METRICS as DECLARED
+from etude.compiler.builtins.measuring_sets import TEXTS
 from etude.runtime.arrays import Array
 from etude.runtime.stages import StageError
 
@@ -20,7 +22,7 @@ Json = Any
 
 
 # Parameters that may have a vector for each row; of all others there is one number.
-VECTORS = {"scores", "probabilities", "embeddings"}
+VECTORS = {"scores", "probabilities", "embeddings", "relevant", "queries", "keys", "references"}
 
 
 def metric(name: str, inputs: Sequence[Array], settings: Mapping[str, Json]) -> Json:
@@ -28,15 +30,15 @@ def metric(name: str, inputs: Sequence[Array], settings: Mapping[str, Json]) -> 
 
     Raises `StageError` for values that are not finite or do not fit.
     """
-    inputs = _one_place_a_row(inputs)
+    inputs = inputs if name in ELSEWHERE else _one_place_a_row(inputs)
     for parameter, values in zip(DECLARED[name][0], inputs, strict=True):
-        if values.ndim > (2 if parameter in VECTORS else 1):
+        if values.ndim > (2 if parameter in VECTORS or name in TEXTS else 1):
             raise StageError(f"{name}: expected one number a row as '{parameter}', got {list(values.shape[1:])}")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise StageError(f"{name}: a number of '{parameter}' is not finite")
     if not len(inputs[0]):
         return None
-    value = METRICS[name](*inputs, **settings)
+    value = _function(name)(*inputs, **settings)
     if isinstance(value, np.ndarray):
         return _listed(value)
     return None if value is None or not math.isfinite(value) else float(value)
@@ -212,6 +214,25 @@ def _wide(values: Array) -> Array:
     return values.astype(np.float64)
 
 
+def _log_loss(probabilities: Array, labels: Array) -> float | None:
+    """Minus the mean logarithm of the probability of the label; `probabilities` are [rows, classes], or of class 1."""
+    if probabilities.ndim == 1:
+        probabilities = np.stack([1 - probabilities, probabilities], axis=1)
+    found = _wide(probabilities)[np.arange(len(labels)), labels.astype(np.int64)]
+    return float(-np.log(np.clip(found, np.finfo(np.float64).tiny, None)).mean())
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """The function of a metric: of this module, or of one that is imported when it is asked for."""
+    if name in METRICS:
+        return METRICS[name]
+    return getattr(importlib.import_module(f"etude.runtime.{ELSEWHERE[name]}"), name)  # type: ignore[no-any-return]
+
+
+ELSEWHERE = {
+    **dict.fromkeys(["recall_at_k", "mrr", "ndcg", "mean_average_precision", "retrieval_recall"], "retrieval"),
+    **dict.fromkeys(["bleu", "edit_distance"], "sequences"),
+}
 METRICS: Mapping[str, Callable[..., Any]] = {
     "auroc": _auroc,
     "average_precision": _average_precision,
@@ -227,4 +248,5 @@ METRICS: Mapping[str, Callable[..., Any]] = {
     "silhouette": _silhouette,
     "confusion_counts": _confusion,
     "support": _support,
+    "log_loss": _log_loss,
 }

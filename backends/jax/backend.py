@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from etude.backends.base import Array, Columns, Emit, Extras, Held, Ids, InputWeights, Record, Streams, TrainResult
@@ -11,13 +12,15 @@ from etude.backends.evaluation import appended
 from etude.backends.inputs import TrainInputs, empty_outputs, initial_weights, row_table
 from etude.backends.jax import devices
 from etude.backends.jax.emit import emit_rows, emit_train
-from etude.backends.jax.rows import run_pieces, to_device
+from etude.backends.jax.rows import prepared_rows, run_pieces, to_device
 from etude.backends.jax.train import JaxSession
 from etude.backends.modules import load_source
 from etude.backends.numerics import PORTABLE, Numerics
 from etude.backends.randomness import stage_key
 from etude.backends.snapshots import Keeper
 from etude.backends.training import train_session
+
+Weights = tuple[dict[str, Any], ...]
 
 
 class JaxBackend:
@@ -43,17 +46,26 @@ class JaxBackend:
     ) -> Iterator[dict[str, Array]]:
         if not len(ids):
             return iter([empty_outputs(spec["program"])])
-        emitted = emit_rows(spec, self.numerics)
-        module = load_source(emitted.source)
-        weights_at: tuple[dict[str, Any], ...] = ()
-        if spec["slots"]:
-            initial = initial_weights(spec["slots"], weights)
-            weights_at = (to_device({path: initial[slot] for slot, path in reversed(emitted.slots)}, self.device),)
+        module, weights_at = self._row_models(spec, weights)
         table, row_bytes = row_table(spec["program"], data)
         return run_pieces(module, weights_at, table, ids, stage_key(spec), row_bytes, self.device)
 
+    def _row_models(self, spec: Mapping[str, Any], weights: InputWeights) -> tuple[ModuleType, Weights]:
+        """The module of a row program, and the weights of its models, if it has some."""
+        emitted = emit_rows(spec, self.numerics)
+        module = load_source(emitted.source)
+        if not spec["slots"]:
+            return module, ()
+        initial = initial_weights(spec["slots"], weights)
+        return module, (to_device({path: initial[slot] for slot, path in reversed(emitted.slots)}, self.device),)
+
     def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
         return appended(list(self.pieces(spec, data, ids, weights)))
+
+    def prepared(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> Callable[[], object]:
+        module, weights_at = self._row_models(spec, weights)
+        table, _ = row_table(spec["program"], data)
+        return prepared_rows(module, weights_at, table, ids, stage_key(spec), self.device)
 
     def train(
         self,

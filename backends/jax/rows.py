@@ -129,6 +129,15 @@ def run_pieces(
         yield {name: column[:count] for name, column in outputs.items()}
 
 
+def prepared_rows(
+    module: ModuleType, weights: tuple[Weights, ...], data: Table, ids: Ids, key: int, device: jax.Device
+) -> Callable[[], object]:
+    """A call of `module.rows` on all rows at once, which waits until the device is done."""
+    program, columns, bits = compiled(module, "rows"), resident(data, device), row_bits(ids, device)
+    index = jax.device_put(np.arange(len(ids), dtype=np.int32), device)
+    return lambda: jax.block_until_ready(program(weights, columns, bits, index, np.uint32(key)))
+
+
 def padded(rows: Array, size: int) -> Array:
     """`size` rows: these, and the first of them again and again."""
     if len(rows) == size:

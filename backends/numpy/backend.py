@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from etude.backends.base import Array, Columns, Ids, InputWeights
+from etude.backends.batches import row_keys
 from etude.backends.evaluation import appended
 from etude.backends.inputs import empty_outputs, row_table
 from etude.backends.modules import load_source
@@ -42,6 +44,12 @@ class NumpyBackend:
 
     def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
         return appended(list(self.pieces(spec, data, ids, weights)))
+
+    def prepared(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> Callable[[], object]:
+        assert not spec["slots"], "numpy runs programs without weights"
+        table, _ = row_table(spec["program"], data)
+        columns = {name: np.asarray(table[name], dtype) for name, dtype in table.dtypes.items()}
+        return partial(load_source(emit_rows(spec).source).rows, columns, row_keys(ids), stage_key(spec))
 
 
 def make(*, device: str, threads: int | None, numerics: Numerics = PORTABLE) -> NumpyBackend:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from etude.backends.base import Array, Columns, Emit, Extras, Held, Ids, InputWeights, Record, Streams, TrainResult
@@ -15,7 +16,7 @@ from etude.backends.snapshots import Keeper
 from etude.backends.torch import devices
 from etude.backends.torch.compiling import compile_losses
 from etude.backends.torch.emit import emit_rows, emit_train
-from etude.backends.torch.rows import load_models, run_rows
+from etude.backends.torch.rows import load_models, prepared_rows, run_rows
 from etude.backends.torch.train import TorchSession
 from etude.backends.training import train_session
 
@@ -42,16 +43,25 @@ class TorchBackend:
     ) -> Iterator[dict[str, Array]]:
         if not len(ids):
             return iter([empty_outputs(spec["program"])])
-        emitted = emit_rows(spec, self.numerics)
-        module = load_source(emitted.source)
-        models = None
-        if spec["slots"]:
-            models = load_models(module, emitted.slots, initial_weights(spec["slots"], weights), self.device)
+        module, models = self._row_models(spec, weights)
         table, row_bytes = row_table(spec["program"], data)
         return run_rows(module, models, spec, table, ids, row_bytes, self.device)
 
+    def _row_models(self, spec: Mapping[str, Any], weights: InputWeights) -> tuple[ModuleType, Any]:
+        """The module of a row program, and its models with their weights."""
+        emitted = emit_rows(spec, self.numerics)
+        module = load_source(emitted.source)
+        if not spec["slots"]:
+            return module, None
+        return module, load_models(module, emitted.slots, initial_weights(spec["slots"], weights), self.device)
+
     def rows(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> dict[str, Array]:
         return appended(list(self.pieces(spec, data, ids, weights)))
+
+    def prepared(self, spec: Mapping[str, Any], data: Columns, ids: Ids, weights: InputWeights) -> Callable[[], object]:
+        module, models = self._row_models(spec, weights)
+        table, _ = row_table(spec["program"], data)
+        return prepared_rows(module, models, spec, table, ids, self.device)
 
     def train(
         self,

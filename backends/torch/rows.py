@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -90,6 +90,22 @@ def run_rows(
             batch = {name: column[part] for name, column in columns.items()}
             parts.append(module.rows(models, batch, bits[part], key))
         yield joined(parts)
+
+
+def prepared_rows(
+    module: ModuleType, models: Any, spec: Mapping[str, Any], data: Table, ids: Ids, device: torch.device
+) -> Callable[[], object]:
+    """A call of `module.rows` on all rows at once, which waits until the device is done."""
+    columns, bits, key = resident(data, device), row_bits(ids, device), stage_key(spec)
+
+    @torch.inference_mode()
+    def call() -> object:
+        outputs = module.rows(models, columns, bits, key)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return outputs
+
+    return call
 
 
 def joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Array]:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from etude.compiler import faults
 from etude.compiler.builtins.table import REGISTRY
 from etude.compiler.calls import CallSite
-from etude.compiler.values import Builtin, Tensor, describe
+from etude.compiler.values import Builtin, Tensor, TextColumn, describe
 
 
 class SetMetric(Struct, frozen=True, eq=False):
@@ -20,7 +20,7 @@ class SetMetric(Struct, frozen=True, eq=False):
     """
 
     name: str
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[Tensor | TextColumn, ...]
     settings: Mapping[str, Any]
     classes: int | None = None
 
@@ -41,7 +41,16 @@ METRICS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "silhouette": (("embeddings", "labels"), {}),
     "confusion_counts": (("predictions", "labels"), {}),
     "support": (("labels",), {}),
+    "log_loss": (("probabilities", "labels"), {}),
+    "recall_at_k": (("scores", "relevant"), {"k": 10}),
+    "mrr": (("scores", "relevant"), {}),
+    "ndcg": (("scores", "relevant"), {"k": 10}),
+    "mean_average_precision": (("scores", "relevant"), {}),
+    "retrieval_recall": (("queries", "keys"), {"k": 1}),
+    "bleu": (("predictions", "references"), {"order": 4, "pad": -1}),
+    "edit_distance": (("predictions", "references"), {"pad": -1}),
 }
+TEXTS = {"bleu", "edit_distance"}  # metrics that take columns of text, too
 OF_EACH_CLASS = {"confusion_counts", "support"}  # and what has the setting average = "none"
 
 
@@ -61,14 +70,16 @@ def _metric(name: str, inputs: tuple[str, ...], defaults: dict[str, Any]) -> Bui
     return Builtin(name, collect, parameters)
 
 
-def _tensor(site: CallSite, metric: str, name: str, value: Any) -> Tensor:
+def _tensor(site: CallSite, metric: str, name: str, value: Any) -> Tensor | TextColumn:
+    if isinstance(value, TextColumn) and metric in TEXTS:
+        return value
     if not isinstance(value, Tensor):
         raise faults.wrong_kind(f"'{name}' of '{metric}'", "a tensor of the row", describe(value), site.at(name))
     return value
 
 
-def _classes(site: CallSite, metric: str, labels: Tensor) -> int:
-    if labels.classes is None:
+def _classes(site: CallSite, metric: str, labels: Tensor | TextColumn) -> int:
+    if not isinstance(labels, Tensor) or labels.classes is None:
         help = "a label is a column of that kind, or as_label(e, classes = 10)"
         raise faults.wrong_kind(f"'labels' of '{metric}'", "a label", describe(labels), site.at("labels"), help)
     return labels.classes

@@ -29,6 +29,8 @@ TONES = {
     "column": SOURCE,
     "train": TRAIN,
     "measure": MEASURE,
+    "collect": MEASURE,
+    "latency": MEASURE,
     "compute": NUMBER,
     "tensor": NUMBER,
     "require": NUMBER,

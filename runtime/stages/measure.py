@@ -16,6 +16,7 @@ from etude.runtime.stages.train import put_weights
 
 Json = Any
 BY = "#by"
+TEXT = "#text."
 
 
 def execute(job: Job) -> Result:
@@ -26,6 +27,7 @@ def execute(job: Job) -> Result:
     classes = None if by is None else dataset.schema(by).classes or 0
     averages = TreeAverages(job, classes)
     values = collected(job.store.objects, averages.taken(row_pieces(job, dataset)))
+    values |= {name: dataset.column(name.removeprefix(TEXT)) for name in _texts(job)}
     made = {"rows": dataset.rows, "backend": row_backend(job).describe()}
     files = averages.stored()
     if averages.trees and not set(values) - {BY}:
@@ -37,6 +39,11 @@ def execute(job: Job) -> Result:
     value = found[""] if list(found) == [""] else found
     outputs = {"value": job.store.objects.put_json(value), **files}
     return Result(outputs, made=made, source=row_source(job))
+
+
+def _texts(job: Job) -> set[str]:
+    """The columns of text that metrics take, by their names among the values."""
+    return {name for each in job.spec.get("metrics", []) for name in each["inputs"] if name.startswith(TEXT)}
 
 
 class TreeAverages:

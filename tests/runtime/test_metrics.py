@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from etude.compiler.builtins.measuring_sets import METRICS as DECLARED
-from etude.runtime.metrics import METRICS, metric
+from etude.runtime.metrics import ELSEWHERE, METRICS, metric
 from etude.runtime.stages import StageError
 
 LABELS = np.array([0, 1, 0, 1], np.int32)
@@ -22,8 +22,24 @@ def value(name: str, *inputs: Any, **given: Any) -> float | None:
     return metric(name, [np.asarray(each) for each in inputs], settings(name, **given))
 
 
+def test_the_best_candidates_are_those_with_the_highest_scores() -> None:
+    scores, relevant = [[0.9, 0.5, 0.1], [0.1, 0.2, 0.3]], [[0, 1, 0], [1, 0, 1]]
+    assert value("recall_at_k", scores, relevant, k=1) == pytest.approx((0 + 1 / 2) / 2)
+    assert value("recall_at_k", scores, relevant, k=2) == pytest.approx((1 + 1 / 2) / 2)
+
+
+def test_bleu_of_a_short_sentence_is_less_than_its_precision() -> None:
+    said, meant = np.array(["the cat sat"], object), np.array(["the cat sat down"], object)
+    assert value("bleu", said, meant, order=2) == pytest.approx(np.exp(1 - 4 / 3))
+
+
+def test_a_candidate_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(StageError, match="positions below 2"):
+        value("mrr", [[0.1, 0.2]], [5])
+
+
 def test_every_metric_of_the_language_is_computed() -> None:
-    assert set(METRICS) == set(DECLARED)
+    assert {*METRICS, *ELSEWHERE} == set(DECLARED)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +61,17 @@ def test_every_metric_of_the_language_is_computed() -> None:
         ("ece", [[0.1, 0.9], [0.8, 0.2]], [1, 1], (0.1 + 0.8) / 2),
         ("ece", [0.9, 0.2], [1, 1], (0.1 + 0.8) / 2),
         ("silhouette", [[0.0], [0.0], [1.0], [1.0]], [0, 0, 1, 1], 1.0),
+        ("log_loss", [[0.25, 0.75], [0.5, 0.5]], [1, 0], -(np.log(0.75) + np.log(0.5)) / 2),
+        ("log_loss", [0.75, 0.5], [1, 0], -(np.log(0.75) + np.log(0.5)) / 2),
+        ("mrr", [[0.9, 0.5, 0.1], [0.1, 0.2, 0.3]], [1, 2], (1 / 2 + 1) / 2),
+        ("mrr", [[0.9, 0.5, 0.1]], [[0, 0, 0]], 0.0),
+        ("ndcg", [[0.9, 0.5, 0.1]], [[0.0, 2.0, 1.0]], (2 / np.log2(3) + 1 / 2) / (2 + 1 / np.log2(3))),
+        ("mean_average_precision", [[0.9, 0.5, 0.1]], [[1, 0, 1]], (1 + 2 / 3) / 2),
+        ("retrieval_recall", [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]], 1 / 2),
+        ("edit_distance", [[1, 2, 3, -1]], [[1, 3, 3, 4]], 2 / 4),
+        ("edit_distance", np.array(["kitten"], object), np.array(["sitting"], object), 3 / 7),
+        ("bleu", [[1, 2, 3, 4, 5]], [[1, 2, 3, 4, 5]], 1.0),
+        ("bleu", [[1, 2, 3, 4]], [[9, 9, 9, 9]], 0.0),
     ],
 )
 def test_a_metric_has_its_known_value(name: str, first: Any, second: Any, expected: float) -> None:
