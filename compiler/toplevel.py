@@ -333,12 +333,12 @@ class Recipe(Struct, dict=True):
             return None
         table = SlotTable(Inputs(), self.seed)
         weights = []
-        paths: dict[Any, str] = {}
-        named = {origin: path for path, _, origin in named_weights(self.session, model)}
-        for origin in dict.fromkeys(model_origins(self.session, model)):
-            path, slot = slot_of(self.session, origin)
-            path = named.get(origin, path) if path in paths.values() else path
-            paths[origin] = path
+        found = {origin: slot_of(self.session, origin) for origin in model_origins(self.session, model)}
+        paths = {origin: path for origin, (path, _) in found.items()}
+        if len(set(paths.values())) < len(paths):  # parts of parts have equal names: all paths from the model's root
+            paths |= {origin: path for path, _, origin in named_weights(self.session, model) if origin in paths}
+        for origin, path in paths.items():
+            slot = found[origin][1]
             source = table.source(origin)
             if "input" in source:
                 ref = table.inputs.refs[source["input"]]
