@@ -164,6 +164,11 @@ def of_stream(values: T | Mapping[str, T], column: str) -> T:
     return values[column.partition(".")[0]] if isinstance(values, Mapping) else values
 
 
+def first_rows(values: T | Mapping[str, T]) -> T:
+    """What belongs to the rows that are counted: those of the only data set, or of the first."""
+    return next(iter(values.values())) if isinstance(values, Mapping) else values
+
+
 def ordered_batches(rows: int | Mapping[str, int], size: int) -> Iterator[tuple[int, Index]]:
     """All rows once and in order, in batches of at most `size`, each with its number of rows.
 

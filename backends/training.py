@@ -96,6 +96,24 @@ class Session(Protocol):
         """Continue from what `state` gave."""
         ...
 
+    def layout(self) -> list[str]:
+        """Which weight each part of `state` belongs to, in an order that both sides share."""
+        ...
+
+
+class OtherRunError(Exception):
+    """The training to go on from has other weights, or another optimizer; the message has the first difference."""
+
+
+def check_layout(before: Sequence[str], now: Sequence[str]) -> None:
+    """Raise `OtherRunError` where what `state` gave belongs to other weights."""
+    for old, new in zip(before, now, strict=False):
+        if old != new:
+            raise OtherRunError(f"the training to go on from has {old} where this one has {new}")
+    if len(before) != len(now):
+        text = f"the training to go on from has {len(before)} weights and parts of optimizers, this one has {len(now)}"
+        raise OtherRunError(text)
+
 
 @dataclass
 class Loop:
@@ -154,13 +172,16 @@ class Loop:
             checkpoints=self._checkpoints(),
             continued=self._continued,
             at_once=self._dispatch.size,
-            end=Snapshot(self.done, self.session.state(), {}, {}) if self.extras.keeps_end else None,
+            end=self._end() if self.extras.keeps_end else None,
         )
 
     def _checkpoints(self) -> list[Checkpoint]:
         """One for each place of the timetable, as far as the training came."""
         found = {checkpoint.step: checkpoint for checkpoint in self.selection.checkpoints}
         return [found[step] for step in self.timetable.checkpoints if step in found]
+
+    def _end(self) -> Snapshot:
+        return Snapshot(self.done, self.session.state(), {}, {"layout": self.session.layout()})
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._started_at
@@ -174,6 +195,7 @@ class Loop:
         snapshot = self.keeper.latest() if self.keeper is not None else None
         if snapshot is None:
             if self.extras.start is not None:
+                check_layout(self.extras.start.facts["layout"], self.session.layout())
                 self.session.restore(self.extras.start.state)
             return
         facts = snapshot.facts

@@ -79,13 +79,28 @@ def trace(
     outer, session.live = session.live, live
     try:
         with session.tracing(frame):
-            arguments = _arguments(function, row, extras, where)
-            result = site.evaluator.call(function, arguments, {}, where)
-            outputs = _outputs(frame, result if gather is None else gather.outputs(result, row), where, name)
+
+            def called(each: Any) -> Any:
+                return site.evaluator.call(each, _arguments(each, row, extras, where), {}, where)
+
+            if isinstance(function, dict):
+                result = {key: called(each) for key, each in function.items()}
+                outputs = [(key, _summed(frame, _outputs(frame, each, where, name))) for key, each in result.items()]
+            else:
+                result = called(function)
+                outputs = _outputs(frame, result if gather is None else gather.outputs(result, row), where, name)
     finally:
         session.live = outer
     sub = _without_unused_inputs(builder.build(outputs))
     return TracedFunction(sub, tuple(frame.child_origins), result, frame.uses_mode, frame.hosted or {})
+
+
+def _summed(frame: Frame, outputs: Sequence[tuple[str, Operand]]) -> Operand:
+    """The sum of the terms of a loss."""
+    total, *rest = (value for name, value in outputs if not name.startswith("@"))
+    for term in rest:
+        (total,) = frame.builder.apply("add", [total, term])
+    return total
 
 
 def _row(frame: Frame, columns: Mapping[str, ColumnSchema], prefix: str, where: Location) -> Row:
@@ -96,11 +111,15 @@ def _row(frame: Frame, columns: Mapping[str, ColumnSchema], prefix: str, where: 
             cells[column.name] = TextColumn(column.name)
         else:
             value = frame.builder.input(prefix + column.name, column_type(column, frame.kind))
+            if column.vocabulary is not None:
+                frame.vocabularies[value.id] = column.vocabulary
             cells[column.name] = tensor(frame, value, where, column.classes)
     return Row(cells, columns)
 
 
 def _function_location(function: Any, site: CallSite) -> Location:
+    if isinstance(function, dict):
+        function = next(iter(function.values()))
     if isinstance(function, Closure) and not function.scope.is_library:
         return Location(function.scope.source, function.node.span)
     place: Location = site.session.place(site.location)
@@ -111,8 +130,6 @@ def _arguments(function: Any, row: Record, extras: Mapping[str, Any] | None, whe
     """The arguments by the form of the lambda: `row`, `{columns}`, `(x, y)`, each with a last record for `extras`."""
     patterns = function.parameters if isinstance(function, Closure) else (None,)
     first, count = patterns[0] if patterns else None, len(patterns)
-            if column.vocabulary is not None:
-                frame.vocabularies[value.id] = column.vocabulary
     if count == 0:
         return []
     more = [Record(extras)] if extras is not None else []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 from etude.compiler import faults
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.calls import CallSite
 from etude.compiler.typing import is_float
-from etude.compiler.values import Builtin, Dataset, Quantity, Setting, describe
+from etude.compiler.values import Builtin, Dataset, OperationValue, Quantity, Setting, describe
 
 DEFAULT_BUDGET = {"epochs": 20, "min_steps": 200}
 DEFAULT_OPTIMIZER = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "eps": 1e-8, "betas": [0.9, 0.999]}
@@ -40,15 +43,21 @@ def number(site: CallSite, name: str, value: Any) -> float:
     return float(value)
 
 
-def budget(site: CallSite, value: Any) -> dict[str, Any]:
+def budget(site: CallSite, value: Any, row_tokens: Callable[[], int | None]) -> dict[str, Any]:
+    """The field of the spec. Tokens become rows: all rows have the same number of them, which `row_tokens` tells."""
     if value is None:
         return dict(DEFAULT_BUDGET)
-    return duration(site, "budget", value, ("epochs", "steps", "examples"))
+    if not (isinstance(value, Quantity) and value.unit == "tokens"):
+        return duration(site, "budget", value, ("epochs", "steps", "examples", "tokens", "seconds"))
+    count = row_tokens()
+    if count is None:
+        text = "a budget in tokens needs a loss that reads a column of tokens"
+        raise faults.wrong_value(text, site.at("budget"), "make one with tokenize(d, tok, length), or write 3epochs")
+    tokens = duration(site, "budget", value, ("tokens",))["tokens"]
+    return {"examples": -(-int(tokens) // count)}
 
 
 def duration(site: CallSite, name: str, value: Any, units: tuple[str, ...]) -> dict[str, Any]:
-    if isinstance(value, Quantity) and value.unit in {"tokens", "seconds"} and value.unit not in units:
-        raise faults.not_available(f"'{name}' in {value.unit}", site.at(name))
     if not isinstance(value, Quantity) or value.unit not in units:
         got = f"a quantity in {value.unit}" if isinstance(value, Quantity) else describe(value)
         help = f"write {value:g}epochs" if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -66,9 +75,49 @@ def budget_text(budget: dict[str, Any]) -> str:
 def keep_choice(site: CallSite, value: Any, valid: Dataset | None) -> str:
     if value is None:
         return "last"
-    is_best = isinstance(value, Builtin) and value.name == "best"
-    if not is_best and not (isinstance(value, Setting) and value.kind == "choice"):
-        raise faults.wrong_kind("'keep' of 'train'", "best or last", describe(value), site.at("keep"))
-    if is_best and valid is None:
+    name = value.name if isinstance(value, Builtin | OperationValue) else None
+    if isinstance(value, Setting) and value.kind == "choice":
+        name = value.fields["name"]
+    if name not in {"best", "last", "all"}:
+        raise faults.wrong_kind("'keep' of 'train'", "best, last or all", describe(value), site.at("keep"))
+    if name == "best" and valid is None:
         raise faults.wrong_value("keep = best needs valid", site.at("keep"), "give valid = a dataset")
-    return "best" if is_best else "last"
+    return name
+
+
+def needs_score(site: CallSite, spec: Mapping[str, Any]) -> None:
+    """With several players no loss says alone which weights are best."""
+    for name in ("keep", "patience"):
+        if spec[name] not in {None, "last", "all"}:
+            text = f"'{name}' with several players needs a 'score'"
+            raise faults.wrong_value(text, site.at(name), "give score = row => e: the highest mean wins")
+
+
+def check_time(site: CallSite, spec: Mapping[str, Any]) -> None:
+    """With a budget of time nobody knows the number of steps."""
+    if "seconds" not in spec["budget"]:
+        return
+    if isinstance(spec["schedule"].get("warmup"), Mapping):
+        raise faults.wrong_value("with a budget of time a warmup is a share of it", site.at("schedule"), "write 5%")
+    if "order" in spec:
+        raise faults.wrong_value(
+            "'order' needs a budget that is not a time", site.at("order"), "write budget = 3epochs"
+        )
+
+
+def checkpoints(site: CallSite, spec: Mapping[str, Any], every: Any) -> dict[str, Any]:
+    """The field of the spec of `keep = all`: how many there are is known only where both are told in one unit."""
+    if spec["keep"] != "all":
+        return {}
+    if spec["patience"] is not None:
+        text = "with 'patience' nobody knows how many checkpoints 'keep = all' gives"
+        raise faults.wrong_value(text, site.at("keep"), "leave one of them out")
+    period = {"epochs": 1} if every is None else duration(site, "valid_every", every, ("epochs", "steps"))
+    ((unit, amount),) = period.items()
+    if list(spec["budget"]) != [unit]:
+        text = f"how many checkpoints 'keep = all' gives must be known: 'budget' and 'valid_every' both in {unit}"
+        other = next((unit for unit in spec["budget"] if unit in {"epochs", "steps"}), None)
+        given = f"give budget = 10{unit}" if other in {None, unit} else f"write valid_every = 100{other}"
+        raise faults.wrong_value(text, site.at("keep"), given)
+    exact = Fraction(str(spec["budget"][unit])) / Fraction(str(amount))
+    return {"checkpoints": {"every": period, "count": max(1, math.ceil(exact))}}

@@ -120,7 +120,7 @@ def _place(stage: Stage, inputs: list[int | None]) -> bytes:
             valid.get("every"),
             spec.get("watch"),
             spec.get("count"),
-        ]  # fmt: skip
+        ]
     )
 
 

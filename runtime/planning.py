@@ -13,6 +13,7 @@ from etude.runtime.checkpoints import kept_steps
 from etude.runtime.sources import SourceError, find
 from etude.runtime.stages import LENIENT, Settings
 from etude.runtime.store import LostObject, Record, Store
+from etude.runtime.timed import with_computer
 
 Json = Any
 Action: TypeAlias = Literal["run", "cached", "merged", "dropped"]
@@ -53,7 +54,7 @@ def identify(stage: Stage, inputs: Sequence[str | None], store: Store, settings:
     fingerprint = source_fingerprint(stage, store, base) if stage.kind == "load" else None
     hashes = inputs if fingerprint is None else [fingerprint]
     own = settings.of(stage.id)
-    parts = key_parts(stage, hashes, own.backend, own.numerics.text)
+    parts = with_computer(stage, key_parts(stage, hashes, own.backend, own.numerics.text))
     return Identity(parts_key(parts), parts, fingerprint)
 
 

@@ -118,6 +118,9 @@ def _validate(settings: LoopSettings, is_torch: bool) -> list[str]:
     pieces |= {"clock": ", clock: Any" if has_clock else "", "with_clock": " | clock" if has_clock else ""}
     if is_torch:
         pieces |= {"part": TORCH_PARTS[settings.validates_streams]}
+        pieces["score"] = (
+            [line.replace("rows[part]", "rows[index]") for line in score] if settings.validates_streams else score
+        )
         pieces |= {"taken": "index" if settings.validates_streams else "rows[part]"}
     else:
         pieces |= {"index": "index % len(column)" if settings.validates_streams else "index"}

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array as Tensor
 
 from etude.backends.base import Array
-from etude.backends.batches import Index, by_stream, ordered_batches
+from etude.backends.batches import Index, by_stream, first_rows, ordered_batches
 from etude.backends.dispatch import Work
 from etude.backends.emission.programs import reads_clock
 from etude.backends.evaluation import appended, row_average, weighted_average
@@ -116,21 +116,23 @@ class JaxSession:
     def evaluate(self, key: int) -> Terms:
         weights, size = self.all_weights, self.inputs.spec["batch"]
         evaluate, terms, counts, scores = compiled_evaluation(self.module), [], [], []
+        has_streams = isinstance(self.valid_rows, dict)
         batches = ordered_batches(by_stream(len, self.valid_rows), size)
         for i, (count, index) in enumerate(read_batches(batches, self.valid_source, self.buffers)):
             data, at = placed_rows(self.valid, index)
-            terms.append(evaluate(weights, data, at, self.clock, np.uint32(fold(key, i))))
+            held = {f"@held.{name}": value for name, value in self.carried.items()}
+            terms.append(evaluate(weights, data, at, self.clock | held, np.uint32(fold(key, i))))
             counts.append(count)
-            if isinstance(index, Batch) and self.inputs.spec["valid"].get("scores"):
-                scores.append(self._scores(data, slice(i * counts[0], i * counts[0] + count), key, counts[0]))
-        if self.valid_source is None and self.inputs.spec["valid"].get("scores"):
+            if (isinstance(index, Batch) or has_streams) and self.inputs.spec["valid"].get("scores"):
+                rows = data if isinstance(index, Batch) else gather(data, at)
+                scores.append(self._scores(rows, slice(i * counts[0], i * counts[0] + count), key, counts[0]))
+        if self.valid_source is None and not has_streams and self.inputs.spec["valid"].get("scores"):
             scores.append(self._scores(self.valid, slice(None), key, counts[0]))
         return weighted_average(counts, read_terms(terms)) | row_average(appended(scores) if scores else {})
 
     def _scores(self, data: Mapping[str, Any], rows: slice, key: int, size: int) -> dict[str, Array]:
         """The scores of these rows, in batches of `size`."""
-        assert not isinstance(self.valid_rows, dict), "scores are of the rows of one data set"
-        bits: Any = self.valid_rows[rows]
+        bits: Any = first_rows(self.valid_rows)[rows]
         count = len(bits)
         if count < size:
             data, bits = {name: padded(column, size) for name, column in data.items()}, padded(np.asarray(bits), size)
@@ -158,6 +160,11 @@ class JaxSession:
         self.slow = to_device({path: state[f"weights.{slot}"] for slot, path in self.slow_paths.items()}, self.device)
         self.carried = to_device({name: state[f"state.{name}"] for name in self.carried}, self.device)
         self.opt_state = jax.device_put(restored_optimizer(self.opt_state, state), self.device)
+
+    def layout(self) -> list[str]:
+        changing = [f"{slot} {path}" for slot, path in (self.paths | self.slow_paths).items()]
+        leaves, _ = jax.tree_util.tree_flatten_with_path(self.opt_state)
+        return [*changing, *self.carried, *(jax.tree_util.keystr(path) for path, _ in leaves)]
 
     def _initial_state(self) -> dict[str, Tensor]:
         dtypes = self.inputs.state_dtypes()

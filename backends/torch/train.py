@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from etude.backends.base import Array
-from etude.backends.batches import Index, by_stream, of_stream, ordered_batches
+from etude.backends.batches import Index, by_stream, first_rows, of_stream, ordered_batches
 from etude.backends.evaluation import row_average, weighted_average
 from etude.backends.feeding import Batch, Buffers, Table, read_batches
 from etude.backends.inputs import TrainInputs
@@ -34,6 +34,7 @@ class TorchSession:
         self.module, self.inputs, self.device = module, inputs, device
         self.models = load_models(module, slots, inputs.weights, device)
         changing = {*inputs.changing_slots(), *inputs.following_slots()}
+        self.paths = dict(reversed(slots))
         self.tensors = {slot: weight_at(self.models, path) for slot, path in reversed(slots) if slot in changing}
         self.source, self.data = self._placed(inputs.data, resident_bytes(device))
         self.optimizer = module.optimizers(self.models)
@@ -80,11 +81,11 @@ class TorchSession:
         for i, (count, index) in enumerate(read_batches(batches, self.valid_source, self.buffers)):
             batch = self._gather(self.valid, index)
             counts.append(count)
-            terms.append(self.module.evaluate(self.models, batch | self.clock, fold(key, i)))
+            held = {f"@held.{name}": value for name, value in self.carried.items()}
+            terms.append(self.module.evaluate(self.models, batch | self.clock | held, fold(key, i)))
             if self.inputs.spec["valid"].get("scores"):
-                assert isinstance(self.valid_rows, Tensor), "scores are of the rows of one data set"
                 part = slice(i * counts[0], i * counts[0] + count)
-                scores.append(self.module.scores(self.models, batch, self.valid_rows[part], key))
+                scores.append(self.module.scores(self.models, batch, first_rows(self.valid_rows)[part], key))
         return weighted_average(counts, read_terms(terms)) | row_average(joined(scores))
 
     def weights(self) -> list[Array]:
@@ -103,6 +104,16 @@ class TorchSession:
                 tensor.copy_(torch.from_numpy(state[f"weights.{slot}"]))
         self.carried = {name: torch.tensor(state[f"state.{name}"], device=self.device) for name in self.carried}
         restore_optimizers(self.optimizers, state)
+
+    def layout(self) -> list[str]:
+        names = {id(tensor): f"{slot} {self.paths[slot]}" for slot, tensor in self.tensors.items()}
+        learning = [
+            f"{names[id(weight)]} learned by {type(optimizer).__name__}"
+            for optimizer in self.optimizers
+            for group in optimizer.param_groups
+            for weight in group["params"]
+        ]
+        return [*names.values(), *self.carried, *learning]
 
     def _placed(self, table: Table, limit: int) -> tuple[Table | None, dict[str, Tensor]]:
         """The table that batches are read from, or all of it on the device where it is below the limit."""

@@ -8,32 +8,22 @@ from msgspec.structs import replace
 
 from etude.compiler import faults
 from etude.compiler import train_settings as settings
-from etude.compiler.builtins.data import add_stage, function_argument
+from etude.compiler.builtins.data import function_argument
+from etude.compiler.builtins.generating import for_training
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
+from etude.compiler.continuing import resumed
 from etude.compiler.groups import resolved_optimizer
-from etude.compiler.instances import model_name
 from etude.compiler.keys import canonical_program
 from etude.compiler.lambdas import scalar_outputs, trace
 from etude.compiler.players import Player, TrainTrace, named_models, streams_of, trace_losses
+from etude.compiler.probes import watch_inputs, watched
+from etude.compiler.row_order import row_order, row_tokens
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.structure import digest
-from etude.compiler.values import (
-    Closure,
-    Dataset,
-    Model,
-    Output,
-    Record,
-    Setting,
-    TrainedOrigin,
-    Training,
-    describe,
-)
-from etude.compiler.workflow import Ref
-from etude.compiler.wrappers import apply_training
-
-LATER = ("watch", "watch_every", "resume", "accumulate", "weights", "order")
+from etude.compiler.train_results import finished, stand_ins
+from etude.compiler.values import Closure, Dataset, Model, Record, Setting, describe
 
 
 @builtin
@@ -87,11 +77,9 @@ def train(
     order: Any = None,
 ) -> Record:
     """Update the weights of models on a loss. The result has each updated model, slow copies, and `history`."""
-    given = dict(zip(LATER, (watch, watch_every, resume, accumulate, weights, order), strict=True))
-    for name, value in given.items():
-        if value is not None:
-            raise faults.not_available(f"'{name}' of 'train'", site.name_of(name))
-    streams = streams_of(site, on)
+    if accumulate is not None:
+        raise faults.not_available("'accumulate' of 'train'", site.name_of("accumulate"))
+    streams = streams_of(site, for_training(site, on, budget, batch))
     held_out = None if valid is None else streams_of(site, valid)
     players = _players(site, update, loss, optimizer, updates)
     own_seed = site.session.seed if seed is None else plain_int(site, "seed", seed)
@@ -115,7 +103,7 @@ def train(
         ],
         "schedule": settings.setting(site, "schedule", schedule, {"name": "constant", "warmup": 0.0}),
         "batch": 64 if batch is None else settings.positive(site, "batch", batch),
-        "budget": settings.budget(site, budget),
+        "budget": settings.budget(site, budget, lambda: row_tokens(streams, traced)),
         "clip": None if clip is None else settings.number(site, "clip", clip),
         "valid": _validation(site, players, traced, score, held_out, valid_every, slots),
         "keep": settings.keep_choice(site, keep, None if held_out is None else next(iter(held_out.values()))),
@@ -123,8 +111,12 @@ def train(
         "seed": own_seed,
         "inputs": {"on": _one(places), "valid": None if on_valid is None else _one(on_valid)},
     }
+    if held_out is not None and len(players) > 1 and score is None:
+        settings.needs_score(site, spec)
     spec["score"] = spec["valid"]["score_names"][0] if spec["valid"] and spec["valid"]["scores"] else None
-    spec |= traced.slow_spec(slots) | traced.state_spec()
+    spec |= traced.slow_spec(slots) | traced.state_spec() | row_order(site, streams, weights, order)
+    spec |= settings.checkpoints(site, spec, valid_every)
+    settings.check_time(site, spec)
     ports = traced.ports(players, slots)
     learnt = {index for item in spec["steps"] for index in item["update"]}
     warn_about_fresh(site, slots, live=learnt, copies=[index for index, *_ in spec.get("ema", ())])
@@ -134,7 +126,29 @@ def train(
     ]
     spec["slots"] = slots.entries
     spec["identity"] = digest([canonical_program(program) for program in programs])
-    return _finish(site, spec, inputs, traced, slots)
+    spec |= resumed(site, resume, spec, inputs)
+    _watch(site, spec, watch, watch_every, inputs, traced, slots)
+    return finished(site, spec, inputs, traced, slots)
+
+
+def _watch(
+    site: CallSite,
+    spec: dict[str, Any],
+    watch: Any,
+    every: Any,
+    inputs: Inputs,
+    traced: TrainTrace,
+    slots: SlotTable,
+) -> None:
+    """Put probes into the spec of a training, which is the same without them."""
+    period = {"epochs": 1} if every is None else settings.duration(site, "watch_every", every, ("epochs", "steps"))
+    if watch is None and every is not None:
+        raise faults.wrong_value("'watch_every' says when to watch, but not what", site.name_of("watch_every"))
+    others = list(range(len(inputs.refs)))
+    found = watched(site, watch, stand_ins(spec, traced, slots), period, inputs)
+    if found is not None:
+        spec["watch"] = found
+        spec["inputs"] = {**spec["inputs"], "watch": watch_inputs(found, others)}
 
 
 def _one(places: dict[str, int]) -> Any:
@@ -185,35 +199,6 @@ def _state(site: CallSite, state: Any) -> dict[str, Any]:
     return dict(state)
 
 
-def _finish(site: CallSite, spec: dict[str, Any], inputs: Inputs, traced: TrainTrace, slots: SlotTable) -> Record:
-    results = spec["results"]
-    outputs = {str(i): "Model" for i in range(len(results))} | {"history": "History"}
-    shown = [_shown_name(result, model) for result, model in traced.results.items()]
-    label = f"{', '.join(shown)} · {settings.budget_text(spec['budget'])}"
-    id = add_stage(site, "train", spec, inputs.refs, outputs, label)
-    name = site.session.stages.stages[id].name
-    history = Ref(id, "history")
-    by_slot = {index: origin for origin, index in slots.origins.items()}
-    learnt = Training(id, {}, history)
-    site.session.memo["training", id] = learnt
-    models: dict[str, Model] = {}
-    for port, (result, model) in enumerate(traced.results.items()):
-        training = learnt
-        if result in traced.slow:
-            training = Training(id, {}, history)
-        for position, index in enumerate(results[port]):
-            origin = traced.replaced_by(result, by_slot[index])
-            training.updated[origin] = TrainedOrigin(Ref(id, str(port)), position, origin.fresh)
-        models[result] = apply_training(model, training)
-    return Record({**models, "history": Output("history", history, name)})
-
-
-def _shown_name(result: str, model: Model) -> str:
-    """What a drawing calls an updated model: its own name where the library only says `model`."""
-    own = model_name(model)
-    return own if result == "model" and own != "chain" else result
-
-
 def _validation(
     site: CallSite,
     players: list[Player],
@@ -225,19 +210,31 @@ def _validation(
 ) -> dict[str, Any] | None:
     if streams is None:
         return None
-    if len(players) > 1 or traced.state:
-        raise faults.not_available("'valid' with several players or with state", site.name_of("valid"))
-    loss = traced.validation_loss(site, players[0], streams)
+    loss = traced.validation_loss(site, players, streams)
     scores: Any = None
     names: list[str] = []
     if score is not None:
-        if set(streams) != {""}:
-            raise faults.not_available("'score' on a record of datasets", site.name_of("score"))
-        rows = trace(site, "scores", "row", score, streams[""].columns, extras=traced.extras(players))
+        columns = {name: d.columns for name, d in streams.items()}
+        named = None if set(columns) == {""} else columns
+        extras = traced.extras(players)
+        rows = trace(site, "scores", "row", score, columns.get("", {}), extras=extras, streams=named)
         names = list(scalar_outputs(rows, "the score", site.at("score")))
         scores = rows.to_json(slots)
     period = {"epochs": 1} if every is None else settings.duration(site, "valid_every", every, ("epochs", "steps"))
     return {"loss": loss.to_json(slots), "scores": scores, "every": period, "score_names": names}
+
+
+@builtin
+def curriculum(site: CallSite, column: Any, start: Any = 0.2, until: Any = 0.5, power: Any = 1.0) -> Setting:
+    """Rows by rising numbers of a column: at first the lowest share, and more of them until all at a share of the
+    budget (Bengio et al., 2009; Platanios et al., 2019)."""
+    numbers = {n: settings.number(site, n, v) for n, v in {"start": start, "until": until, "power": power}.items()}
+    for name in ("start", "until"):
+        if not 0 <= numbers[name] <= 1:
+            raise faults.wrong_value(f"'{name}' is a share, between 0 and 1", site.at(name), "write 50%")
+    if numbers["power"] <= 0:
+        raise faults.wrong_value("'power' must be more than 0", site.at("power"))
+    return Setting("order", {"column": column, **numbers})
 
 
 @builtin

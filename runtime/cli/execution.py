@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from etude.runtime.cli.faults import RecipeFaultError, UsageError
 from etude.runtime.cli.options import Adjustments, flag, option
 from etude.runtime.targets import BACKENDS, Target, TargetFileError, check_is_read, find_target, installed_backends
+from etude.runtime.timed import timed_stages
 
 if TYPE_CHECKING:
     from etude.compiler.workflow import Workflow
@@ -67,6 +68,14 @@ def refuse_plans_only(target: Target, *, strict: bool) -> None:
     if strict and compiled:
         hint = "what is compiled adds up in another order: take `compile` out of the target, or run without --strict"
         raise UsageError(f"--strict wants numbers exact to the bit, and '{target.name}' compiles", hint=hint)
+
+
+def refuse_times(workflow: Workflow, what: str) -> None:
+    """Raise UsageError for a training by time where numbers have to come out again."""
+    stage = next(timed_stages(workflow), None)
+    if stage is not None:
+        hint = "give it a budget in epochs or steps"
+        raise UsageError(f"{what}, and '{stage.name}' trains for a time", hint=hint)
 
 
 @contextmanager

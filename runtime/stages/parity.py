@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from etude.backends.base import InputWeights, Rows
-from etude.backends.parity import compare_rows, compare_train
+from etude.backends.inputs import initial_weights
+from etude.backends.parity import compare_rows, compare_train, with_weights
+from etude.runtime.checkpoints.ends import read_end
 from etude.runtime.stages import Job, LazyColumns, Result, loaded_backend
 from etude.runtime.stages.generate import generated_identities
 from etude.runtime.stages.train import held_rows, weights_inputs
@@ -24,16 +26,28 @@ def execute(job: Job) -> Result:
 def _compare_train(job: Job, spec: Mapping[str, Json]) -> Json:
     inputs = spec["inputs"]
     columns, ids = held_rows(job, inputs["on"], "train on")
+    spec, weights = _from_its_start(job, spec)
     return compare_train(
         [_backend(job, name) for name in job.spec["backends"]],
         spec,
         columns,
         ids,
         None if inputs.get("valid") is None else held_rows(job, inputs["valid"], "validate on"),
-        _weights(job, spec),
+        weights,
         steps=job.spec["steps"],
         precision=job.settings.precision,
     )
+
+
+def _from_its_start(job: Job, spec: Mapping[str, Json]) -> tuple[Mapping[str, Json], InputWeights]:
+    """The stage and its weights; where it goes on from another training, those of its end. What an optimizer carries
+    has another form on each backend, and begins anew on both."""
+    weights = _weights(job, spec)
+    if "resume" not in spec:
+        return spec, weights
+    end, initial = read_end(job, spec["resume"]).state, initial_weights(spec["slots"], weights)
+    found = [end.get(f"weights.{slot}", weight) for slot, weight in enumerate(initial)]
+    return with_weights(spec, found)
 
 
 def _compare_rows(job: Job, spec: Mapping[str, Json]) -> Json:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etude.runtime.stages import Job, LazyColumns, Result, StageError
 
 if TYPE_CHECKING:
-    from etude.backends.base import Array, ColumnRows, Columns, Held, TrainResult
-    from etude.backends.snapshots import Keeper
+    from etude.backends.base import Array, Checkpoint, ColumnRows, Columns, Held, TrainResult
+    from etude.backends.snapshots import Keeper, Snapshot
 
 
 def execute(job: Job) -> Result:
     """Train on the chosen backend; one weights artifact per updated model. Raises `TrainingError`, `StageError`."""
     from etude.runtime.checkpoints.keeper import opened_keeper
 
+    more = job.spec.get("more", ())
     with opened_keeper(job) as keeper:
-        trained = run_training(job, job.spec, keeper)
+        trained = run_training(job, job.spec, keeper, keeps_end=bool(more))
     objects = job.store.objects
     outputs = {
         str(port): put_weights(job, [trained.weights[slot] for slot in slots])
         for port, slots in enumerate(job.spec["results"])
     }
     outputs["history"] = objects.put_json(trained.history)
+    if "checkpoints" in job.spec:
+        outputs |= put_checkpoints(job, trained.checkpoints)
+    if trained.end is not None:
+        outputs |= put_end(job, trained.end, more)
     rows, backend = epoch_rows(job), job.backend().describe()
     speed = {"training_seconds": round(trained.seconds, 4), "batch": min(job.spec["batch"], rows)}
     made = {"rows": rows, "steps": trained.steps, "kept": trained.kept, **speed, "backend": backend}
@@ -34,14 +39,49 @@ def execute(job: Job) -> Result:
     return Result(outputs, made=made, source=objects.put((job.folder / "step.py").read_bytes()))
 
 
-def run_training(job: Job, spec: Mapping[str, Any], keeper: Keeper | None) -> TrainResult:
-    """Train as a spec says, on the inputs of a job."""
+def run_training(job: Job, spec: Mapping[str, Any], keeper: Keeper | None, *, keeps_end: bool = False) -> TrainResult:
+    """Train as a spec says, on the inputs of a job. Raises `TrainingError`, `StageError`."""
+    from etude.backends.base import Extras
+    from etude.backends.ordering import WeightsError
+    from etude.backends.training import OtherRunError
+    from etude.runtime.checkpoints.ends import read_end
+    from etude.runtime.probes import probes
+
     inputs = spec["inputs"]
     columns, ids = held_rows(job, inputs["on"], "train on")
     valid = None if inputs.get("valid") is None else held_rows(job, inputs["valid"], "validate on")
     weights = {k: job.weights(k) for k in weights_inputs(spec)}
     given = (spec, columns, ids, valid, weights)
-    return job.backend().train(*given, job.folder, job.emit, job.stop, keeper=keeper)
+    start = read_end(job, spec["resume"]) if "resume" in spec else None
+    extras = Extras(start=start, watch=probes(job, spec), keeps_end=keeps_end)
+    try:
+        return job.backend().train(*given, job.folder, job.emit, job.stop, keeper=keeper, extras=extras)
+    except (WeightsError, OtherRunError) as error:
+        raise StageError(str(error)) from error
+
+
+def put_checkpoints(job: Job, checkpoints: Sequence[Checkpoint]) -> dict[str, str]:
+    """A weights artifact for each updated model at each checkpoint, and the table of their steps and epochs."""
+    outputs = {
+        f"{number}.{port}": put_weights(job, [checkpoint.weights[slot] for slot in slots])
+        for number, checkpoint in enumerate(checkpoints)
+        for port, slots in enumerate(job.spec["results"])
+    }
+    table = {"step": [each.step for each in checkpoints], "epoch": [each.epoch for each in checkpoints]}
+    return outputs | {"checkpoints": job.store.objects.put_json(table)}
+
+
+def put_end(job: Job, end: Snapshot, ports: Sequence[str]) -> dict[str, str]:
+    """What is asked for of the end of a training: its state, and all that another training needs to go on."""
+    from etude.runtime.checkpoints.ends import end_bytes
+
+    outputs = {}
+    if "state" in ports:
+        names = job.spec["state"]["names"]
+        outputs["state"] = put_weights(job, [end.state[f"state.{name}"] for name in names])
+    if "run" in ports:
+        outputs["run"] = job.store.objects.put(end_bytes(end, job.settings.backend))
+    return outputs
 
 
 def put_weights(job: Job, weights: list[Array]) -> str:

@@ -21,7 +21,7 @@ from etude.runtime.cli.terminal import is_live, paint_for, print_json
 if TYPE_CHECKING:
     from etude.runtime.parity import ParityResult, StageParity
 
-from etude.runtime.cli.execution import DEFAULT_STORE, file_faults, settings_for
+from etude.runtime.cli.execution import DEFAULT_STORE, file_faults, refuse_times, settings_for
 from etude.runtime.targets import BACKENDS, Target, check_is_read, find_target, installed_backends
 
 EXAMPLES = (
@@ -51,6 +51,7 @@ def run(options: Options) -> int:
     if missing:
         raise faults.UsageError(f"{missing[0]} is not installed", hint=f'pip install "etude-lang[{missing[0]}]"')
     workflow = workflow_of(options.file, options)
+    refuse_times(workflow, "parity compares what can be repeated")
     settings = settings_for(_target(options), workflow)
     wanted = [stage.id for pattern in options.only for stage in select_stages(workflow, pattern)] or None
     store = Store(options.store)

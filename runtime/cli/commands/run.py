@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.runtime.cli import faults
-from etude.runtime.cli.execution import Execution, chosen_target, opened_store, refuse_plans_only, settings_for
+from etude.runtime.cli.execution import (
+    Execution,
+    chosen_target,
+    opened_store,
+    refuse_plans_only,
+    refuse_times,
+    settings_for,
+)
 from etude.runtime.cli.options import argument, flag, option
 from etude.runtime.cli.recipes import compiled
 from etude.runtime.cli.terminal import is_live, paint_for, print_json
@@ -77,6 +84,8 @@ def run(options: Options) -> int:
     trackers = chosen_trackers(options.track, options.file.parent)
     target = chosen_target(options, options.file)
     refuse_plans_only(target, strict=options.strict)
+    if options.strict:
+        refuse_times(workflow, "--strict wants numbers exact to the bit")
     store = opened_store(options.store, options.remote, options.file.parent)
     store.trusts_times = not options.verify
     if options.plan is not None:
