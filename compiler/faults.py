@@ -500,6 +500,16 @@ def fresh_frozen(name: str, location: Location) -> Diagnostic:
     return Diagnostic("W402", text, location, "random weights", help="train it, or reseed it on purpose")
 
 
+def own_teacher(location: Location) -> Diagnostic:
+    return Diagnostic(
+        "W405",
+        "both sides of this distillation are the model that learns: it is its own teacher",
+        location,
+        "moves with the student",
+        help="teach by start(m), by a slow copy (ema), or by an earlier version",
+    )
+
+
 def single_seed(location: Location) -> Diagnostic:
     return Diagnostic(
         "W403",

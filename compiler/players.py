@@ -21,6 +21,7 @@ from etude.compiler.lambdas import TracedFunction, scalar_outputs, trace
 from etude.compiler.models import model_origins
 from etude.compiler.origins import can_learn
 from etude.compiler.slots import SlotTable
+from etude.compiler.teachers import warn_about_teachers
 from etude.compiler.tracing import Frame, made_tensor, tensor
 from etude.compiler.values import (
     AnyOrigin,
@@ -179,6 +180,7 @@ def trace_losses(
     if any(traced.uses_mode for traced in made.losses):
         made.losses = losses(made.live)
     _check_frozen(made, site)
+    warn_about_teachers(site.session, made.live)
     return made
 
 

@@ -28,12 +28,13 @@ class Inputs(Struct):
 
 
 class SlotTable(Struct):
-    """Slots by origin. `seed` fills in for fresh weights that were given none."""
+    """Slots by origin. `seed` fills in for fresh weights that were given none; `frozen` are those of frozen models."""
 
     inputs: Inputs
     seed: int
     origins: dict[AnyOrigin, int] = field(default_factory=dict)
     entries: list[dict[str, Any]] = field(default_factory=list)
+    frozen: set[AnyOrigin] = field(default_factory=set)
 
     def modules(self, sub: Sub, origins: Sequence[Origins]) -> tuple[Module, ...]:
         """The modules of a traced function's children."""
@@ -55,6 +56,7 @@ class SlotTable(Struct):
     def _slot(self, slot: Slot, origin: AnyOrigin, path: str) -> int:
         if isinstance(origin, FrozenOrigin):
             origin = origin.of
+            self.frozen.add(origin)
         if origin not in self.origins:
             self.origins[origin] = len(self.entries)
             self.entries.append(self._entry(slot, origin, path))

@@ -14,6 +14,7 @@ from etude.compiler.models import model_origins
 from etude.compiler.origins import trained_origin
 from etude.compiler.parts import has_parts_known, matching_parts
 from etude.compiler.surgery import Replacement, replaced
+from etude.compiler.teachers import note_distillation
 from etude.compiler.values import Adapter, Model, ModelClass, Output, Record, Tapped, describe
 from etude.compiler.wrappers import apply_training, frozen_of, reseeded
 
@@ -101,6 +102,13 @@ def after(site: CallSite, training: Any, model: Any) -> Model:
         text = f"the training updated none of the weights of '{model_name(base)}'"
         raise faults.wrong_value(text, site.at("model"))
     return apply_training(base, learnt)
+
+
+@builtin
+def taught_by(site: CallSite, student: Any, teacher: Any) -> Any:
+    """The teacher's tensor as it is; that the student's is to become like it is remembered."""
+    note_distillation(site.session, student, teacher, site.location)
+    return teacher
 
 
 @builtin

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from etude.runtime.cli.selection import select_stages
 
 if TYPE_CHECKING:
     from etude.backends.program.ir import StageProgram
+    from etude.compiler.ownership import Player, Weights
     from etude.compiler.pipeline import Compilation
     from etude.compiler.workflow import Stage, Workflow
 
@@ -38,6 +37,13 @@ class View:
 
     def stages(self) -> list[Stage]:
         return select_stages(self.workflow, self.pattern)
+
+    def players(self, stage: Stage) -> list[Player]:
+        """The players of a training, with the weights as they are for each."""
+        from etude.compiler.ownership import players_of
+
+        assert self.compilation.recipe is not None
+        return players_of(self.compilation.recipe.session, self.workflow, stage)
 
 
 def show(name: str, compilation: Compilation, pattern: str, backend: str, paint: Paint) -> str:
@@ -94,41 +100,46 @@ def _type_text(value: Any) -> str:
 
 
 def show_weights(view: View) -> str:
-    """Who learns and who is frozen in each training, at which value; repeated trainings once."""
+    """Who learns and who is frozen in each training, at which value and why; repeated trainings once."""
+    lines: list[str] = []
+    for stage, count in _trainings(view):
+        players = view.players(stage)
+        repeated = f" and {count - 1} more like it" if count > 1 else ""
+        for position, player in enumerate(players):
+            several = f", step {position + 1}: {player.name}" if len(players) > 1 else ""
+            lines += [view.paint(stage.name, "bold") + several + repeated, *_weight_lines(view, player)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _trainings(view: View) -> list[tuple[Stage, int]]:
+    """The trainings that are meant, each with how many there are like it."""
     from etude.compiler.draw.repeats import repeat_classes
 
     classes = repeat_classes(view.workflow)
     counts: dict[str, int] = {}
     for stage in view.stages():
         counts[classes[stage.id]] = counts.get(classes[stage.id], 0) + 1
-    lines: list[str] = []
-    for id, count in counts.items():
-        stage = view.workflow.stages[id]
-        for position, step in enumerate(stage.spec.get("steps", ())):
-            several = f", step {position + 1}" if len(stage.spec["steps"]) > 1 else ""
-            repeated = f" and {count - 1} more like it" if count > 1 else ""
-            lines += [view.paint(stage.name, "bold") + several + repeated, *_weight_lines(view, stage, step)]
-    return "".join(f"{line}\n" for line in lines)
+    return [(view.workflow.stages[id], count) for id, count in counts.items()]
 
 
-def _weight_lines(view: View, stage: Stage, step: Json) -> Iterator[str]:
-    """A line for each run of weights of one model that have one state and one origin."""
-    update = set(step["update"])
-    slots = enumerate(stage.spec["slots"])
-    facts = [(s["path"].split(".")[0], i in update, _origin_text(view, stage, s["source"]), s) for i, s in slots]
-    width = max((len(model) for model, *_ in facts), default=0)
-    for (model, learns, origin), run in itertools.groupby(facts, key=lambda fact: fact[:3]):
-        shapes = [slot["shape"] for *_, slot in run]
-        size = f"{len(shapes)} tensors, {sum(map(math.prod, shapes)):,} numbers"
-        verb = view.paint("learns", "yellow") if learns else view.paint("frozen", "blue")
-        yield f"  {verb}  {model:<{width}}  {size:<32}  {origin}"
+def _weight_lines(view: View, player: Player) -> Iterator[str]:
+    """A line for the weights of one model that have one lot."""
+    cells = [(row.state, row.model, _size_text(row), row.value, f"{row.why}{_way_text(row)}") for row in player.weights]
+    widths = [max(map(len, column), default=0) for column in zip(*cells, strict=True)][:-1]
+    for state, *texts, why in cells:
+        padded = "  ".join(f"{text:<{width}}" for text, width in zip(texts, widths[1:], strict=True))
+        colour = "yellow" if state == "learns" else "blue"
+        yield f"  {view.paint(f'{state:<{widths[0]}}', colour)}  {padded}  {why}"
 
 
-def _origin_text(view: View, stage: Stage, source: Json) -> str:
-    if "fresh" in source:
-        return f"fresh, seed {source['fresh']['seed']}"
-    ref = stage.inputs[source["input"]]
-    return f"as trained by {view.workflow.stages[ref.stage].name}"
+def _size_text(row: Weights) -> str:
+    return f"{row.tensors} tensor{'s' * (row.tensors != 1)}, {row.numbers:,} numbers"
+
+
+def _way_text(row: Weights) -> str:
+    """The models that the loss calls to reach the weights, where it is not only the one that they are named after."""
+    others = [way for way in row.ways if way != row.model]
+    return f"; called as {', '.join(row.ways)}" if others else ""
 
 
 def show_graph(view: View) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from etude.runtime.cli import faults
 from etude.runtime.cli.options import Adjustments, argument, flag, option
@@ -56,7 +56,7 @@ def run(options: Options) -> int:
     _print_problems(options, compilations, found, repairs)
     if any(each.has_errors for each in compilations):
         return faults.WRONG_RECIPE
-    if options.show:
+    if options.show and not (options.format == "json" and options.show == "weights"):
         from etude.runtime.cli.views import show
 
         for each in compilations:
@@ -93,6 +93,7 @@ def _print_problems(
         made = [each for repaired in repairs for each in repaired.to_json()]
         extra = {"fixed": [] if options.diff else made} if options.fix else {}
         extra |= {"diff": "".join(each.diff() for each in repairs)} if options.diff else {}
+        extra |= _weights(options, compilations) if options.show == "weights" else {}
         print_json({**diagnostics_to_json([str(path) for path in options.files], found), **extra})
     elif options.format == "sarif":
         from etude import __version__
@@ -104,6 +105,16 @@ def _print_problems(
         for repaired in repairs:
             print(repaired.diff() if options.diff else "".join(f"fixed {line}\n" for line in repaired.lines()), end="")
         _print_text(compilations, found, sys.stderr if options.show or options.diff else sys.stdout)
+
+
+def _weights(options: Options, compilations: list[Compilation]) -> dict[str, Any]:
+    """What --show weights says, as data."""
+    from etude.compiler.ownership import to_json
+    from etude.runtime.cli.views import View
+
+    views = [View(each, options.stage, options.backend, paint_for(sys.stdout)) for each in compilations if each.workflow]
+    players = [player for view in views for stage in view.stages() for player in view.players(stage)]
+    return {"weights": to_json(players)}
 
 
 def _print_text(compilations: list[Compilation], found: list[Diagnostic], stream: TextIO) -> None:
