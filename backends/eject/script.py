@@ -16,6 +16,7 @@ from etude.backends.eject.loops import FRAMEWORKS, loop_text
 from etude.backends.eject.settings import LoopSettings
 from etude.backends.eject.sources import Import, Module, module_named
 from etude.backends.emission import Emitted
+from etude.backends.inputs import program_columns
 
 Json = Any
 DEFINED = re.compile(r"^(?:@.*\n)*(?:def|class) (\w+)", re.MULTILINE)
@@ -30,7 +31,7 @@ beside this file; prints the history, and writes it to `history.csv` and the wei
 # What the loops of scripts take into account. A setting that is not here changes what a run computes, not a script.
 KNOWN = {
     *("steps", "schedule", "batch", "budget", "clip", "valid", "keep", "score", "patience", "seed", "ema", "state"),
-    *("inputs", "slots", "results", "names", "identity"),
+    *("inputs", "slots", "results", "names", "identity", "more"),
 }
 
 
@@ -39,11 +40,12 @@ def eject_train(spec: Mapping[str, Json], backend: str, about: About) -> Ejected
     unknown = [name for name, value in spec.items() if value and name not in KNOWN]
     if unknown:
         raise NotEjectableError(f"`{about.stage}` has `{unknown[0]}`, which scripts do not do yet")
+    _refuse(spec, about.stage)
     emitted: Emitted = importlib.import_module(f"etude.backends.{backend}.emit").emit_train(spec)
     step = Module("<step>", emitted.source)
     loop = Module("<loop>", loop_text(backend, LoopSettings.of(spec), about))
     linker = Linker({*step.blocks, *step.imports})
-    spaces = _link_imports(linker, step)
+    spaces = link_imports(linker, step)
     called = linker.take()
     constants = _add(linker, loop, are_constants=True)
     functions = _add(linker, loop, are_constants=False)
@@ -52,16 +54,24 @@ def eject_train(spec: Mapping[str, Json], backend: str, about: About) -> Ejected
     blocks = [
         f'"""{heading}{ABOUT}"""\n\nfrom __future__ import annotations\n',
         "\n".join([*import_lines(linker.imports), ""]),
-        _joined(constants),
-        _section("What the step calls", _joined([*_constants_first(called), *spaces])),
-        _section("The step", step.body),
-        _section("The loop", _joined(_constants_first(functions))),
+        joined(constants),
+        section("What the step calls", joined([*constants_first(called), *spaces])),
+        section("The step", step.body),
+        section("The loop", joined(constants_first(functions))),
         f'\n\nif __name__ == "__main__":\n    {main}()\n',
     ]
     return Ejected("\n".join(block for block in blocks if block), emitted.slots)
 
 
-def _link_imports(linker: Linker, step: Module) -> list[str]:
+def _refuse(spec: Mapping[str, Json], stage: str) -> None:
+    """Raise `NotEjectableError` for settings that scripts know, with values that they do not."""
+    if "seconds" in spec["budget"]:
+        raise NotEjectableError(f"`{stage}` has a budget of time, which scripts do not do yet")
+    if spec["valid"] and any(name.startswith("@held.") for name in program_columns(spec["valid"]["loss"])):
+        raise NotEjectableError(f"`{stage}` validates with its state, which scripts do not do yet")
+
+
+def link_imports(linker: Linker, step: Module) -> list[str]:
     """Gather what the emitted step imports; return the lines that stand for modules of ours that it names."""
     spaces = []
     for local, imported in sorted(step.imports.items(), key=lambda item: item[1].is_ours):
@@ -99,20 +109,21 @@ def _add(linker: Linker, module: Module, *, are_constants: bool) -> list[str]:
     return linker.take()
 
 
-def _section(heading: str, text: str) -> str:
+def section(heading: str, text: str) -> str:
+    """A text under a heading; nothing where there is none."""
     if not text:
         return ""
     return f"\n\n# {heading}\n\n\n{text}" if DEFINED.match(text) else f"\n\n# {heading}\n\n{text}"
 
 
-def _constants_first(blocks: list[str]) -> list[str]:
+def constants_first(blocks: list[str]) -> list[str]:
     """Move to the front the constants that need no function or class of these blocks."""
     defined = {name for block in blocks for name in DEFINED.findall(block)}
     simple = [block for block in blocks if _is_line(block) and defined.isdisjoint(WORD.findall(block))]
     return [*simple, *(block for block in blocks if block not in simple)]
 
 
-def _joined(blocks: list[str]) -> str:
+def joined(blocks: list[str]) -> str:
     """Definitions with two empty lines around functions and classes."""
     text = ""
     for before, block in pairwise(["", *blocks]):

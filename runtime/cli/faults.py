@@ -64,6 +64,7 @@ WORLD = {
     "etude.runtime.cli.faults.DoesNotFitError": DOES_NOT_FIT,
     "etude.runtime.cli.faults.PlanMovedError": WRONG_USE,
     "etude.runtime.runs.RunError": WRONG_USE,
+    "etude.runtime.saved.ModelError": WRONG_USE,
     "etude.runtime.sources.SourceError": STAGE_FAILED,
     "etude.runtime.store.errors.StoreError": STAGE_FAILED,
     "etude.runtime.targets.file.TargetError": WRONG_USE,

@@ -13,6 +13,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGES = ("etude", "grammar", "compiler", "runtime", "backends")
 IMPORTED_AS = {"scikit-learn": "sklearn", "orbax-checkpoint": "orbax", "pillow": "PIL"}
 NOT_IMPORTED = {
+    "onnx": "PyTorch's exporter needs it",
+    "onnxscript": "PyTorch's exporter needs it",
     "orbax-checkpoint": "flax needs it below 1.0",
     "tensorboard": "its files are written here, it shows them",
 }
@@ -39,7 +41,7 @@ def imported() -> set[str]:
 EXTRAS = PROJECT["optional-dependencies"]
 CORE = names(PROJECT["dependencies"])
 DECLARED = CORE | {
-    name for extra in ("torch", "jax", "data", "report", "remote", "track") for name in names(EXTRAS[extra])
+    name for extra in ("torch", "jax", "data", "report", "remote", "track", "onnx") for name in names(EXTRAS[extra])
 }
 
 
