@@ -11,7 +11,19 @@ from etude.compiler import faults
 from etude.compiler.diagnostics import Location
 from etude.compiler.session import Session
 from etude.compiler.tracing import apply_operation
-from etude.compiler.values import Dataset, Deferred, Measured, Model, Quantity, Record, Tensor, Tree, describe
+from etude.compiler.values import (
+    Dataset,
+    Deferred,
+    Measured,
+    Model,
+    Quantity,
+    Record,
+    Tensor,
+    TextColumn,
+    TextValue,
+    Tree,
+    describe,
+)
 
 ROWS = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow", "@": "matmul",
@@ -29,6 +41,10 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
     """`left symbol right`; `and` and `or` of plain booleans are decided by the caller."""
     if symbol in {"==", "!="} and (left is None or right is None):
         return (left is right) == (symbol == "==")
+    if isinstance(left, TextColumn | TextValue) or isinstance(right, TextColumn | TextValue):
+        from etude.compiler.texts import text_operator
+
+        return text_operator(session.frame, symbol, left, right, location)
     if isinstance(left, Model) or isinstance(right, Model):
         from etude.compiler.computed import arithmetic
 

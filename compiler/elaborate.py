@@ -21,6 +21,7 @@ from etude.compiler.measured import is_late, operated, shape_of
 from etude.compiler.models import call_model, chain, construct
 from etude.compiler.scopes import MISSING, Lazy, Scope
 from etude.compiler.session import Session
+from etude.compiler.texts import call_text, is_text
 from etude.compiler.tracing import call_operation, name_value
 from etude.compiler.unrolling import Unrolling
 from etude.compiler.values import (
@@ -308,6 +309,8 @@ class Evaluator(Unrolling):
         return self.dispatch(callee, list(positional), dict(named), CallSite(self, location, {}, name, True))
 
     def dispatch(self, callee: Any, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
+        if positional and is_text(positional[0]) and isinstance(callee, Builtin | OperationValue):
+            return call_text(site, callee.name, positional, named)
         if isinstance(callee, OperationValue):
             return self._operation(callee.name, positional, named, site)
         if isinstance(callee, Builtin):

@@ -64,6 +64,13 @@ def dependencies(program: Any) -> dict[str, set[str]]:
     return {name: reached.get(value, set()) if isinstance(value, int) else set() for name, value in sub["outputs"]}
 
 
+def columns_read(expression: Any) -> set[str]:
+    """The columns of texts that an expression is made of."""
+    if expression[0] == "column":
+        return {expression[1]}
+    return set().union(*(columns_read(each) for each in expression[1:])) if expression[0] != "text" else set()
+
+
 def flow_of(stage: Stage, known: Mapping[Ref, Flow]) -> Flow:
     """What the outputs of a stage take over from its inputs: the same for each of its ports."""
     inputs = [known.get(ref, Flow()) for ref in stage.inputs]
@@ -124,9 +131,18 @@ def _mapped(stage: Stage, inputs: list[Flow]) -> Flow:
     data, *others = inputs
     outside = NONE.union(*(flow.of() for flow in others))
     columns = {name: data.columns.get(name, NONE) for name in stage.spec["keep"]}
+    columns |= {name: data.columns.get(old, NONE) for name, old in stage.spec.get("renamed", ())}
     for name, sources in dependencies(stage.spec["program"]).items():
         columns[name] = outside.union(*(data.columns.get(source, NONE) for source in sources))
     return Flow(columns, data.whole)
+
+
+def _read(stage: Stage, inputs: list[Flow]) -> Flow:
+    """Columns more, made of texts."""
+    columns = dict(inputs[0].columns)
+    for name, expression, _ in stage.spec["columns"]:
+        columns[name] = NONE.union(*(inputs[0].columns.get(source, NONE) for source in columns_read(expression)))
+    return Flow(columns, inputs[0].whole)
 
 
 def _measured(stage: Stage, inputs: list[Flow]) -> Flow:
@@ -238,6 +254,7 @@ _RULES = {
     "filter": _chosen_rows,
     "top": _chosen_rows,
     "map": _mapped,
+    "text": _read,
     "measure": _measured,
     "collect": _measured,
     "latency": _measured,

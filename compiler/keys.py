@@ -50,6 +50,7 @@ SEMANTICS: Mapping[str, int] = {
     "claim": 1,
     "table": 1,
     "plot": 1,
+    "text": 1,
     "texts": 1,
     "tokenizer": 1,
     "tokenize": 1,

@@ -18,6 +18,7 @@ from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.slots import SlotTable
+from etude.compiler.texts import TextRead, is_text
 from etude.compiler.tracing import Frame, FrameKind, Origins, operand_of, tensor
 from etude.compiler.values import AnyOrigin, Closure, Fitted, Record, Row, Tensor, TextColumn, describe
 from etude.grammar import nodes
@@ -31,6 +32,7 @@ class TracedFunction(Struct, frozen=True):
     result: Any
     uses_mode: bool
     hosted: Mapping[str, Fitted] = {}
+    texts: Mapping[str, TextRead] = {}
 
     def to_json(self, slots: SlotTable) -> Any:
         """The program with its modules placed in a stage's slot table."""
@@ -92,7 +94,7 @@ def trace(
     finally:
         session.live = outer
     sub = _without_unused_inputs(builder.build(outputs))
-    return TracedFunction(sub, tuple(frame.child_origins), result, frame.uses_mode, frame.hosted or {})
+    return TracedFunction(sub, tuple(frame.child_origins), result, frame.uses_mode, frame.hosted or {}, frame.texts)
 
 
 def _summed(frame: Frame, outputs: Sequence[tuple[str, Operand]]) -> Operand:
@@ -108,7 +110,7 @@ def _row(frame: Frame, columns: Mapping[str, ColumnSchema], prefix: str, where: 
     cells: dict[str, Any] = {}
     for column in columns.values():
         if column.kind == "text":
-            cells[column.name] = TextColumn(column.name)
+            cells[column.name] = TextColumn(column.name, column.vocabulary)
         else:
             value = frame.builder.input(prefix + column.name, column_type(column, frame.kind))
             if column.vocabulary is not None:
@@ -161,6 +163,8 @@ def _outputs(frame: Frame, result: Any, where: Location, name: str) -> list[tupl
             carried = [(f"@state.{n}", operand_of(frame, v, where, f"'{n}'")) for n, v in state.items()]
             return [*_outputs(frame, result["loss"], where, name), *carried]
         handed = {field for field, value in result.items() if isinstance(value, TextColumn) and value.name == field}
+        if name == "map":
+            handed = {field for field, value in result.items() if is_text(value)}
         return [
             (field, operand_of(frame, value, where, f"'{field}'"))
             for field, value in result.items()
@@ -192,7 +196,7 @@ def computed_outputs(traced: TracedFunction) -> tuple[TracedFunction, list[str]]
     """The function without the outputs that are columns handed through under their own name, and those columns."""
     inputs = dict(traced.sub.inputs)
     kept = [name for name, value in traced.sub.outputs if inputs.get(name) == value]
-    texts = [name for name, value in traced.result.items() if isinstance(value, TextColumn)]
+    texts = [n for n, value in traced.result.items() if isinstance(value, TextColumn) and value.name == n]
     outputs = tuple((name, value) for name, value in traced.sub.outputs if name not in kept)
     sub = _without_unused_inputs(replace(traced.sub, outputs=outputs))
     return replace(traced, sub=sub), [*kept, *texts]

@@ -81,6 +81,8 @@ class Frame(Struct):
     vocabularies: dict[Any, Vocabulary] = field(default_factory=dict)  # of the inputs that are tokens, by their value
     hosted: dict[str, Fitted] | None = None  # estimators that the host asks first, by the input with what they say
     asked: dict[str, Tensor] = field(default_factory=dict)
+    texts: dict[str, Any] = field(default_factory=dict)  # what the host makes of texts first, by the input that holds it
+    text_inputs: dict[str, Value] = field(default_factory=dict)
     regions: list[Region] = field(default_factory=list)  # outermost first
     running: dict[int, int] = field(default_factory=dict)  # a value of the batch to the slot value that follows it
     session: Any = None  # since it is traced

@@ -72,9 +72,17 @@ class Row(Record):
 
 
 class TextColumn(Struct, frozen=True, eq=False):
-    """A column of text in a traced function: it is no tensor, but can be handed through."""
+    """A column of text in a traced function: it is no tensor, but can be handed through, and functions of texts read
+    it. With a `vocabulary` its characters stand for tokens."""
 
     name: str
+    vocabulary: Vocabulary | None = None
+
+
+class TextValue(Struct, frozen=True, eq=False):
+    """A text that is made of others in a traced function: nested lists that the host evaluates."""
+
+    expression: Any
 
 
 class Poison:
@@ -511,4 +519,5 @@ _DESCRIPTIONS: tuple[tuple[Any, str], ...] = (
     (Made, "a tensor"),
     (Tree, "a tree of tensors"),
     (TextColumn, "a text column"),
+    (TextValue, "a text"),
 )

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from etude.backends.program.ir import CALLING, Literal, Op, Operand, Sub, Value, callees
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location, RecipeError, Related
-from etude.compiler.schema import Vocabulary
+from etude.compiler.schema import ColumnSchema, Vocabulary
 from etude.compiler.values import Tensor
 
 # Operations whose result holds numbers of some operands and no others: the places of these operands, None for all.
@@ -88,17 +88,18 @@ def check_classes(frame: Any, logits: Tensor, labels: Tensor, location: Location
             raise faults.small_vocabulary("a distribution of these logits", count, known.size, known.name, location)
 
 
-def vocabulary_of(frame: Any, value: Tensor) -> Vocabulary | None:
-    """The vocabulary that all numbers of a tensor are of, where that is known."""
-    if not frame.vocabularies or value.type.dtype != "int32":
-        return None
-    found = _in_frame(frame, value)
-    known = {frame.vocabularies[s.value] for s in found if s.value in frame.vocabularies}
-    others = [s.bound for s in found if s.value not in frame.vocabularies]
-    if len(known) != 1 or None in others:
-        return None
-    (vocabulary,) = known
-    return vocabulary if all(bound <= vocabulary.size for bound in others if bound is not None) else None
+def with_vocabulary(sub: Sub, given: Mapping[str, ColumnSchema], column: ColumnSchema) -> ColumnSchema:
+    """A column that a function of rows returns, with the vocabulary that all of its numbers are of, if there is one."""
+    output = dict(sub.outputs).get(column.name)
+    if output is None or column.vocabulary is not None or column.dtype != "int32" or column.kind != "tensor":
+        return column
+    tokens = {value.id: given[name].vocabulary for name, value in sub.inputs if name in given}
+    found = [(tokens.get(source.value), source.bound) for source in sources(sub.ops, sub.inputs, output)]
+    known = {vocabulary for vocabulary, _ in found if vocabulary is not None}
+    bounds = [bound for vocabulary, bound in found if vocabulary is None]
+    if len(known) != 1 or any(bound is None or bound > next(iter(known)).size for bound in bounds):
+        return column
+    return replace(column, vocabulary=known.pop())
 
 
 def _in_frame(frame: Any, value: Tensor) -> set[Source]:

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
+from msgspec.structs import replace as schema_replace
 from numpy.typing import NDArray
 
 from etude.backends.batches import mix64
@@ -125,6 +126,14 @@ class Dataset:
     def keep(self, names: Iterable[str]) -> Dataset:
         """The same rows with the columns `names` only."""
         return Dataset(self.store, self.rows, {name: self.columns[name] for name in names}, self._ids)
+
+    def renamed(self, source: Dataset, names: Iterable[tuple[str, str]]) -> Dataset:
+        """The same rows with columns of another dataset of these rows added, each [name, its name there]."""
+        added = {
+            name: replace(source.columns[old], schema=schema_replace(source.schema(old), name=name))
+            for name, old in names
+        }
+        return Dataset(self.store, self.rows, {**self.columns, **added}, self._ids)
 
     def with_columns(self, schemas: Iterable[ColumnSchema], arrays: Mapping[str, Array]) -> Dataset:
         """The same rows with columns added, or put in the place of those of the same name."""

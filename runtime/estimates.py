@@ -88,7 +88,7 @@ def _rows(stage: Stage, inputs: list[int | None], base: Path) -> dict[str, int |
             return {"data": None if None in inputs else sum(count or 0 for count in inputs)}
         case "generate" | "episodes" | "mix":
             return {"data": spec["count"]}
-        case "tokenize" | "decode" | "map" | "drop" | "filter" | "subtract" | "shuffle" | "relabel" | "predict":
+        case "text" | "tokenize" | "decode" | "map" | "drop" | "filter" | "subtract" | "shuffle" | "relabel" | "predict":
             return {"data": given}
     return {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from etude.backends.program.dims import evaluate
@@ -18,7 +19,9 @@ from etude.compiler.schema import ColumnSchema
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.structure import digest
 from etude.compiler.typing import is_float, is_function
-from etude.compiler.values import Dataset, Endless, Quantity, Record, Tensor, TextColumn, describe
+from etude.compiler.values import Dataset, Endless, Quantity, Record, Tensor, TextColumn, TextValue, describe
+from etude.compiler.vocabularies import with_vocabulary
+from etude.compiler.texts import TextRead, text_outputs
 from etude.compiler.watch import current
 from etude.compiler.workflow import Ref
 
@@ -264,6 +267,8 @@ def _fitted(left: ColumnSchema, right: ColumnSchema, location: Location, name: s
             return label
     if (left.kind, left.dtype, left.shape, left.classes) != (right.kind, right.dtype, right.shape, right.classes):
         raise faults.wrong_value(
+    if left.vocabulary != right.vocabulary and left.vocabulary and right.vocabulary:
+        raise faults.other_tokenizer(f"'{left.name}'", left.vocabulary, right.vocabulary, location)
             f"'{name}': the column '{left.name}' is {left} on one side and {right} on the other", location
         )
     return left
@@ -282,7 +287,7 @@ def subtract(session: Any, left: Dataset, right: Dataset, location: Location) ->
 
 def row_stage(site: CallSite, d: Dataset, traced: TracedFunction, seed: Any = None) -> tuple[dict[str, Any], Inputs]:
     """The part of a spec that every stage with a row function has, and the stage's inputs."""
-    inputs = Inputs([asked(site, d, traced)])
+    inputs = Inputs([asked(site, replace(d, ref=texts_read(site, d, traced.texts)), traced)])
     own = _seed(site, seed)
     slots = SlotTable(inputs, own)
     program = traced.to_json(slots)
@@ -297,6 +302,25 @@ def row_stage(site: CallSite, d: Dataset, traced: TracedFunction, seed: Any = No
 
 def asked(site: CallSite, d: Dataset, traced: TracedFunction) -> Ref:
     """The dataset with what estimators that are no models say of its rows, each in a column of its own."""
+def texts_read(site: CallSite, d: Dataset, texts: Mapping[str, TextRead]) -> Ref:
+    """The dataset with what a function reads of its texts, each in a column of its own."""
+    if not texts:
+        return d.ref
+    spec = {"columns": [[name, read.expression, read.dtype] for name, read in texts.items()]}
+    with site.session.named("text"):
+        label = ", ".join(dict.fromkeys(read.expression[0] for read in texts.values()))
+        return Ref(add_stage(site, "text", spec, [d.ref], {"data": "Dataset"}, label), "data")
+
+
+def without_texts(site: CallSite, d: Dataset, texts: Mapping[str, TextRead]) -> Dataset:
+    """The dataset without the columns that were made for a function to read."""
+    if not texts:
+        return d
+    with site.session.named("columns"):
+        id = add_stage(site, "drop", {"columns": sorted(texts)}, [d.ref], {"data": str(d)})
+    return replace(d, ref=Ref(id, "data"))
+
+
     if not traced.hosted:
         return d.ref
     uses, columns = [], dict(d.columns)
@@ -321,10 +345,13 @@ def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Datas
         raise faults.wrong_kind(
             "the result of 'map'", "a record of columns", describe(traced.result), site.at("function")
         )
-    made, kept = computed_outputs(traced)
+    read = dict(traced.texts)
+    renamed = text_outputs(traced.result, read)
+    made, kept = computed_outputs(replace(traced, texts=read))
     columns = {n: d.columns[n] if n in kept else computed_column(n, value, d) for n, value in traced.result.items()}
     spec, inputs = row_stage(site, d, made, seed)
     spec["keep"], spec["order"] = kept, list(columns)
+    columns = {n: with_vocabulary(traced.sub, d.columns, column) for n, column in columns.items()}
     spec["columns"] = [
         [c.name, [c.dtype, list(c.shape)], column_kind(c)] for c in columns.values() if c.name not in kept
     ]
@@ -335,7 +362,9 @@ def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Datas
 
 def computed_column(name: str, value: Any, d: Dataset) -> ColumnSchema:
     if isinstance(value, TextColumn):
-        return d.columns[value.name]
+        return replace(d.columns[value.name], name=name)
+    if isinstance(value, TextValue):
+        return ColumnSchema(name, "text", "text")
     if isinstance(value, Tensor):
         dtype, shape, classes = value.type.dtype, tuple(evaluate(dim, 1) for dim in value.type.shape), value.classes
     else:
@@ -361,7 +390,7 @@ def filter_(site: CallSite, data: Any, function: Any) -> Dataset:
     scalar_outputs(traced, "the result of 'filter'", site.at("function"))
     spec, inputs = row_stage(site, d, traced)
     id = add_stage(site, "filter", spec, inputs.refs, {"data": str(d)})
-    return Dataset(Ref(id, "data"), d.columns, d.rows, d.role, d.roots)
+    return without_texts(site, Dataset(Ref(id, "data"), d.columns, d.rows, d.role, d.roots), traced.texts)
 
 
 @on_each_split
@@ -382,4 +411,4 @@ def top(site: CallSite, data: Any, size: Any, *, by: Any) -> Dataset:
             "'size' of 'top'", "a share such as 20%, or 24examples", describe(size), site.at("size")
         )
     id = add_stage(site, "top", spec, inputs.refs, {"data": str(d)})
-    return Dataset(Ref(id, "data"), d.columns, rows, d.role, d.roots)
+    return without_texts(site, Dataset(Ref(id, "data"), d.columns, rows, d.role, d.roots), traced.texts)

@@ -6,11 +6,13 @@ from typing import Any
 
 from etude.compiler import faults
 from etude.compiler.builtins.data import add_stage, dataset
+from etude.compiler.builtins.each_split import on_each_split
 from etude.compiler.builtins.scalars import plain_int
-from etude.compiler.builtins.table import builtin
+from etude.compiler.builtins.table import REGISTRY, builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.schema import ColumnSchema, Vocabulary
-from etude.compiler.values import Dataset, Output, Tokenizer, describe
+from etude.compiler.texts import FUNCTIONS, HIDDEN
+from etude.compiler.values import Builtin, Dataset, Output, Tokenizer, describe
 from etude.compiler.workflow import Ref
 
 # The special tokens of every tokenizer come first, under these numbers; then what its algorithm makes.
@@ -129,9 +131,26 @@ def tokenizer_argument(site: CallSite, value: Any) -> Tokenizer:
     return value
 
 
+# --- functions of a text, where it is not one that they are given ---
+
+
+def _function(name: str) -> Builtin:
+    def refuse(site: CallSite, text: Any, **given: Any) -> Any:
+        what, help = f"'text' of '{name}'", f"in a function of rows: map(d, row => {{...row, n: {name}(row.text)}})"
+        raise faults.wrong_kind(what, "a text of a row", describe(text), site.at("text"), help)
+
+    return Builtin(name, refuse, (("text", False), *((each, True) for each in FUNCTIONS[name][0])))
+
+
+for _name in FUNCTIONS:
+    if _name not in {*HIDDEN, "words", "replace"}:  # these are tokenizers and models, too
+        REGISTRY.setdefault(_name, _function(_name))
+
+
 # --- stages ---
 
 
+@on_each_split
 @builtin
 def tokenize(
     site: CallSite,
@@ -175,6 +194,7 @@ def tokenize(
     return Dataset(Ref(id, "data"), columns, d.rows, d.role, d.roots)
 
 
+@on_each_split
 @builtin
 def pack(site: CallSite, data: Any, length: Any, *, column: Any = None) -> Dataset:
     """Rows of `length` tokens without padding: the texts one after the other, each closed by `eos`; what is left over
@@ -191,6 +211,7 @@ def pack(site: CallSite, data: Any, length: Any, *, column: Any = None) -> Datas
     return Dataset(Ref(id, "data"), {made.name: made}, None, d.role, d.roots)
 
 
+@on_each_split
 @builtin
 def decode(site: CallSite, data: Any, tokenizer: Any, *, column: Any = None, into: Any = "text") -> Dataset:
     """The texts that tokens stand for, in their place: up to the first `eos`, without special tokens."""

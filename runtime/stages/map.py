@@ -9,7 +9,8 @@ from etude.runtime.stages import Job, Result, data_result
 def execute(job: Job) -> Result:
     """Run the program over all rows; `keep` names the input columns that pass through."""
     dataset = job.dataset(0)
-    mapped = store_columns(job, dataset.keep(job.spec["keep"]), row_pieces(job, dataset))
+    kept = dataset.keep(job.spec["keep"]).renamed(dataset, job.spec.get("renamed", ()))
+    mapped = store_columns(job, kept, row_pieces(job, dataset)) if job.spec["columns"] else kept
     made = {"rows": mapped.rows, "backend": row_backend(job).describe()}
     result = data_result(mapped)
     return Result(result.outputs, result.objects, made, row_source(job))
