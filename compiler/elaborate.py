@@ -257,9 +257,11 @@ class Evaluator(Unrolling):
             return [self.attribute(item, name, location) for item in value]
         if isinstance(value, Deferred) and value.kind == "record":
             return Deferred(["field", value.expression, name])
-        if isinstance(value, Tokenizer) and name in value.fields:
-            return value.fields[name]
-        known = ["shape"] if isinstance(value, Tensor | Measured) else list(value.fields) if isinstance(value, Tokenizer) else []
+        known = ["shape"] if isinstance(value, Tensor | Measured) else []
+        if isinstance(value, Tokenizer):
+            known = list(value.fields)
+            if name in known:
+                return value.fields[name]
         raise faults.unknown_field(name, location, known, describe(value))
 
     def _field(self, value: Any) -> Any:

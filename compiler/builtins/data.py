@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from etude.backends.program.dims import evaluate
 from etude.backends.program.ir import Literal as Constant
 from etude.compiler import faults
@@ -18,10 +20,10 @@ from etude.compiler.lambdas import TracedFunction, computed_outputs, scalar_outp
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.structure import digest
+from etude.compiler.texts import TextRead, text_outputs
 from etude.compiler.typing import is_float, is_function
 from etude.compiler.values import Dataset, Endless, Quantity, Record, Tensor, TextColumn, TextValue, describe
 from etude.compiler.vocabularies import with_vocabulary
-from etude.compiler.texts import TextRead, text_outputs
 from etude.compiler.watch import current
 from etude.compiler.workflow import Ref
 
@@ -265,10 +267,10 @@ def _fitted(left: ColumnSchema, right: ColumnSchema, location: Location, name: s
         plain = right if label is left else left
         if plain.dtype == "int32" and plain.shape == ():
             return label
-    if (left.kind, left.dtype, left.shape, left.classes) != (right.kind, right.dtype, right.shape, right.classes):
-        raise faults.wrong_value(
     if left.vocabulary != right.vocabulary and left.vocabulary and right.vocabulary:
         raise faults.other_tokenizer(f"'{left.name}'", left.vocabulary, right.vocabulary, location)
+    if (left.kind, left.dtype, left.shape, left.classes) != (right.kind, right.dtype, right.shape, right.classes):
+        raise faults.wrong_value(
             f"'{name}': the column '{left.name}' is {left} on one side and {right} on the other", location
         )
     return left
@@ -300,8 +302,6 @@ def row_stage(site: CallSite, d: Dataset, traced: TracedFunction, seed: Any = No
     }, inputs
 
 
-def asked(site: CallSite, d: Dataset, traced: TracedFunction) -> Ref:
-    """The dataset with what estimators that are no models say of its rows, each in a column of its own."""
 def texts_read(site: CallSite, d: Dataset, texts: Mapping[str, TextRead]) -> Ref:
     """The dataset with what a function reads of its texts, each in a column of its own."""
     if not texts:
@@ -321,6 +321,8 @@ def without_texts(site: CallSite, d: Dataset, texts: Mapping[str, TextRead]) -> 
     return replace(d, ref=Ref(id, "data"))
 
 
+def asked(site: CallSite, d: Dataset, traced: TracedFunction) -> Ref:
+    """The dataset with what estimators that are no models say of its rows, each in a column of its own."""
     if not traced.hosted:
         return d.ref
     uses, columns = [], dict(d.columns)
@@ -349,11 +351,14 @@ def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Datas
     renamed = text_outputs(traced.result, read)
     made, kept = computed_outputs(replace(traced, texts=read))
     columns = {n: d.columns[n] if n in kept else computed_column(n, value, d) for n, value in traced.result.items()}
+    columns = {n: with_vocabulary(traced.sub, d.columns, column) for n, column in columns.items()}
     spec, inputs = row_stage(site, d, made, seed)
     spec["keep"], spec["order"] = kept, list(columns)
-    columns = {n: with_vocabulary(traced.sub, d.columns, column) for n, column in columns.items()}
+    if renamed:
+        spec["renamed"] = [[name, source] for name, source in renamed.items()]
+    there = {*kept, *renamed}
     spec["columns"] = [
-        [c.name, [c.dtype, list(c.shape)], column_kind(c)] for c in columns.values() if c.name not in kept
+        [c.name, [c.dtype, list(c.shape)], column_kind(c)] for c in columns.values() if c.name not in there
     ]
     shown = Dataset(d.ref, columns, d.rows)
     id = add_stage(site, "map", spec, inputs.refs, {"data": str(shown)}, ", ".join(columns))
