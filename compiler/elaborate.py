@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from etude.backends.program.dims import Size
 from etude.compiler import faults, units
 from etude.compiler.arithmetic import binary, deferred, negate, tensor_operation
+from etude.compiler.attributes import model_attribute, subtree
 from etude.compiler.calls import CallSite, bind_builtin, bind_model, bind_parameters, bind_patterns
 from etude.compiler.definitions import value_of
-from etude.compiler.attributes import model_attribute, subtree
 from etude.compiler.diagnostics import Diagnostic, Location, RecipeError, Related
 from etude.compiler.faults import Poisoned
 from etude.compiler.indexing import index_value
@@ -21,6 +21,7 @@ from etude.compiler.measured import is_late, operated, shape_of
 from etude.compiler.models import call_model, chain, construct
 from etude.compiler.scopes import MISSING, Lazy, Scope
 from etude.compiler.session import Session
+from etude.compiler.texts import METRICS as TEXTS
 from etude.compiler.texts import call_text, is_text
 from etude.compiler.tracing import call_operation, name_value
 from etude.compiler.unrolling import Unrolling
@@ -179,7 +180,9 @@ class Evaluator(Unrolling):
             raise faults.after_the_run("this condition", self.at(node, scope))
         if isinstance(value, Tensor):
             text = "a condition in a traced function must be decided before the run, but this is a tensor"
-            raise faults.wrong_value(text, self.at(node, scope), "use where(condition, a, b), or choose(int(condition), [f, g])(x)")
+            raise faults.wrong_value(
+                text, self.at(node, scope), "use where(condition, a, b), or choose(int(condition), [f, g])(x)"
+            )
         raise faults.wrong_kind("a condition", "a bool", describe(value), self.at(node, scope))
 
     def eval_Binary(self, node: nodes.Binary, scope: Scope) -> Any:
@@ -311,7 +314,8 @@ class Evaluator(Unrolling):
         return self.dispatch(callee, list(positional), dict(named), CallSite(self, location, {}, name, True))
 
     def dispatch(self, callee: Any, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
-        if positional and is_text(positional[0]) and isinstance(callee, Builtin | OperationValue):
+        of_text = positional and is_text(positional[0]) and isinstance(callee, Builtin | OperationValue)
+        if of_text and callee.name not in TEXTS:
             return call_text(site, callee.name, positional, named)
         if isinstance(callee, OperationValue):
             return self._operation(callee.name, positional, named, site)

@@ -29,6 +29,7 @@ from etude.compiler.values import (
     Tensor,
     Trained,
     Wrapper,
+    is_weight,
 )
 
 TAPS = "@tap."
@@ -166,7 +167,7 @@ def _short(value: Any) -> str:
 def check_weights(session: Session, model: Instance, traced: Traced, location: Location) -> None:
     """Refuse two uses of one model that give one of its weights two shapes."""
     for (path, slot), origin in zip(_slots(traced.sub, model_name(model)), traced.origins.flat, strict=True):
-        if isinstance(origin, KeptOrigin):
+        if isinstance(origin, KeptOrigin) or not is_weight(origin):
             continue  # of a model that stands in the place of a part: it has been looked at by itself
         session.memo.setdefault(("slot", origin.fresh.instance, origin.fresh.ordinal), (path, slot))
         first, place, known = session.memo.setdefault(("weight", origin), (path, location, slot))

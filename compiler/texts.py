@@ -29,6 +29,7 @@ FUNCTIONS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "join": (("other",), "text"),
 }
 HIDDEN = {"equal", "join"}  # these are operators
+METRICS = {"bleu", "edit_distance"}  # of a whole set, which `measure` collects
 WHERE = "the functions given to map, filter, top and measure"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from etude.compiler import faults
+from etude.compiler import faults, texts
 from etude.compiler.builtins.table import REGISTRY
 from etude.compiler.calls import CallSite
 from etude.compiler.values import Builtin, Tensor, TextColumn, describe
@@ -50,7 +50,7 @@ METRICS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "bleu": (("predictions", "references"), {"order": 4, "pad": -1}),
     "edit_distance": (("predictions", "references"), {"pad": -1}),
 }
-TEXTS = {"bleu", "edit_distance"}  # metrics that take columns of text, too
+TEXTS = texts.METRICS  # metrics that take columns of text, too
 OF_EACH_CLASS = {"confusion_counts", "support"}  # and what has the setting average = "none"
 
 
