@@ -96,5 +96,10 @@ def test_parity_is_as_documented(folder: Path) -> None:
     assert missing(documented("parity FILE"), printed(folder, "parity", "recipe.etude", "--steps", "2", "--json")) == []
 
 
+def test_doc_is_as_documented(folder: Path) -> None:
+    assert missing(documented("doc NAME"), printed(folder, "doc", "simclr", "--json")) == []
+    assert missing(documented("doc --json"), printed(folder, "doc", "--json")) == []
+
+
 def test_a_missing_field_is_seen() -> None:
     assert missing({"a": 1, "b": [{"c": 1}]}, {"b": [{"d": 1}]}) == [".a", ".b[].c"]
