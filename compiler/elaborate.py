@@ -51,7 +51,7 @@ from etude.compiler.watch import current
 from etude.grammar import nodes
 
 MAX_DEPTH = 150
-MAKING = {"zeros", "ones", "full", "iota", "eye"}
+MAKING = {"zeros", "ones", "full", "iota", "eye", "tensor"}
 
 
 class Evaluator(Unrolling):

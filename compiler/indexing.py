@@ -15,6 +15,7 @@ from etude.compiler.scopes import Scope
 from etude.compiler.session import Session
 from etude.compiler.tracing import apply_operation
 from etude.compiler.values import Chain, Deferred, Measured, Model, Range, Tensor, describe
+from etude.compiler.windows import cut_windows
 from etude.grammar import nodes
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def index_value(evaluator: Evaluator, value: Any, node: nodes.Index, scope: Scop
         raise faults.wrong_value("a list takes one index", location)
     item = node.items[0]
     if isinstance(item, nodes.Slice):
-        return value[_bound(evaluator, item.start, scope) : _bound(evaluator, item.stop, scope)]
+        start, stop = (_bound(evaluator, end, scope, is_list=True) for end in (item.start, item.stop))
+        return value[start:stop]
     return value[_position(evaluator, item, scope, len(value), "the list")]
 
 
@@ -56,11 +58,14 @@ def _position(evaluator: Evaluator, item: Any, scope: Scope, length: int, what: 
     return index
 
 
-def _bound(evaluator: Evaluator, node: Any, scope: Scope) -> Any:
+def _bound(evaluator: Evaluator, node: Any, scope: Scope, *, is_list: bool = False) -> Any:
     if node is None:
         return None
     value = evaluator.evaluate(node, scope)
-    check_index(evaluator.session, value)
+    if is_list:
+        check_index(evaluator.session, value)
+    elif isinstance(value, Tensor):
+        return _whole(value, Location(scope.source, node.span))
     if isinstance(value, Deferred):
         raise faults.after_the_run("the bound of a slice", Location(scope.source, node.span))
     if not isinstance(value, int | Size) or isinstance(value, bool):
@@ -101,12 +106,26 @@ def _item(evaluator: Evaluator, item: Any, scope: Scope, count: int) -> Any:
     index = evaluator.evaluate(item, scope)
     if isinstance(index, Tensor | Deferred | Measured) and count == 1:
         return index
+    if isinstance(index, Tensor):
+        return ("index", _whole(index, Location(scope.source, item.span)))
     if not isinstance(index, int | Size) or isinstance(index, bool):
         raise faults.wrong_kind("an index", "an int", describe(index), Location(scope.source, item.span))
     return ("index", index)
 
 
+def _whole(index: Tensor, location: Location) -> Tensor:
+    """A tensor that is a position: one int."""
+    if index.type.rank or index.type.dtype != "int32":
+        help = "take(x, i, axis = ..) picks entries at many positions"
+        raise faults.wrong_kind("a position", "one int", str(index.type), location, help)
+    return index
+
+
 def _picked(session: Session, value: Any, items: list[Any], location: Location) -> Any:
     if not isinstance(items[0], tuple):
         return apply_operation(session, "gather", [value, items[0]], {}, location)
+    if any(isinstance(part, Tensor) for item in items for part in item[1:]):
+        value, items = cut_windows(session, value, items, location)
+        if all(item in {("slice", None, None), ("ellipsis",)} for item in items):
+            return value
     return apply_operation(session, "slice", [value], {"items": tuple(items)}, location)

@@ -341,6 +341,7 @@ ATTRIBUTE_KINDS: dict[str, tuple[Any, str]] = {
     "padding": (lambda v: isinstance(v, str) or _is_dim(v) or _is_dims(v), '"same", "valid", an int or a list of ints'),
     "widths": (lambda v: _is_dim(v) or isinstance(v, tuple), "an int, or a list of [before, after] pairs"),
     "sizes": (lambda v: all(_is_dim(size) for _, size in v), "ints by name"),
+    "values": (lambda v: isinstance(v, tuple | int | float), "a list of numbers"),
     "items": (lambda v: isinstance(v, tuple), "an index"),
     "real": (lambda v: isinstance(v, int | float) and not isinstance(v, bool), "a number known before the run"),
     "flag": (lambda v: isinstance(v, bool), "true or false"),

@@ -7,7 +7,7 @@ import re
 from etude.backends.emission.layout import closing
 
 MAKERS = re.compile(
-    r"\b(?:torch\.(?:arange|zeros|ones|eye|full)|random\.(?:uniform|normal|gumbel|bernoulli|randint|permutation))\("
+    r"\b(?:torch\.(?:arange|zeros|ones|eye|full|tensor)|random\.(?:uniform|normal|gumbel|bernoulli|beta|randint|permutation))\("
 )
 SCALAR = "torch.full(()"
 DEVICE = "device=device"

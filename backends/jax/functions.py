@@ -15,6 +15,7 @@ from etude.backends.jax.random import fold
 
 Axes: TypeAlias = int | tuple[int, ...] | None
 LOWEST = float(np.finfo(np.float32).min)
+NEVER = 1e30  # minus the log of a probability of 0, which keeps its gradient
 
 
 def absolute(x: Array) -> Array:
@@ -175,3 +176,61 @@ def _selected(index: Array, values: Sequence[Array]) -> Array:
     for number in range(len(values) - 2, -1, -1):
         result = jnp.where(place <= number, values[number], result)
     return result
+
+
+def eigh(x: Array) -> tuple[Array, Array]:
+    """Eigenvalues, ascending, and eigenvectors as columns, of the symmetric part; the largest component is positive."""
+    values, vectors = jnp.linalg.eigh((x + x.mT) / 2)
+    return values, vectors * _signs(vectors)
+
+
+def svd(x: Array) -> tuple[Array, Array, Array]:
+    """Singular vectors and values; the largest component of each column of u is positive."""
+    u, s, v = jnp.linalg.svd(x, full_matrices=False)
+    signs = _signs(u)
+    return u * signs, s, v * signs.mT
+
+
+def _signs(vectors: Array) -> Array:
+    """What makes the largest component of each column positive."""
+    places = jnp.argmax(jnp.abs(vectors), axis=-2, keepdims=True)
+    return jnp.where(jnp.take_along_axis(vectors, places, axis=-2) < 0, -1.0, 1.0)
+
+
+def rfft(x: Array) -> tuple[Array, Array]:
+    """The real and the imaginary parts of the frequencies of signals along the last axis."""
+    found = jnp.fft.rfft(x)
+    return found.real, found.imag
+
+
+def ctc(
+    logits: Array, labels: Array, length: Array | None = None, label_length: Array | None = None, blank: int = 0
+) -> Array:
+    """-log of the probability of labels `[..., n]` under all alignments to logits `[..., steps, classes]`."""
+    scores = jax.nn.log_softmax(logits)
+    steps, count = logits.shape[-2], labels.shape[-1]
+    places = jnp.stack([jnp.full_like(labels, blank), labels], axis=-1).reshape(*labels.shape[:-1], 2 * count)
+    places = jnp.concatenate([places, jnp.full_like(labels[..., :1], blank)], axis=-1)
+    emitted = jnp.take_along_axis(scores, places[..., None, :], axis=-1, mode="clip")
+    order = jnp.arange(2 * count + 1)
+    skips = (places != blank) & (places != jnp.roll(places, 2, axis=-1)) & (order >= 2)
+
+    def longer(paths: Array, given: tuple[Array, Array]) -> tuple[Array, None]:
+        step, scored = given
+        one = _moved(paths, 1)
+        two = jnp.where(skips, _moved(paths, 2), -NEVER)
+        found = jax.nn.logsumexp(jnp.stack([paths, one, two]), axis=0) + scored
+        return (found if length is None else jnp.where((step < length)[..., None], found, paths)), None
+
+    start = jnp.where(order < 2, emitted[..., 0, :], -NEVER)
+    paths, _ = lax.scan(longer, start, (jnp.arange(1, steps), jnp.moveaxis(emitted[..., 1:, :], -2, 0)))
+    last = jnp.full_like(labels[..., 0], count) if label_length is None else label_length
+    ends = jnp.take_along_axis(paths, 2 * last[..., None], axis=-1, mode="clip")[..., 0]
+    before = jnp.take_along_axis(paths, jnp.maximum(2 * last[..., None] - 1, 0), axis=-1, mode="clip")[..., 0]
+    before = jnp.where(last > 0, before, -NEVER)
+    return jnp.minimum(-jax.nn.logsumexp(jnp.stack([ends, before]), axis=0), NEVER)
+
+
+def _moved(paths: Array, by: int) -> Array:
+    """The last axis moved to the right."""
+    return jnp.concatenate([jnp.full_like(paths[..., :by], -NEVER), paths[..., :-by]], axis=-1)

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from etude.backends.jax import random
-from etude.backends.jax.random import fold, permutation, randint, random_flip, random_shift
+from etude.backends.jax.random import beta, fold, permutation, randint, random_flip, random_shift
 
 __all__ = [
-    "bernoulli", "categorical", "dropout", "fold", "gumbel", "normal", "permutation", "randint", "random_flip",
+    "bernoulli", "beta", "categorical", "dropout", "fold", "gumbel", "normal", "permutation", "randint", "random_flip",
     "random_shift", "uniform", "uniform_rows",
 ]  # fmt: skip
 

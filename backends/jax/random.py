@@ -10,10 +10,11 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
-from etude.backends.numpy.random import GOLDEN
+from etude.backends.numpy.random import GOLDEN, TRIES
 
 Key: TypeAlias = "int | Array"
 FIRST, SECOND = 0x21F0AAAD, 0x735A2D97
@@ -70,6 +71,27 @@ def randint(key: Any, low: Any, high: Any, shape: Sequence[int]) -> Array:
     span = high - low + 1
     steps = jnp.floor(uniform(key, shape) * span).astype(jnp.int32)
     return jnp.minimum(steps, span - 1) + low
+
+
+def beta(key: Any, a: Any, b: Any, shape: Sequence[int]) -> Array:
+    """Numbers between 0 and 1 by two gamma variables: a / (a + b) is their mean."""
+    ratio = _log_gamma(fold(key, 0), a, shape) - _log_gamma(fold(key, 1), b, shape)
+    return 1 / (1 + jnp.exp(-jnp.clip(ratio, -80, 80)))
+
+
+def _log_gamma(key: Any, a: Any, shape: Sequence[int]) -> Array:
+    """The logarithms of gamma variables by Marsaglia and Tsang (2000), of which TRIES proposals leave none out."""
+    a = jax.lax.stop_gradient(jnp.asarray(a, jnp.float32))
+    d = a + (1 - 1 / 3)
+    found, done = jnp.broadcast_to(jnp.log(d), (*jnp.shape(key), *shape)), jnp.bool_(False)
+    for number in range(TRIES):
+        x = normal(fold(key, 2 * number), shape)
+        v = (1 + x / jnp.sqrt(9 * d)) ** 3
+        log_v = jnp.log(jnp.maximum(v, 1e-30))
+        u = jnp.log(jnp.maximum(uniform(fold(key, 2 * number + 1), shape), 2**-25))
+        fits = (v > 0) & (u < 0.5 * x * x + d * (1 - v + log_v))
+        found, done = jnp.where(fits & ~done, jnp.log(d) + log_v, found), done | fits
+    return found + jnp.log(jnp.maximum(uniform(fold(key, 2 * TRIES), shape), 2**-25)) / a
 
 
 def categorical(key: Any, logits: Array) -> Array:

@@ -16,6 +16,8 @@ Floats: TypeAlias = NDArray[np.float32]
 Axes: TypeAlias = int | tuple[int, ...] | None
 Pairs: TypeAlias = Sequence[tuple[int, int]]
 
+NEVER = np.float32(1e30)  # minus the log of a probability of 0
+
 # The rational approximation of erf(x) / x in x**2 that XLA and Eigen use for float32.
 ERF_ABOVE = (
     *(-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05),
@@ -260,3 +262,60 @@ def _selected(index: Any, values: Sequence[Any]) -> Any:
     for number in range(len(values) - 2, -1, -1):
         result = np.where(place <= number, values[number], result)
     return result
+
+
+def eigh(x: Floats) -> tuple[Floats, Floats]:
+    """Eigenvalues, ascending, and eigenvectors as columns, of the symmetric part; the largest component is positive."""
+    values, vectors = np.linalg.eigh((x + np.swapaxes(x, -1, -2)) / 2)
+    return values, vectors * _signs(vectors)
+
+
+def svd(x: Floats) -> tuple[Floats, Floats, Floats]:
+    """Singular vectors and values; the largest component of each column of u is positive."""
+    u, s, v = np.linalg.svd(x, full_matrices=False)
+    signs = _signs(u)
+    return u * signs, s, v * np.swapaxes(signs, -1, -2)
+
+
+def _signs(vectors: Floats) -> Floats:
+    """What makes the largest component of each column positive."""
+    places = np.argmax(np.abs(vectors), axis=-2, keepdims=True)
+    return np.where(np.take_along_axis(vectors, places, axis=-2) < 0, np.float32(-1), np.float32(1))
+
+
+def rfft(x: Floats) -> tuple[Floats, Floats]:
+    """The real and the imaginary parts of the frequencies of signals along the last axis."""
+    found = np.fft.rfft(x)
+    return found.real.astype(np.float32), found.imag.astype(np.float32)
+
+
+def slice_at(x: Any, start: Any, length: int, axis: int) -> Any:
+    """A part of a certain length along an axis; the start is held where the part lies inside."""
+    start = np.clip(start, 0, x.shape[axis] - length)
+    return np.take(x, start + np.arange(length), axis=axis)
+
+
+def ctc(logits: Floats, labels: Any, length: Any = None, label_length: Any = None, blank: int = 0) -> Floats:
+    """-log of the probability of labels `[..., n]` under all alignments to logits `[..., steps, classes]`."""
+    logits = logits - np.max(logits, axis=-1, keepdims=True)
+    scores = logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
+    steps, count = logits.shape[-2], labels.shape[-1]
+    places = np.stack([np.full_like(labels, blank), labels], axis=-1).reshape(*labels.shape[:-1], 2 * count)
+    places = np.concatenate([places, np.full_like(labels[..., :1], blank)], axis=-1)
+    emitted = np.take_along_axis(scores, np.broadcast_to(places[..., None, :], (*scores.shape[:-1], 2 * count + 1)), -1)
+    skips = (places != blank) & (places != np.roll(places, 2, axis=-1)) & (np.arange(2 * count + 1) >= 2)
+    paths = np.where(np.arange(2 * count + 1) < 2, emitted[..., 0, :], -NEVER)
+    for step in range(1, steps):
+        one = _moved(paths, 1)
+        two = np.where(skips, _moved(paths, 2), -NEVER)
+        longer = np.logaddexp(np.logaddexp(paths, one), two) + emitted[..., step, :]
+        paths = longer if length is None else np.where((step < length)[..., None], longer, paths)
+    last = np.full(labels.shape[:-1], count) if label_length is None else label_length
+    ends = np.take_along_axis(paths, 2 * last[..., None], axis=-1)[..., 0]
+    before = np.take_along_axis(paths, np.maximum(2 * last[..., None] - 1, 0), axis=-1)[..., 0]
+    return np.minimum(-np.logaddexp(ends, np.where(last > 0, before, -NEVER)), NEVER).astype(np.float32)
+
+
+def _moved(paths: Floats, by: int) -> Floats:
+    """The last axis moved to the right."""
+    return np.concatenate([np.full_like(paths[..., :by], -NEVER), paths[..., :-by]], axis=-1)

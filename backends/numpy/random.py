@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 Key: TypeAlias = "int | NDArray[np.uint32]"
 Floats: TypeAlias = NDArray[np.float32]
 MASK = 0xFFFFFFFF
+TRIES = 8  # proposals for a gamma variable: each is taken with a probability above 0.95
 GOLDEN = 0x9E3779B9  # 2**32 divided by the golden ratio: keeps fold(0, 0) from being 0
 
 
@@ -90,6 +91,27 @@ def randint(key: Key, low: Any, high: Any, shape: tuple[int, ...]) -> NDArray[np
     span = np.asarray(high - low + 1, np.int32)
     steps = np.floor(uniform(key, shape) * span.astype(np.float32)).astype(np.int32)
     return np.minimum(steps, span - np.int32(1)) + np.asarray(low, np.int32)
+
+
+def beta(key: Key, a: Any, b: Any, shape: tuple[int, ...]) -> Floats:
+    """Numbers between 0 and 1 by two gamma variables: a / (a + b) is their mean."""
+    ratio = _log_gamma(fold(key, 0), a, shape) - _log_gamma(fold(key, 1), b, shape)
+    return np.asarray(1 / (1 + np.exp(-np.clip(ratio, -80, 80))), np.float32)
+
+
+def _log_gamma(key: Key, a: Any, shape: tuple[int, ...]) -> Floats:
+    """The logarithms of gamma variables by Marsaglia and Tsang (2000), of which TRIES proposals leave none out."""
+    d = np.asarray(a, np.float32) + np.float32(1 - 1 / 3)
+    found, done = np.broadcast_to(np.log(d), (*np.shape(key), *shape)), np.False_
+    for number in range(TRIES):
+        x = normal(fold(key, 2 * number), shape)
+        v = (1 + x / np.sqrt(9 * d)) ** 3
+        log_v = np.log(np.maximum(v, np.float32(1e-30)))
+        u = np.log(np.maximum(uniform(fold(key, 2 * number + 1), shape), np.float32(2**-25)))
+        fits = (v > 0) & (u < 0.5 * x * x + d * (1 - v + log_v))
+        found, done = np.where(fits & ~done, np.log(d) + log_v, found), done | fits
+    spread = np.log(np.maximum(uniform(fold(key, 2 * TRIES), shape), np.float32(2**-25)))
+    return np.asarray(found + spread / np.asarray(a, np.float32), np.float32)
 
 
 def categorical(key: Key, logits: Floats) -> NDArray[np.int32]:

@@ -101,6 +101,27 @@ def _gather(types: Types, attributes: Attributes) -> tuple[TensorType, ...]:
     return _taken(types[0], 0, types[1])
 
 
+def _slice_at(types: Types, attributes: Attributes) -> tuple[TensorType, ...]:
+    kind, axis, length = types[0], normal_axis(attributes["axis"], types[0]), attributes["length"]
+    if types[1].rank:
+        raise OperandError(f"a slice starts at one int, got {types[1]}", operand=1)
+    dim = kind.shape[axis]
+    if isinstance(length, int) and isinstance(dim, int) and not 0 < length <= dim:
+        raise OperandError(f"a part of length {length} does not lie in axis {axis} of {kind}", operand=0)
+    return (kind.with_shape((*kind.shape[:axis], length, *kind.shape[axis + 1 :])),)
+
+
+def _slice_at_rows(lift: Lifting) -> tuple[Operand, ...]:
+    """Where each row has a start of its own, its places are picked one by one."""
+    axis, length = normal_axis(lift.attrs["axis"], lift.types[0]), lift.attrs["length"]
+    if not lift.batched[1]:
+        return lift.apply("slice_at", lift.operands, length=length, axis=axis + 1)
+    room = lift.types[0].shape[axis] - length
+    start = lift.apply("clip", [lift.operands[1], Literal(0), Literal(_number(room))])[0]
+    places = lift.apply("add", [lift.apply("reshape", [start], shape=(b, 1))[0], lift.apply("iota", [], n=length)[0]])
+    return _taken_in_rows(lift, lift.spread(0), places[0], axis)
+
+
 def _take_rows(lift: Lifting) -> tuple[Operand, ...]:
     """Where each row picks from its own tensor, the tensors are laid end to end and the indices moved."""
     axis = normal_axis(lift.attrs.get("axis", 0), lift.types[0])
@@ -108,9 +129,14 @@ def _take_rows(lift: Lifting) -> tuple[Operand, ...]:
         return _take_from_shared(lift, axis) if axis else lift.apply(lift.name, lift.operands, **lift.attrs)
     if not lift.batched[1]:
         return lift.apply("take", lift.operands, axis=axis + 1)
-    rank, index_rank = lift.types[0].rank, lift.types[1].rank
-    first = lift.apply("transpose", [lift.operands[0]], axes=(0, axis + 1, *_without(range(1, rank + 1), axis + 1)))[0]
-    picked = _gather_in_rows(lift, first, lift.operands[1])
+    return _taken_in_rows(lift, lift.operands[0], lift.operands[1], axis)
+
+
+def _taken_in_rows(lift: Lifting, x: Operand, index: Operand, axis: int) -> tuple[Operand, ...]:
+    """The entries of each row of x along its axis, at places that each row has of its own."""
+    rank, index_rank = x.type.rank - 1, index.type.rank - 1
+    first = lift.apply("transpose", [x], axes=(0, axis + 1, *_without(range(1, rank + 1), axis + 1)))[0]
+    picked = _gather_in_rows(lift, first, index)
     order = (0, *range(index_rank + 1, index_rank + 1 + axis), *range(1, index_rank + 1))
     return lift.apply("transpose", [picked], axes=(*order, *range(len(order), index_rank + rank)))
 
@@ -223,6 +249,17 @@ ROWS = (
         rows=_slice_rows,
         flops=_free,
         doc="A part, by positions known before the run, as in numpy: `x[0:3]`, `x[..., -1]`, `x[:, newaxis]`.",
+    ),
+    Operation(
+        name="slice_at",
+        signature="x: tensor, start: int, length: dim, axis: axis = 0",
+        infer=_slice_at,
+        numpy="slice_at({x}, {start}, {length}, {axis})",
+        torch="slice_at({x}, {start}, {length}, {axis})",
+        jax="lax.dynamic_slice_in_dim({x}, jnp.maximum({start}, 0), {length}, {axis})",
+        rows=_slice_at_rows,
+        flops=_free,
+        doc="A part of a known length along an axis that starts at a computed position, held where it lies inside.",
     ),
     Operation(
         name="take",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from etude.backends.ops.literals import literal_text
 from etude.backends.ops.rowwise import Lifting, with_batch_in
 from etude.backends.ops.shapes import expand_to, ranked
-from etude.backends.ops.table import Attributes, Operation, Types
+from etude.backends.ops.table import Attributes, OperandError, Operation, Types
 from etude.backends.program.dims import Dim
 from etude.backends.program.ir import Operand
 from etude.backends.program.types import TensorType
@@ -42,6 +44,45 @@ def _number(types: Types, attributes: Attributes) -> tuple[TensorType, ...]:
 def _matrix(types: Types, attributes: Attributes) -> tuple[TensorType, ...]:
     ranked(types[0], 2, None, "a matrix (the last two axes)", 0)
     return (types[0],)
+
+
+def _values(types: Types, attributes: Attributes) -> tuple[TensorType, ...]:
+    values = attributes["values"]
+    shape, numbers = _measure(values), _numbers(values)
+    kinds = {type(number) for number in numbers}
+    if kinds - {bool, int, float} or not numbers:
+        raise OperandError("a tensor is made of a number, or of a list of numbers, or of lists of one length each")
+    return (TensorType("float32" if float in kinds else "int32" if int in kinds else "bool", shape),)
+
+
+def _measure(values: Any) -> tuple[int, ...]:
+    """The shape of nested tuples. Raises `OperandError` where they are uneven."""
+    if not isinstance(values, tuple):
+        return ()
+    shapes = {_measure(value) for value in values}
+    if len(shapes) != 1:
+        raise OperandError("the lists that a tensor is made of have one length each")
+    return (len(values), *shapes.pop())
+
+
+def _numbers(values: Any) -> list[Any]:
+    return [number for value in values for number in _numbers(value)] if isinstance(values, tuple) else [values]
+
+
+def _numpy_values(types: Types, attributes: Attributes) -> str:
+    return f"np.array({{values}}, np.{'bool_' if _dtype(attributes) == 'bool' else _dtype(attributes)})"
+
+
+def _torch_values(types: Types, attributes: Attributes) -> str:
+    return f"torch.tensor({{values}}, dtype=torch.{_dtype(attributes)})"
+
+
+def _jax_values(types: Types, attributes: Attributes) -> str:
+    return f"jnp.array({{values}}, jnp.{'bool_' if _dtype(attributes) == 'bool' else _dtype(attributes)})"
+
+
+def _dtype(attributes: Attributes) -> str:
+    return _values((), attributes)[0].dtype
 
 
 def _free(types: Types, results: Types, attributes: Attributes) -> Dim:
@@ -83,6 +124,16 @@ ROWS = (
         rows=with_batch_in("shape"),
         flops=_free,
         doc="One value everywhere; it has the dtype of the value.",
+    ),
+    Operation(
+        name="tensor",
+        signature="values: values",
+        infer=_values,
+        numpy=_numpy_values,
+        torch=_torch_values,
+        jax=_jax_values,
+        flops=_free,
+        doc="Numbers that stand in the recipe: floats if one of them is, else ints or truth values.",
     ),
     Operation(
         name="iota",

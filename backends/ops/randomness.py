@@ -118,6 +118,14 @@ ROWS = (
         bare=("p",),
     ),
     _row(
+        "beta",
+        "a: float, b: float, shape: shape",
+        _shaped("float32"),
+        "random.beta({key}, {a}, {b}, {shape})",
+        "Between 0 and 1, with the density x ** (a - 1) * (1 - x) ** (b - 1): the shares of mixup.",
+        bare=("a", "b"),
+    ),
+    _row(
         "randint",
         "low: int, high: int, shape: shape",
         _shaped("int32"),

@@ -40,7 +40,7 @@ class Parameter(Struct, frozen=True):
     of dimensions), `dim` (one dimension), `integer`, `integers` (an int or a list; may hold `b`), `real`, `flag`,
     `text`, `dtype`, `padding` ("same", "valid", an int, or one int per spatial axis), `widths` (an int, or one
     [before, after] pair per axis), `sizes` (the named integers of the call that are no other parameter: (name, int)
-    pairs), `items` (of `slice`).
+    pairs), `items` (of `slice`), `values` (numbers in nested lists).
     """
 
     name: str

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from etude.backends.torch.random import fold
 
+NEVER = 1e30  # minus the log of a probability of 0, which keeps its gradient
+
 POOLS: dict[str, tuple[Callable[..., Tensor], ...]] = {
     "max": (F.max_pool1d, F.max_pool2d, F.max_pool3d),
     "avg": (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d),
@@ -137,3 +139,59 @@ def _selected(index: Tensor, values: Sequence[Tensor]) -> Tensor:
     for number in range(len(values) - 2, -1, -1):
         result = torch.where(place <= number, values[number], result)
     return result
+
+
+def eigh(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, ascending, and eigenvectors as columns, of the symmetric part; the largest component is positive."""
+    values, vectors = torch.linalg.eigh((x + x.mT) / 2)
+    return values, vectors * _signs(vectors)
+
+
+def svd(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Singular vectors and values; the largest component of each column of u is positive."""
+    u, s, v = torch.linalg.svd(x, full_matrices=False)
+    signs = _signs(u)
+    return u * signs, s, v * signs.mT
+
+
+def _signs(vectors: Tensor) -> Tensor:
+    """What makes the largest component of each column positive."""
+    places = vectors.abs().argmax(dim=-2, keepdim=True)
+    largest = torch.take_along_dim(vectors, places, dim=-2).detach()
+    return torch.where(largest < 0, -1.0, 1.0).to(vectors.dtype)
+
+
+def rfft(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The real and the imaginary parts of the frequencies of signals along the last axis."""
+    found = torch.fft.rfft(x)
+    return found.real, found.imag
+
+
+def slice_at(x: Tensor, start: Tensor, length: int, axis: int) -> Tensor:
+    """A part of a certain length along an axis; the start is held where the part lies inside."""
+    places = start.clamp(0, x.shape[axis] - length) + torch.arange(length, dtype=torch.int32, device=x.device)
+    return x.index_select(axis, places)
+
+
+def ctc(
+    logits: Tensor, labels: Tensor, length: Tensor | None = None, label_length: Tensor | None = None, blank: int = 0
+) -> Tensor:
+    """-log of the probability of labels `[..., n]` under all alignments to logits `[..., steps, classes]`."""
+    scores = torch.log_softmax(logits, dim=-1)
+    steps, count = logits.shape[-2], labels.shape[-1]
+    places = torch.stack([torch.full_like(labels, blank), labels], dim=-1).flatten(-2)
+    places = torch.cat([places, torch.full_like(labels[..., :1], blank)], dim=-1).long()
+    emitted = torch.take_along_dim(scores, places[..., None, :], dim=-1)
+    order = torch.arange(2 * count + 1, device=logits.device)
+    skips = (places != blank) & (places != places.roll(2, -1)) & (order >= 2)
+    paths = torch.where(order < 2, emitted[..., 0, :], -NEVER)
+    for step in range(1, steps):
+        one = F.pad(paths[..., :-1], (1, 0), value=-NEVER)
+        two = torch.where(skips, F.pad(paths[..., :-2], (2, 0), value=-NEVER), -NEVER)
+        longer = torch.logsumexp(torch.stack([paths, one, two]), dim=0) + emitted[..., step, :]
+        paths = longer if length is None else torch.where((step < length)[..., None], longer, paths)
+    last = torch.full_like(labels[..., 0], count) if label_length is None else label_length
+    ends = torch.take_along_dim(paths, 2 * last[..., None].long(), dim=-1)[..., 0]
+    before = torch.take_along_dim(paths, (2 * last[..., None].long() - 1).clamp(min=0), dim=-1)[..., 0]
+    before = torch.where(last > 0, before, -NEVER)
+    return (-torch.logsumexp(torch.stack([ends, before]), dim=0)).clamp(max=NEVER)

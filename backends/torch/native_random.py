@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from etude.backends.torch import random
-from etude.backends.torch.random import Device, Key, fold, permutation, randint, random_flip, random_shift
+from etude.backends.torch.random import Device, Key, beta, fold, permutation, randint, random_flip, random_shift
 
 __all__ = [
-    "bernoulli", "categorical", "dropout", "fold", "gumbel", "normal", "permutation", "randint", "random_flip",
+    "bernoulli", "beta", "categorical", "dropout", "fold", "gumbel", "normal", "permutation", "randint", "random_flip",
     "random_shift", "uniform", "uniform_rows",
 ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from etude.backends.numpy.random import GOLDEN, MASK, mix
+from etude.backends.numpy.random import GOLDEN, MASK, TRIES, mix
 
 Key: TypeAlias = "int | Tensor"
 Device: TypeAlias = "torch.device | None"
@@ -82,6 +82,28 @@ def randint(key: Key, low: Any, high: Any, shape: Sequence[int], device: Device 
     span = high - low + 1
     steps = (uniform(key, shape, device) * span).floor().to(torch.int32)
     return steps.clamp(max=span - 1) + low
+
+
+def beta(key: Key, a: Any, b: Any, shape: Sequence[int], device: Device = None) -> Tensor:
+    """Numbers between 0 and 1 by two gamma variables: a / (a + b) is their mean."""
+    ratio = _log_gamma(fold(key, 0), a, shape, device) - _log_gamma(fold(key, 1), b, shape, device)
+    return 1 / (1 + torch.exp(-ratio.clamp(-80, 80)))
+
+
+def _log_gamma(key: Key, a: Any, shape: Sequence[int], device: Device) -> Tensor:
+    """The logarithms of gamma variables by Marsaglia and Tsang (2000), of which TRIES proposals leave none out."""
+    first = normal(fold(key, 0), shape, device)
+    a = torch.as_tensor(a, dtype=torch.float32, device=first.device).detach()
+    d = a + (1 - 1 / 3)
+    found, done = torch.log(d).expand(first.shape), torch.zeros(first.shape, dtype=torch.bool, device=first.device)
+    for number in range(TRIES):
+        x = normal(fold(key, 2 * number), shape, device)
+        v = (1 + x / torch.sqrt(9 * d)) ** 3
+        log_v = torch.log(v.clamp(min=1e-30))
+        u = torch.log(uniform(fold(key, 2 * number + 1), shape, device).clamp(min=2**-25))
+        fits = (v > 0) & (u < 0.5 * x * x + d * (1 - v + log_v))
+        found, done = torch.where(fits & ~done, torch.log(d) + log_v, found), done | fits
+    return found + torch.log(uniform(fold(key, 2 * TRIES), shape, device).clamp(min=2**-25)) / a
 
 
 def categorical(key: Key, logits: Tensor) -> Tensor:

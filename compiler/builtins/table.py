@@ -16,7 +16,7 @@ VARIADIC, EXTRA = 0x04, 0x08
 REGISTRY: dict[str, Any] = {}
 OPERATORS = {
     "add", "sub", "mul", "div", "floordiv", "mod", "pow", "neg", "matmul", "lt", "le", "gt", "ge", "eq", "ne",
-    "and", "or", "not", "cast", "slice", "gather",
+    "and", "or", "not", "cast", "slice", "slice_at", "gather",
 }  # fmt: skip
 
 

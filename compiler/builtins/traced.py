@@ -18,7 +18,7 @@ from etude.compiler.diagnostics import Location
 from etude.compiler.instances import add_weight, input_names, model_name, needed_inputs
 from etude.compiler.measured import is_late, operated
 from etude.compiler.models import call_model, chain
-from etude.compiler.tracing import apply_operation, cast, made_tensor, tensor
+from etude.compiler.tracing import apply_operation, call_operation, cast, made_tensor, tensor
 from etude.compiler.typing import is_function
 from etude.compiler.values import (
     Builtin,
@@ -82,6 +82,13 @@ def dropout(site: CallSite, x: Any, rate: Any) -> Any:
     if not frame.training:
         return x
     return apply_operation(site.session, "dropout", [x], {"rate": float(rate)}, site.location)
+
+
+@builtin
+def slice_(site: CallSite, x: Any, start: Any, length: Any, axis: Any = 0) -> Any:
+    """A part of a known length along an axis; it may start at a position that the program computes."""
+    given = {"length": length, "axis": axis}
+    return call_operation(site.session, "slice_at", [x, start], given, site.location)
 
 
 @builtin

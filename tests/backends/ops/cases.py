@@ -143,6 +143,12 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         ("f[]", {"shape": (4,)}),
         ("i5[b]", {"shape": (2, b)}),
     ],
+    "tensor": [
+        ({"values": ((1.0, 2), (0.5, -3.0))},),
+        ({"values": (1, 2, 3)},),
+        ({"values": (True, False)},),
+        ({"values": 0.5},),
+    ],
     "iota": [({"n": b},), ({"n": 5},)],
     "size": [({"n": b * b},), ({"n": 5},)],
     "eye": [({"n": b * 2},), ({"n": 3},)],
@@ -214,6 +220,13 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         ("f[4]", {"items": (("slice", 3, 9),)}),
         ("f[4]", {"items": ()}),
         ("f[]", {"items": (("newaxis",),)}),
+    ],
+    "slice_at": [
+        ("f[b,5]", "i9[]", {"length": 2}),
+        ("f[4,6]", "i5[]", {"length": 3, "axis": 1}),
+        ("i9[7]", 3, {"length": 7}),
+        ("f[2,3,4]", "i3[]", {"length": 2, "axis": -2}),
+        ("f[4,2]", -3, {"length": 2}),
     ],
     "take": [
         ("f[b,5]", "i5[b]", {"axis": 1}),
@@ -292,7 +305,18 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         ("f[b,4,4,4,1]", {"shape": (2, 3, 5)}),
         ("f[8,1]", {"shape": (3,), "method": "nearest"}),
     ],
+    # decompositions
+    "eigh": [("s[b,3,3]",), ("s[4,4]",), ("s[2,2]",)],
+    "svd": [("f[b,4,3]",), ("f[2,4]",), ("f[3,3]",)],
+    "rfft": [("f[b,8]",), ("f[2,5]",), ("f[1]",)],
     # networks
+    "ctc": [
+        ("f[b,6,4]", "i3[b,2]", {"blank": 3}),
+        ("f[b,6,5]", "i4[b,3]", "i7[b]", "i4[b]", {"blank": 4}),
+        ("f[b,5,4]", "i3[b,2]", "i3[b]", {"has": ("logits", "labels", "label_length"), "blank": 3}),
+        ("f[5,4]", "i4[2]"),
+        ("f[2,4,3]", "i2[2,1]", "i5[2]", {"blank": 2}),
+    ],
     "softmax": [("f[b,5]",), ("f[4,3]", {"axis": 0})],
     "log_softmax": [("f[b,5]",), ("f[4,3]", {"axis": 0})],
     "normalize": [("f[b,5]",), ("f[4,3]", {"axis": 0, "eps": 1e-3})],
@@ -341,6 +365,7 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
     "normal": [({"shape": (b, 3)},), ({"shape": (4,)},), ({"shape": ()},)],
     "gumbel": [({"shape": (b, 3)},), ({"shape": (4,)},)],
     "bernoulli": [(0.3, {"shape": (b, 40)}), ("u[3]", {"shape": (4, 3)}), ("u[]", {"shape": (2,)})],
+    "beta": [(0.2, 0.2, {"shape": (b, 40)}), ("p[3]", 2.0, {"shape": (4, 3)}), ("u[]", "p[2]", {"shape": (2,)})],
     "randint": [(0, 9, {"shape": (b, 40)}), ("i5[3]", 7, {"shape": (2, 3)}), (2, 2, {"shape": ()})],
     "categorical": [("f[b,5]",), ("f[4,2,3]",), ("f[6]",)],
     "permutation": [({"n": b},), ({"n": 50},)],

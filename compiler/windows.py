@@ -1,0 +1,92 @@
+"""Slices of tensors that start where a program says: `x[i:i + 8]`, of a length that is known before the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from etude.backends.program.dims import Dim, Size
+from etude.backends.program.ir import Literal, Op, Operand, Value
+from etude.compiler import faults
+from etude.compiler.diagnostics import Location
+from etude.compiler.session import Session
+from etude.compiler.tracing import Frame, apply_operation
+from etude.compiler.values import Tensor
+
+Item = tuple[Any, ...]
+HELP = "x[i:i + 8] has 8 entries; slice(x, start, length) takes the length"
+
+
+def cut_windows(
+    session: Session, value: Tensor, items: Sequence[Item], location: Location
+) -> tuple[Tensor, list[Item]]:
+    """The tensor with the parts cut out whose positions are tensors, and the items that are left to pick."""
+    used = sum(item[0] in {"slice", "index"} for item in items)
+    left: list[Item] = []
+    axis = 0
+    for item in items:
+        if item[0] == "ellipsis":
+            axis += value.type.rank - used
+        if any(isinstance(part, Tensor) for part in item[1:]):
+            if axis >= value.type.rank:
+                text = f"{used} positions are given for the {value.type.rank} axes of {value.type}"
+                raise faults.wrong_shape("slice", text, location, (), None)
+            value, item = _cut(session, value, item, axis, location)
+        axis += item[0] in {"slice", "index"}
+        left.append(item)
+    return value, left
+
+
+def _cut(session: Session, value: Tensor, item: Item, axis: int, location: Location) -> tuple[Tensor, Item]:
+    if item[0] == "index":
+        return _window(session, value, item[1], 1, axis, location), ("index", 0)
+    start, stop = item[1:]
+    length = None if start is None or stop is None else _distance(session, start, stop)
+    if length is None:
+        text = "the length of this slice is not known before the run: its ends are not a fixed number apart"
+        raise faults.wrong_value(text, location, HELP)
+    return _window(session, value, start, length, axis, location), ("slice", None, None)
+
+
+def _window(session: Session, value: Tensor, start: Any, length: Dim, axis: int, location: Location) -> Tensor:
+    attributes = {"length": length, "axis": axis}
+    result = apply_operation(session, "slice_at", [value, start], attributes, location)
+    assert isinstance(result, Tensor)
+    return result
+
+
+# --- how far apart two numbers of a program are ---
+
+Form = dict[int, Dim]
+"""A sum of values, each with its factor; the key -1 has the plain number."""
+
+
+def _distance(session: Session, start: Any, stop: Any) -> Dim | None:
+    """The number that lies between two positions, if they differ by a number."""
+    frame = session.frame
+    assert frame is not None
+    low, high = _form(frame, start), _form(frame, stop)
+    gaps = {key: high.get(key, 0) - low.get(key, 0) for key in {*low, *high}}
+    return gaps.pop(-1, 0) if all(gap == 0 for key, gap in gaps.items() if key != -1) else None
+
+
+def _form(frame: Frame, value: Any) -> Form:
+    if isinstance(value, int | Size):
+        return {-1: value}
+    makers = {result.id: op for op in frame.builder.ops for result in op.results}
+    return _sum(value.operand, makers)
+
+
+def _sum(operand: Operand, makers: dict[int, Op]) -> Form:
+    if isinstance(operand, Literal):
+        return {-1: int(operand.value)}
+    op = makers.get(operand.id)
+    if op is not None and op.name in {"add", "sub"}:
+        sign = 1 if op.name == "add" else -1
+        left, right = (_sum(part, makers) for part in op.operands)
+        return {key: left.get(key, 0) + sign * right.get(key, 0) for key in {*left, *right}}
+    if op is not None and op.name == "mul":
+        for part, factor in (op.operands, op.operands[::-1]):
+            if isinstance(factor, Literal) and isinstance(part, Value):
+                return {key: int(factor.value) * one for key, one in _sum(part, makers).items()}
+    return {operand.id: 1}
