@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
+from etude.backends.program.microbatches import CoupledError, check_divisible
 from etude.compiler import faults
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.calls import CallSite
+from etude.compiler.players import TrainTrace
 from etude.compiler.typing import is_float
-from etude.compiler.values import Builtin, Dataset, OperationValue, Quantity, Setting, describe
+from etude.compiler.values import Builtin, Dataset, Deferred, OperationValue, Quantity, Setting, describe
 
 DEFAULT_BUDGET = {"epochs": 20, "min_steps": 200}
 DEFAULT_OPTIMIZER = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "eps": 1e-8, "betas": [0.9, 0.999]}
@@ -38,6 +40,8 @@ def positive(site: CallSite, name: str, value: Any) -> int:
 
 
 def number(site: CallSite, name: str, value: Any) -> float:
+    if isinstance(value, Deferred):
+        raise faults.after_the_run(f"'{name}' of 'train'", site.at(name))
     if not is_float(value) or not isinstance(value, int | float):
         raise faults.wrong_kind(f"'{name}' of 'train'", "a number", describe(value), site.at(name))
     return float(value)
@@ -83,6 +87,26 @@ def keep_choice(site: CallSite, value: Any, valid: Dataset | None) -> str:
     if name == "best" and valid is None:
         raise faults.wrong_value("keep = best needs valid", site.at("keep"), "give valid = a dataset")
     return name
+
+
+def accumulation(site: CallSite, value: Any, traced: TrainTrace) -> dict[str, Any]:
+    """The field of the spec: in how many parts a batch is taken. "auto" leaves it to the run, and a loss in which rows
+    meet is then computed on the whole batch."""
+    is_auto = isinstance(value, Setting) and value.kind == "choice" and value.fields["name"] == "auto"
+    least = 1 if value is None else None if is_auto else positive(site, "accumulate", value)
+    if least == 1:
+        return {}
+    reason = "a state is handed from step to step" if traced.state else None
+    try:
+        for loss in traced.losses:
+            check_divisible(loss.sub)
+    except CoupledError as error:
+        reason = str(error)
+    if reason is not None and least is not None:
+        text = f"this batch cannot be taken in parts: {reason}"
+        help = "'accumulate' is for losses that are means over rows; use accumulate = auto, or a smaller batch"
+        raise faults.wrong_value(text, site.at("accumulate"), help)
+    return {} if reason is not None else {"accumulate": least or "auto"}
 
 
 def needs_score(site: CallSite, spec: Mapping[str, Any]) -> None:

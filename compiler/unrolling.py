@@ -13,7 +13,7 @@ from etude.compiler.diagnostics import Location
 from etude.compiler.guards import guard_of, select
 from etude.compiler.loops import Unrolled, rolled
 from etude.compiler.scopes import Scope
-from etude.compiler.values import Deferred, Quantity, Range, Tensor, describe
+from etude.compiler.values import Deferred, Measured, Quantity, Range, Tensor, describe
 from etude.compiler.workflow import Ref
 from etude.grammar import nodes
 
@@ -64,7 +64,8 @@ class Unrolling:
             if value.stop - value.start > self.session.stages.limit:
                 raise faults.too_many_stages(self.session.stages.limit, location)
             return value.items()
-        if isinstance(value, Deferred):
+        ends = (value.start, value.stop) if isinstance(value, Range) else (value,)
+        if any(isinstance(end, Deferred | Measured) for end in ends):
             raise faults.after_the_run("the length of this list", location)
         help = (
             "scan(xs, ...) and each(xs, ...) go over the first axis of a tensor" if isinstance(value, Tensor) else None

@@ -8,11 +8,13 @@ from etude.compiler import faults
 from etude.compiler.builtins.table import REGISTRY, builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.typing import is_float
-from etude.compiler.values import Setting, describe
+from etude.compiler.values import Deferred, Setting, describe
 
 
 def number(site: CallSite, name: str, value: Any) -> float:
     """A number that a description was given."""
+    if isinstance(value, Deferred):
+        raise faults.after_the_run(f"'{name}' of '{site.name}'", site.at(name))
     if not is_float(value) or not isinstance(value, int | float):
         raise faults.wrong_kind(f"'{name}' of '{site.name}'", "a number", describe(value), site.at(name))
     return float(value)
@@ -43,4 +45,5 @@ def constant_init(site: CallSite, value: Any = 0.0) -> Setting:
 
 for _name in ("lecun_normal", "he_normal", "xavier_normal", "lecun_uniform", "he_uniform", "xavier_uniform"):
     REGISTRY[_name] = Setting("initialiser", {"kind": _name})
-REGISTRY["last"] = Setting("choice", {"name": "last"})
+for _name in ("last", "auto"):
+    REGISTRY[_name] = Setting("choice", {"name": _name})
