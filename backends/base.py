@@ -159,6 +159,10 @@ class RowBackend(Protocol):
 class Backend(RowBackend, Protocol):
     """A framework that trains, too."""
 
+    def memory(self) -> int | None:
+        """Bytes of memory of the device; None for that of the host."""
+        ...
+
     def train(
         self,
         spec: Mapping[str, Json],

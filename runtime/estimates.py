@@ -88,7 +88,9 @@ def _rows(stage: Stage, inputs: list[int | None], base: Path) -> dict[str, int |
             return {"data": None if None in inputs else sum(count or 0 for count in inputs)}
         case "generate" | "episodes" | "mix":
             return {"data": spec["count"]}
-        case "text" | "tokenize" | "decode" | "map" | "drop" | "filter" | "subtract" | "shuffle" | "relabel" | "predict":
+        case (
+            "text" | "tokenize" | "decode" | "map" | "drop" | "filter" | "subtract" | "shuffle" | "relabel" | "predict"
+        ):
             return {"data": given}
     return {}
 
@@ -117,6 +119,7 @@ def _place(stage: Stage, inputs: list[int | None]) -> bytes:
             updates,
             spec.get("batch"),
             spec.get("budget"),
+            spec.get("accumulate"),
             valid.get("every"),
             spec.get("watch"),
             spec.get("count"),
@@ -126,20 +129,24 @@ def _place(stage: Stage, inputs: list[int | None]) -> bytes:
 
 def _training(stage: Stage, inputs: list[int | None]) -> Estimate:
     from etude.backends.batches import batch_rows, steps_in
+    from etude.backends.program.microbatches import parts_of
 
     spec = stage.spec
     rows = inputs[_first(spec["inputs"]["on"])]
     batch = batch_rows(spec["batch"], rows) if rows else spec["batch"]
     seconds = spec["budget"].get("seconds")
     steps = steps_in(spec["budget"], rows or batch, spec["batch"]) if seconds is None else 1
+    least = spec.get("accumulate")
+    parts = parts_of(batch, least) if isinstance(least, int) else 1
     total, memory, parameters = Cost(), 0, 0
     for player in spec["steps"]:
         program = program_from_json(player["loss"])
         cost = program_cost(program, batch, player["update"])
+        part = program_cost(program, batch // parts, player["update"]) if parts > 1 else cost
         total += cost.times(-(-steps // player.get("every", 1)))
         learned = weight_bytes(program, player["update"])
         states = OPTIMIZER_STATES.get(player["optimizer"]["name"], 2)
-        memory = max(memory, weight_bytes(program) + learned * (1 + states) + cost.kept)
+        memory = max(memory, weight_bytes(program) + learned * (1 + states) + part.kept)
         parameters += learned // 4
     if seconds is not None:
         steps = max(1, int(seconds / max(_seconds(total), 1e-6)))

@@ -31,7 +31,7 @@ beside this file; prints the history, and writes it to `history.csv` and the wei
 # What the loops of scripts take into account. A setting that is not here changes what a run computes, not a script.
 KNOWN = {
     *("steps", "schedule", "batch", "budget", "clip", "valid", "keep", "score", "patience", "seed", "ema", "state"),
-    *("inputs", "slots", "results", "names", "identity", "more"),
+    *("inputs", "slots", "results", "names", "identity", "more", "accumulate"),
 }
 
 

@@ -49,6 +49,8 @@ def import_lines(text: str, framework: Framework, random: Random = "portable") -
         ours.append(f"from etude.backends.{framework} import {RANDOM_MODULES[random]}")
     called = set(CALLED.findall(text))
     names = sorted(called & function_names(framework))
+    if _has(text, "accumulated("):
+        ours.append(f"from etude.backends.{framework}.accumulation import accumulated")
     if names:
         ours.append(f"from etude.backends.{framework}.functions import {', '.join(names)}")
     own = sorted(name for name in OWN.values() if framework == "torch" and _has(text, f"{name}("))

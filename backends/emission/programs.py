@@ -35,6 +35,12 @@ def reads_clock(spec: Spec) -> bool:
     return not {"@step", "@progress"}.isdisjoint(inputs)
 
 
+def least_parts(spec: Spec) -> int:
+    """In how many parts a batch is taken at least; one for what a run has not decided yet."""
+    least = spec.get("accumulate")
+    return least if isinstance(least, int) else 1
+
+
 def has_streams(spec: Spec) -> bool:
     """Whether the stage trains on several data sets, whose columns are named "<stream>.<column>"."""
     return isinstance(spec.get("inputs", {}).get("on"), Mapping)

@@ -84,3 +84,9 @@ def describe(device: jax.Device) -> dict[str, Any]:
         "device_name": device.device_kind,
         "threads": processor_threads(),
     }
+
+
+def memory(device: jax.Device) -> int | None:
+    """Bytes of memory of an accelerator, as far as it says."""
+    found = None if device.platform == "cpu" else device.memory_stats()
+    return int(found["bytes_limit"]) if found and "bytes_limit" in found else None

@@ -11,7 +11,7 @@ from etude.backends.emission.following import followings
 from etude.backends.emission.layout import indented
 from etude.backends.emission.optimizers import optax_groups, optax_optimizer
 from etude.backends.emission.parameters import Argument
-from etude.backends.emission.programs import has_streams, reads_clock, row_programs, title, train_programs
+from etude.backends.emission.programs import has_streams, least_parts, reads_clock, row_programs, title, train_programs
 from etude.backends.emission.stage import StageWriter, join_module, record
 from etude.backends.emission.templates import fill
 from etude.backends.numerics import PORTABLE, Numerics
@@ -252,8 +252,12 @@ def _step(writer: StageWriter, spec: Mapping[str, Any]) -> list[list[str]]:
 def _gradients(spec: Mapping[str, Any], name: str, weights: Sequence[str]) -> list[str]:
     """The statement for the gradients by the weights called `name`."""
     given, aux = ("state, ", "(terms, state)") if spec.get("state") else ("", "terms")
-    loss = f"loss(build({', '.join(weights)}), batch, {given}key)"
-    return [f"grads, {aux} = jax.grad(lambda {name}: {loss}, has_aux=True)({name})"]
+    least = least_parts(spec)
+    loss = f"loss(build({', '.join(weights)}), {'part' if least > 1 else 'batch'}, {given}key)"
+    gradients = f"jax.grad(lambda {name}: {loss}, has_aux=True)({name})"
+    if least > 1:
+        return [f"grads, terms = accumulated(lambda part, key: {gradients}, batch, key, {least}, random.fold)"]
+    return [f"grads, {aux} = {gradients}"]
 
 
 def _tracked(spec: Mapping[str, Any], weights: Sequence[str], learned: str) -> list[str]:

@@ -35,6 +35,9 @@ class TorchBackend:
     def describe(self) -> dict[str, Any]:
         return devices.describe(self.device) | self.numerics.described()
 
+    def memory(self) -> int | None:
+        return devices.memory(self.device)
+
     def source(self, spec: Mapping[str, Any]) -> str:
         return (emit_train(spec, self.numerics) if "steps" in spec else emit_rows(spec, self.numerics)).source
 

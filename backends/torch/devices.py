@@ -50,3 +50,8 @@ def describe(device: torch.device) -> dict[str, Any]:
         "device_name": name,
         "threads": torch.get_num_threads(),
     }
+
+
+def memory(device: torch.device) -> int | None:
+    """Bytes of memory of an accelerator."""
+    return None if device.type == "cpu" else int(torch.cuda.get_device_properties(device).total_memory)

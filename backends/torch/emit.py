@@ -11,7 +11,7 @@ from etude.backends.emission.following import followings
 from etude.backends.emission.models import Place, is_module, learning
 from etude.backends.emission.optimizers import has_groups, torch_groups, torch_optimizer
 from etude.backends.emission.parameters import Argument
-from etude.backends.emission.programs import row_programs, title, train_programs
+from etude.backends.emission.programs import least_parts, row_programs, title, train_programs
 from etude.backends.emission.stage import StageWriter, join_module, record
 from etude.backends.emission.templates import fill
 from etude.backends.numerics import PORTABLE, Numerics
@@ -34,8 +34,7 @@ def step(<parameters>) -> <type>:
     """Update the weights on one batch; return <summary>."""
     <rate>
     optimizer.zero_grad(set_to_none=True)
-    total, terms<next> = loss(models, batch, <given>key)
-    total.backward()
+    <gradients>
     <clip>
     optimizer.step()
     <follow>
@@ -55,8 +54,7 @@ def update(
     """Update the weights of one player; return <summary>."""
     <rate>
     optimizer.zero_grad(set_to_none=True)
-    total, terms<next> = loss(models, batch, <given>key)
-    total.backward(inputs=<weights>)
+    <gradients>
     <clip>
     optimizer.step()
     <detached>
@@ -156,6 +154,7 @@ def emit_train(spec: Mapping[str, Any], numerics: Numerics = PORTABLE) -> Emitte
     if spec.get("ema"):
         blocks.append(fill(FOLLOW, body=_following(writer, spec)))
     pieces = _carried(has_state=has_state) | groups
+    pieces["gradients"] = _gradients(spec, pieces, None if len(losses) == 1 else str(groups["weights"]))
     pieces |= {"clip": clip, "follow": "follow(models)" if spec.get("ema") else None}
     if len(losses) == 1:
         parameters = ["models: Models", "optimizer: torch.optim.Optimizer", "batch: dict[str, Tensor]"]
@@ -192,6 +191,17 @@ def _loss(writer: StageWriter, name: str, *, has_state: bool) -> list[str]:
         pieces = {"state": f"{STATE} ", "type": ", dict[str, Tensor]", "summary": "its terms, and the next state"}
         terms = f"{terms}, {writer.next_state(name)}"
     return fill(LOSS, name=name, body=body, terms=terms, **pieces)
+
+
+def _gradients(spec: Mapping[str, Any], pieces: Mapping[str, Any], weights: str | None) -> list[str]:
+    """The statements for the gradients of a batch, or of its parts one after the other."""
+    least = least_parts(spec)
+    if least > 1:
+        more = "" if weights is None else f", {weights}"
+        loss = "lambda part, key: loss(models, part, key)"
+        return [f"terms = accumulated({loss}, batch, key, {least}, random.fold{more})"]
+    inputs = "" if weights is None else f"inputs={weights}"
+    return [f"total, terms{pieces['next']} = loss(models, batch, {pieces['given']}key)", f"total.backward({inputs})"]
 
 
 def _carried(*, has_state: bool) -> dict[str, str | list[str] | None]:

@@ -77,8 +77,6 @@ def train(
     order: Any = None,
 ) -> Record:
     """Update the weights of models on a loss. The result has each updated model, slow copies, and `history`."""
-    if accumulate is not None:
-        raise faults.not_available("'accumulate' of 'train'", site.name_of("accumulate"))
     streams = streams_of(site, for_training(site, on, budget, batch))
     held_out = None if valid is None else streams_of(site, valid)
     players = _players(site, update, loss, optimizer, updates)
@@ -116,6 +114,7 @@ def train(
     spec["score"] = spec["valid"]["score_names"][0] if spec["valid"] and spec["valid"]["scores"] else None
     spec |= traced.slow_spec(slots) | traced.state_spec() | row_order(site, streams, weights, order)
     spec |= settings.checkpoints(site, spec, valid_every)
+    spec |= settings.accumulation(site, accumulate, traced)
     settings.check_time(site, spec)
     ports = traced.ports(players, slots)
     learnt = {index for item in spec["steps"] for index in item["update"]}

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 def execute(job: Job) -> Result:
     """Train on the chosen backend; one weights artifact per updated model. Raises `TrainingError`, `StageError`."""
+    from etude.backends.program.microbatches import parts_of
     from etude.runtime.checkpoints.keeper import opened_keeper
 
     more = job.spec.get("more", ())
+    spec = decided(job)
     with opened_keeper(job) as keeper:
-        trained = run_training(job, job.spec, keeper, keeps_end=bool(more))
+        trained = run_training(job, spec, keeper, keeps_end=bool(more))
     objects = job.store.objects
     outputs = {
         str(port): put_weights(job, [trained.weights[slot] for slot in slots])
@@ -32,6 +34,8 @@ def execute(job: Job) -> Result:
     rows, backend = epoch_rows(job), job.backend().describe()
     speed = {"training_seconds": round(trained.seconds, 4), "batch": min(job.spec["batch"], rows)}
     made = {"rows": rows, "steps": trained.steps, "kept": trained.kept, **speed, "backend": backend}
+    if "accumulate" in spec:
+        made["parts"] = parts_of(made["batch"], spec["accumulate"])
     if trained.at_once > 1:
         made["steps_at_once"] = trained.at_once
     if trained.continued:
@@ -58,6 +62,16 @@ def run_training(job: Job, spec: Mapping[str, Any], keeper: Keeper | None, *, ke
         return job.backend().train(*given, job.folder, job.emit, job.stop, keeper=keeper, extras=extras)
     except (WeightsError, OtherRunError) as error:
         raise StageError(str(error)) from error
+
+
+def decided(job: Job) -> Mapping[str, Any]:
+    """The spec of a job with what a run decides: in how many parts batches are taken."""
+    from etude.runtime.accumulating import with_parts
+    from etude.runtime.estimates import memory_bytes
+
+    if job.spec.get("accumulate") != "auto":
+        return job.spec
+    return with_parts(job.spec, epoch_rows(job), job.backend().memory() or memory_bytes())
 
 
 def put_checkpoints(job: Job, checkpoints: Sequence[Checkpoint]) -> dict[str, str]:

@@ -67,6 +67,11 @@ whole = train(on = data, update = {{net: net}}, ...shared, ...fast, budget = 30s
 gap   = measure(parts.valid, ({{features}}) => sum(abs(rest.net(features) - whole.net(features))))
 used  = measure(parts.valid, ({{features}}) => sum(heavy.net(features) + easy.net(features)))
 
+fast_parts = train(on = data, update = {{net: net}}, ...shared, ...fast, budget = 30steps, accumulate = 4)
+decided    = train(on = data, update = {{net: net}}, ...shared, ...fast, budget = 30steps, accumulate = auto)
+rounding   = measure(parts.valid, ({{features}}) => max(abs(fast_parts.net(features) - whole.net(features))))
+nothing    = measure(parts.valid, ({{features}}) => max(abs(decided.net(features) - whole.net(features))))
+
 # a state that is used afterwards, validated with, and players with a validation
 centred = train(on = data, update = {{net: net}}) {{
   loss = ({{features}}, {{center, net}}) => {{
@@ -139,6 +144,11 @@ def test_a_training_goes_on_to_the_same_bits_as_one_that_was_never_divided(resul
     assert (rows[0]["step"] > 15, rows[-1]["step"]) == (True, 30)
 
 
+def test_a_batch_in_parts_gives_the_same_up_to_rounding(result: RunResult) -> None:
+    assert result.metrics["rounding"] < 1e-5
+    assert result.metrics["nothing"] == 0
+
+
 def test_a_state_can_be_used_afterwards_and_is_validated_with(result: RunResult) -> None:
     assert result.metrics["middle"] != 0
     assert "valid.loss" in history(result, "centred")[-1]
@@ -153,4 +163,6 @@ def test_several_players_are_validated_each(result: RunResult) -> None:
 def test_the_frameworks_agree(tmp_path: Path) -> None:
     parity = check_parity(compiled(RECIPE), store=Store(tmp_path / "store"), base=Path(), jobs=1)
     assert [stage.failure for stage in parity.stages if not stage.agrees] == []
-    assert {"kept", "heavy", "easy", "both", "rest", "centred", "pair"} <= {stage.name for stage in parity.stages}
+    assert {"kept", "heavy", "easy", "both", "rest", "fast_parts", "centred", "pair"} <= {
+        stage.name for stage in parity.stages
+    }
