@@ -245,9 +245,10 @@ def small_vocabulary(what: str, has: int, size: int, name: str, location: Locati
 
 
 def other_architecture(names: tuple[str, str], first: str, other: str, location: Location) -> RecipeError:
+    which = "these models" if names[0] == names[1] else f"'{names[0]}' and '{names[1]}'"
     return _fault(
         "E318",
-        f"'{names[0]}' and '{names[1]}' are of two architectures: {first} here, {other} there",
+        f"{which} are of two architectures: {first} in the one, {other} in the other",
         location,
         "the first difference",
         help="arithmetic on weights takes models of one architecture",

@@ -73,7 +73,7 @@ def frozen_origin(origin: AnyOrigin) -> AnyOrigin:
 
 def reseeded_origin(origin: AnyOrigin, seed: int) -> AnyOrigin:
     """A weight that is drawn from another seed, if it is still fresh."""
-    return replace(origin, seed=seed) if isinstance(origin, Origin) else origin
+    return replace(origin, seed=seed, is_chosen=True) if isinstance(origin, Origin) else origin
 
 
 def kept_origin(by: Identity) -> OriginMap:

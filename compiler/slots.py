@@ -12,7 +12,7 @@ from etude.backends.program.ir import Module, Slot, Sub
 from etude.compiler import faults
 from etude.compiler.calls import CallSite
 from etude.compiler.tracing import Origins
-from etude.compiler.values import AnyOrigin, FrozenOrigin, Origin, SlowOrigin, StartOrigin, ValueOrigin
+from etude.compiler.values import AnyOrigin, FrozenOrigin, Origin, SlowOrigin, StartOrigin, ValueOrigin, is_weight
 from etude.compiler.workflow import Ref
 
 
@@ -95,6 +95,7 @@ def warn_about_fresh(
     `live` are the slots that learn, `copies` those that follow others.
     """
     starts = {index for origin, index in slots.origins.items() if isinstance(origin, StartOrigin)}
+    chosen = {index for origin, index in slots.origins.items() if is_weight(origin) and origin.fresh.is_chosen}
     firsts: dict[str, str] = {}
     place = site.session.place(site.location)
     for index, entry in enumerate(slots.entries):
@@ -103,6 +104,8 @@ def warn_about_fresh(
             continue
         model = entry["path"].split(".")[0]
         if index in copies or index in starts or (live and entry.get("running")):
+            continue
+        if index not in live and index in chosen:
             continue
         if index not in live:
             site.session.diagnostics.add(faults.fresh_frozen(model, place))

@@ -31,7 +31,7 @@ def note_distillation(session: Session, student: Any, teacher: Any, location: Lo
     if frame is None or not isinstance(student, Tensor) or not isinstance(teacher, Tensor):
         return
     if isinstance(student.operand, Value) and isinstance(teacher.operand, Value):
-        found = Distillation(frame, student.operand, teacher.operand, location)
+        found = Distillation(frame, student.operand, teacher.operand, session.place(location))
         session.memo.setdefault("distillations", []).append(found)
 
 
@@ -41,7 +41,7 @@ def warn_about_teachers(session: Session, live: Live) -> None:
         sides = _learning(each.frame, live)
         student, teacher = sides.get(each.student.id), sides.get(each.teacher.id)
         if student and student == teacher:
-            session.diagnostics.add(faults.own_teacher(session.place(each.location)))
+            session.diagnostics.add(faults.own_teacher(each.location))
 
 
 def _learning(frame: Frame, live: Live) -> dict[int, Live]:

@@ -367,12 +367,16 @@ class Tree(Struct, frozen=True, eq=False):
 
 
 class Origin(Struct, frozen=True):
-    """Where a weight's number comes from before any training: the constructor, its ordinal in it, and its seed."""
+    """Where a weight's number comes from before any training: the constructor, its ordinal in it, and its seed.
+
+    `is_chosen` says that the recipe asked for these random numbers (`reseed`), and does not wonder at them.
+    """
 
     instance: Identity
     ordinal: int
     structure: str
     seed: int | None
+    is_chosen: bool = False
 
     @property
     def fresh(self) -> Origin:

@@ -118,11 +118,12 @@ def unravel(site: CallSite, vector: Any, *, like: Any) -> Tree:
 def fold(site: CallSite, adapter: Any, rule: Any, *, at: Any, into: Any = None) -> Model:
     """The model that an adapter adapts, with the weights of each replaced part that a glob names as a rule makes them
     of the part that stands there and the weight: `(part, w) => e`."""
+    place = site.session.place(site.location)
     made, globs = known(site, adapter), globs_argument(site, at, "at")
     if not isinstance(made, Adapter):
-        raise faults.wrong_kind(f"'adapter' of '{site.name}'", "an adapter", describe(made), site.at("adapter"))
+        raise faults.wrong_kind(f"'adapter' of '{site.name}'", "an adapter", describe(made), place)
     if into is not None:
-        check_base(site.session, made, model_argument(site, into, "into"), site.at("into"))
+        check_base(site.session, made, model_argument(site, into, "into"), place)
     call, session = function_argument(site, rule, "rule"), site.session
     pairs = _replaced_parts(session, made)
     targets = [
@@ -130,7 +131,7 @@ def fold(site: CallSite, adapter: Any, rule: Any, *, at: Any, into: Any = None) 
         if any(matches(glob, named[0]) for glob in globs)
     ]  # fmt: skip
     if not targets:
-        raise faults.no_weight_of(", ".join(globs), model_name(made), site.at("at"), [])
+        raise faults.no_weight_of(", ".join(globs), model_name(made), place, [])
 
     def compute() -> list[Any]:
         assert session.frame is not None
