@@ -27,21 +27,37 @@ from etude.compiler.weight_paths import Named
 
 
 @builtin
-def edit(site: CallSite, model: Any, function: Any, *, at: Any = None) -> Model:
-    """A model whose weights are what a function makes of them, all or those whose paths a glob names."""
+def edit(site: CallSite, model: Any, function: Any, *, at: Any = None, beside: Any = None) -> Model:
+    """A model whose weights are what a function makes of them, all or those whose paths a glob names.
+
+    With `beside`, another model, the function is `(w, v) => e`, where v is that model's weight at the same path.
+    """
     base, globs = known(site, model), globs_argument(site, "**" if at is None else at, "at")
     call = function_argument(site, function, "function")
     targets = matching_weights(site, base, globs)
+    others = None if beside is None else _at_same_paths(site, known(site, beside, "beside"), targets)
     session = site.session
     if session.frame is not None:
+        if others is not None:
+            raise faults.not_available("'beside' of 'edit' in a function given to a stage", site.name_of("beside"))
         return _edited_here(site, base, call, {path for path, _, _ in targets})
 
     def compute() -> list[Any]:
-        assert session.frame is not None
-        weights = [given(session.frame, origin, slot.type, site.location) for _, slot, origin in targets]
-        return [site.evaluator.call(call, [weight], {}, site.at("function")) for weight in weights]
+        rows = zip(targets, others, strict=True) if others is not None else ((target,) for target in targets)
+        arguments = [[given(session.frame, o, slot.type, site.location) for _, slot, o in row] for row in rows]
+        return [site.evaluator.call(call, weights, {}, site.at("function")) for weights in arguments]
 
     return computed(site, base, targets, ", ".join(globs), compute)
+
+
+def _at_same_paths(site: CallSite, other: Model, targets: Sequence[Named]) -> list[Named]:
+    """The weights of another model at the same paths."""
+    found = {named[0]: named for named in own_weights(site.session, other)}
+    for path, _, _ in targets:
+        if path not in found:
+            near = nearest_paths(path, list(found))
+            raise faults.no_weight_of(path, model_name(other), site.at("beside"), near)
+    return [found[path] for path, _, _ in targets]
 
 
 def _edited_here(site: CallSite, model: Model, call: Any, paths: set[str]) -> Model:

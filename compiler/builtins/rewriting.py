@@ -52,12 +52,12 @@ def parts(site: CallSite, model: Any, at: Any) -> list[Model]:
     return [part for _, part in matching_parts(site.session, base, globs_argument(site, at, "at"), site.at("at"))]
 
 
-def known(site: CallSite, model: Any) -> Model:
+def known(site: CallSite, model: Any, argument: str = "model") -> Model:
     """An argument that must be a model whose parts and weights are known."""
-    base = model_argument(site, model)
+    base = model_argument(site, model, argument)
     if not has_parts_known(site.session, base):
         text = f"the parts of '{model_name(base)}' are known once it is called: it has not been, up to here"
-        raise faults.wrong_value(text, site.at("model"), "call the model before, or train it")
+        raise faults.wrong_value(text, site.at(argument), "call the model before, or train it")
     return base
 
 
