@@ -35,7 +35,7 @@ def resumed(site: CallSite, resume: Any, spec: Mapping[str, Any], inputs: Inputs
     for what, before, now in _parts(resume.spec, spec):
         if before != now:
             text = f"the training cannot go on from '{site.session.stages.stages[resume.stage].name}': {what}"
-            raise faults.wrong_kind(text, before, now, site.at("resume"), "only numbers may differ: lr, budget, batch")
+            raise faults.wrong_kind(text, before, now, site.at("resume"), "lr, budget, schedule, data and what the loss computes may differ")
     return {"resume": inputs.index(Ref(resume.stage, RUN))}
 
 
@@ -49,6 +49,7 @@ def _parts(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[
     yield "what learns", str([s["update"] for s in before["steps"]]), str([s["update"] for s in now["steps"]])
     yield "what follows", str(before.get("ema")), str(now.get("ema"))
     yield "its state", _state(before), _state(now)
+    yield "its batch", str(before["batch"]), str(now["batch"])
     for old, new in zip(before["steps"], now["steps"], strict=True):
         yield "its optimizer", _optimizer(old["optimizer"]), _optimizer(new["optimizer"])
 

@@ -28,12 +28,18 @@ class ProbeStages(StageTable):
 
     graph: StageTable = field(default_factory=StageTable)
     probed: dict[str, Stage] = field(default_factory=dict)
+    site: CallSite | None = None
 
     def add(
         self, kind: str, spec: Mapping[str, Any], inputs: Sequence[Ref], outputs: Mapping[str, str], **about: Any
     ) -> str:
         if not any(ref.stage.startswith(PROBED) for ref in inputs):
             return self.graph.add(kind, spec, inputs, outputs, **about)
+        if kind != "measure":
+            assert self.site is not None
+            text = f"a probe measures: this one would need a stage '{kind}' each time that it looks"
+            help = "take measure, accuracy, and what is computed from them, on data that does not depend on the model"
+            raise faults.wrong_value(text, self.site.at("watch"), help)
         id = f"{PROBED}{len(self.probed) + 1}"
         self.probed[id] = Stage(id, about["name"], kind, spec, tuple(inputs), outputs)
         return id
@@ -50,7 +56,9 @@ def watched(
         text = "a record of functions of the model: {name: m => ...}"
         raise faults.wrong_kind("'watch' of 'train'", text, describe(watch), site.at("watch"))
     argument = next(iter(models.values())) if len(models) == 1 else Record(models)
-    table = ProbeStages(limit=site.session.stages.limit, stages=site.session.stages.stages, graph=site.session.stages)
+    table = ProbeStages(
+        limit=site.session.stages.limit, stages=site.session.stages.stages, graph=site.session.stages, site=site
+    )
     known = table.probed
     places: dict[str, int] = {}
     measures: list[dict[str, Any]] = []
@@ -100,15 +108,12 @@ def watch_inputs(watch: Mapping[str, Any], others: Sequence[int]) -> dict[str, i
 
 
 def _measure(site: CallSite, stage: Stage, inputs: Inputs) -> dict[str, Any]:
-    if stage.kind != "measure" or stage.spec.get("trees"):
-        text = f"a probe measures numbers; this one needs a '{stage.kind}' with the weights of each time it looks"
-        raise faults.wrong_value(text, site.at("watch"), "measure, accuracy and what is computed from them")
+    if stage.spec.get("trees"):
+        raise faults.wrong_value("a probe measures numbers, and this is a tree", site.at("watch"))
     places: list[Any] = []
     for ref in stage.inputs:
         if ref.stage == NOW:
             places.append({"port": int(ref.port)})
-        elif ref.stage.startswith(PROBED):
-            raise faults.wrong_value("a probe measures data that does not depend on the model", site.at("watch"))
         else:
             places.append(inputs.index(ref))
     return {"spec": dict(stage.spec), "inputs": places}
