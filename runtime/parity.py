@@ -100,7 +100,7 @@ def check_parity(
         on_event=on_event,
     )
     chosen = [workflow.stages[id] for id in finished.stages if only is None or id in only]
-    stages = [stage for stage in chosen if uses_backend(stage)]
+    stages = [stage for stage in chosen if uses_backend(stage) and stage.kind != "latency"]
     comparison = Comparison(finished, settings, backends, steps, base, on_event)
     with LocalExecutor(settings, max(1, min(jobs, len(stages))), finished.folder / "parity.log") as executor:
         found = comparison.run(executor, stages)

@@ -17,6 +17,7 @@ from etude.runtime.timed import with_computer
 
 Json = Any
 Action: TypeAlias = Literal["run", "cached", "merged", "dropped"]
+LEFT_OUT = "its condition does not hold"
 UNNEEDED = "no claim, report, number or model needs it"
 
 
@@ -92,12 +93,13 @@ def _plan_stage(
 ) -> PlannedStage:
     waits_for = [each for each in predecessors(stage) if not planned[each].is_settled]
     if waits_for:
-        names = dict.fromkeys(planned[each].stage.name for each in waits_for)
-        return PlannedStage(stage, "run", f"after {listed(names)}")
+        undecided = {ref.stage for ref in stage.guards} & set(waits_for)
+        names = dict.fromkeys(planned[each].stage.name for each in waits_for if not undecided or each in undecided)
+        return PlannedStage(stage, "run", f"may run: {listed(names)} says" if undecided else f"after {listed(names)}")
     guards, inputs = output_hashes(stage.guards, planned), output_hashes(stage.inputs, planned)
     try:
         if is_off(stage, guards, inputs, store):
-            return PlannedStage(stage, "dropped", "the loop ended before this round")
+            return PlannedStage(stage, "dropped", LEFT_OUT)
         identity = identify(stage, inputs, store, settings, base)
     except SourceError as error:
         return PlannedStage(stage, "run", f"its source cannot be read: {error}")

@@ -21,6 +21,7 @@ from etude.runtime.executors import Executor, Message
 from etude.runtime.export import export_models, place_file
 from etude.runtime.expressions import ExpressionError
 from etude.runtime.planning import (
+    LEFT_OUT,
     Identity,
     identify,
     is_off,
@@ -45,7 +46,6 @@ Json = Any
 POLL_SECONDS = 0.2
 LEASE_SECONDS = 1.0
 JOBS_ON_A_DEVICE = {"tpu": 1}  # a TPU belongs to one process; other accelerators are shared by four
-LEFT_OUT = "the loop ended before this round"
 
 
 def run(

@@ -1,4 +1,4 @@
-"""Budgets of time: which computer they were spent on is part of what a result is, and nothing repeats them exactly."""
+"""Budgets of time and latencies: on which computer is part of what a result is, and nothing repeats them exactly."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Json = Any
 
 
 def is_timed(stage: Stage) -> bool:
-    """Whether a stage trains for a time rather than for a number of steps."""
-    return stage.kind == "train" and "seconds" in stage.spec["budget"]
+    """Whether a stage measures a time, or trains for one rather than for a number of steps."""
+    return stage.kind == "latency" or (stage.kind == "train" and "seconds" in stage.spec["budget"])
 
 
 def timed_stages(workflow: Workflow) -> Iterator[Stage]:
@@ -27,5 +27,5 @@ def computer() -> str:
 
 
 def with_computer(stage: Stage, parts: Mapping[str, Json]) -> dict[str, Json]:
-    """The parts of a key, of a training by time with the computer."""
+    """The parts of a key, with the computer where a time is spent or measured."""
     return {**parts, "computer": computer()} if is_timed(stage) else dict(parts)

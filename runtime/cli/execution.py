@@ -70,10 +70,13 @@ def refuse_plans_only(target: Target, *, strict: bool) -> None:
         raise UsageError(f"--strict wants numbers exact to the bit, and '{target.name}' compiles", hint=hint)
 
 
-def refuse_times(workflow: Workflow, what: str) -> None:
-    """Raise UsageError for a training by time where numbers have to come out again."""
-    stage = next(timed_stages(workflow), None)
+def refuse_times(workflow: Workflow, what: str, *, latencies: bool = True) -> None:
+    """Raise UsageError for a training by time, or a latency, where numbers have to come out again."""
+    stage = next((each for each in timed_stages(workflow) if latencies or each.kind != "latency"), None)
     if stage is not None:
+        if stage.kind == "latency":
+            hint = "take the latency out of the recipe, or run without --strict"
+            raise UsageError(f"{what}, and '{stage.name}' measures a time", hint=hint)
         hint = "give it a budget in epochs or steps"
         raise UsageError(f"{what}, and '{stage.name}' trains for a time", hint=hint)
 

@@ -59,7 +59,7 @@ def test_what_was_left_out_says_why_and_is_left_out_again(sketch: Sketch, runs: 
     first, second = runs(sketch), runs(sketch)
     assert second.counts()["executed"] == 0 and second.counts()["skipped"] == first.counts()["skipped"] > 0
     left_out = next(stage for stage in second.stages.values() if stage.name == "[2].doubled")
-    assert (left_out.reason, left_out.failure) == ("the loop ended before this round", None)
+    assert (left_out.reason, left_out.failure) == ("its condition does not hold", None)
     plan = {p.stage.name: p.action for p in plan_stages(sketch.workflow, runs.store, TORCH, numbers.parent).values()}
     assert plan["[1].doubled"] == plan["[2].mean"] == "dropped"
     assert plan["[0].doubled"] == plan["result"] == "cached"

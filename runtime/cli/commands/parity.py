@@ -51,7 +51,7 @@ def run(options: Options) -> int:
     if missing:
         raise faults.UsageError(f"{missing[0]} is not installed", hint=f'pip install "etude-lang[{missing[0]}]"')
     workflow = workflow_of(options.file, options)
-    refuse_times(workflow, "parity compares what can be repeated")
+    refuse_times(workflow, "parity compares what can be repeated", latencies=False)
     settings = settings_for(_target(options), workflow)
     wanted = [stage.id for pattern in options.only for stage in select_stages(workflow, pattern)] or None
     store = Store(options.store)
