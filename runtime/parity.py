@@ -16,6 +16,7 @@ from etude.compiler.workflow import Stage, Workflow
 from etude.runtime.events import Event, Listener
 from etude.runtime.events import Kind as EventKind
 from etude.runtime.executors.local import LocalExecutor
+from etude.runtime.planning import LEFT_OUT
 from etude.runtime.processors import available_cores
 from etude.runtime.results import RunResult
 from etude.runtime.runner import run
@@ -99,7 +100,8 @@ def check_parity(
         only=only,
         on_event=on_event,
     )
-    chosen = [workflow.stages[id] for id in finished.stages if only is None or id in only]
+    done = [id for id, result in finished.stages.items() if result.reason != LEFT_OUT]
+    chosen = [workflow.stages[id] for id in done if only is None or id in only]
     stages = [stage for stage in chosen if uses_backend(stage) and stage.kind != "latency"]
     comparison = Comparison(finished, settings, backends, steps, base, on_event)
     with LocalExecutor(settings, max(1, min(jobs, len(stages))), finished.folder / "parity.log") as executor:

@@ -96,7 +96,7 @@ def test_a_plan_says_what_may_run(tmp_path: Path) -> None:
 
 def test_the_best_of_none_that_is_allowed_is_a_failure(tmp_path: Path) -> None:
     text = "parts = [long, short]\nbest_ = best(parts, by = widest, where = d => widest(d) > 100)\nm = widest(best_)"
-    result, done = ran(text, tmp_path)
+    result, _ = ran(text, tmp_path)
     assert result.failed
     assert "'where' holds for none of the 2 elements" in str([stage.failure for stage in result.stages.values()])
     assert result.metrics["m"] is None
