@@ -66,7 +66,7 @@ def _check_known(session: Any, need: Need, known: Vocabulary, model: str, locati
         raise faults.small_vocabulary(f"the table of '{model}'", need.rows, known.size, known.name, location)
     if need.origin is None or not known.key:
         return
-    first, place = session.memo.setdefault(("tokens", need.origin), (known, location))
+    first, place = session.memo.setdefault(("tokens", need.origin), (known, session.place(location)))
     if first.key != known.key:
         error = faults.other_tokenizer(f"'{model}'", first, known, location)
         related = Related(place, f"here it gets tokens of '{first.name}'")
