@@ -82,6 +82,8 @@ class RoundStream(Stream):
         rows = np.sort(self._easy[: self._sizes[number]])
         if self._weights is None:
             return rows[epoch_order(self.ids[rows], self.seed, number)]
+        if not self._weights[rows].any():
+            raise WeightsError(f"the weights of the {len(rows)} easiest rows are all 0: there is nothing to draw")
         counts = shares(self._weights[rows], fold(self.seed, number) / 2**32)
         chosen = np.repeat(rows, counts)
         copies = np.arange(len(chosen)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -68,6 +68,7 @@ PLAIN = {
     "replace": "A text with another one in the place of each part that is equal to a third.",
     "training": "In the body of a model: whether it is in training, decided by the compiler for each stage.",
     "none": "No value: the default of what may be left out.",
+    "auto": "For `accumulate` of `train`: as few parts of a batch as the memory of the machine asks for.",
     "last": "For `keep` of `train`: the weights after the last step.",
     "all": "Whether all are true; for `keep` of `train`: the weights at each validation.",
 }

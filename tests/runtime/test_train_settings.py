@@ -166,3 +166,24 @@ def test_the_frameworks_agree(tmp_path: Path) -> None:
     assert {"kept", "heavy", "easy", "both", "rest", "fast_parts", "centred", "pair"} <= {
         stage.name for stage in parity.stages
     }
+
+
+def test_a_budget_of_time_ends_when_it_is_over_and_is_keyed_by_the_computer(tmp_path: Path) -> None:
+    text = (
+        "t = train(on = data, update = {net: net}, ...shared, schedule = cosine(), budget = 200ms)\nend = right(t.net)"
+    )
+    result = run(compiled(HEAD + text), store=Store(tmp_path / "store"), backend="torch", base=Path(), jobs=1)
+    last = history(result, "t")[-1]
+    assert not result.failed
+    assert last["step"] > 0
+    assert last["lr"] < 1e-3
+
+
+def test_tokens_are_rows_of_one_length() -> None:
+    text = """
+ids = generate(40examples, () => {ids: randint(0, 9, [16])})
+net = embed(9, 4) >> (x => mean(x, axis = 1)) >> linear(1)
+t = train(on = ids, update = {net: net}, loss = ({ids}) => mean(net(ids)), budget = 1000tokens)
+"""
+    (stage,) = (stage for stage in compiled(text).stages.values() if stage.kind == "train")
+    assert stage.spec["budget"] == {"examples": 63}

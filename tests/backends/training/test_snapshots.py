@@ -43,6 +43,23 @@ def test_a_training_ends_with_the_same_bits(
     )
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"order": {"": {"column": "label", "start": 0.2, "until": 0.8, "power": 1.0}}, "accumulate": 3},
+        {"weights": {"": "label"}},
+    ],
+)
+def test_a_training_in_an_order_of_its_own_and_in_parts_ends_with_the_same_bits(
+    backend: Backend, train_spec: Make, run: Run, taken_up: Any, assert_equal_to_the_bit: Any, settings: Spec
+) -> None:
+    spec = train_spec(**settings)
+
+    assert_equal_to_the_bit(
+        taken_up(lambda keeper: run(backend, spec, keeper=keeper), every=4, end=13), run(backend, spec)
+    )
+
+
 def test_a_training_on_files_ends_with_the_same_bits(
     backend: Backend,
     train_spec: Make,
