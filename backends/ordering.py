@@ -105,7 +105,8 @@ def shares(weights: Numbers, draw: float) -> NDArray[np.int64]:
     ends[-1] = len(weights)
     counted = np.ceil(ends - draw).astype(np.int64)
     counted[-1] = len(weights)
-    return np.diff(counted, prepend=0)
+    counts: NDArray[np.int64] = np.diff(counted, prepend=0)
+    return counts
 
 
 def checked_weights(weights: Numbers) -> Numbers:
@@ -132,7 +133,7 @@ def growing_pool(order: Mapping[str, Json], rows: int, batch: int, first: int, s
 
     def pool(step: int) -> int:
         done = 1.0 if until == 0 else min(1.0, max(0, step - first) / max(1, steps - first) / until)
-        share = (start**power + (1.0 - start**power) * done) ** (1.0 / power)
+        share: float = (start**power + (1.0 - start**power) * done) ** (1.0 / power)
         return max(batch, math.ceil(round(share * rows, 9)))
 
     return pool

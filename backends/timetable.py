@@ -148,7 +148,7 @@ def _checkpoints(given: Mapping[str, Json] | None, rows: int, batch: int, first:
     if given is None:
         return ()
     ((unit, amount),) = given["every"].items()
-    size = Fraction(str(amount)) * {"epochs": Fraction(rows, batch), "steps": 1}[unit]
+    size = Fraction(str(amount)) * {"epochs": Fraction(rows, batch), "steps": Fraction(1)}[unit]
     return tuple(min(last, first + max(1, math.ceil(size * number))) for number in range(1, given["count"] + 1))
 
 

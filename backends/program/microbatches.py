@@ -160,7 +160,7 @@ class _Step(Struct):
             case "broadcast":
                 return ranks[0] == op.results[0].type.rank
             case "transpose":
-                return attrs["axes"] is not None and attrs["axes"][0] == 0
+                return attrs["axes"] is not None and bool(attrs["axes"][0] == 0)
             case "stack":
                 return bool(attrs["axis"] % (ranks[0] + 1)) and set(kinds) == {"rows"}
             case "slice":

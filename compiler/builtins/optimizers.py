@@ -120,7 +120,7 @@ def adafactor(site: CallSite, lr: Any = 1e-2, decay: Any = 0.8, min_size: Any = 
 
 
 def _optimizer(site: CallSite, name: str, fields: dict[str, Any], groups: Any, **more: Any) -> Setting:
-    known = {field: fields[field] for field in ("lr", "weight_decay") if field in fields}
+    known: dict[str, float] = {field: fields[field] for field in ("lr", "weight_decay") if field in fields}
     return Setting("optimizer", {"name": name, **fields, **more, **group_settings(site, groups, known)})
 
 
