@@ -40,7 +40,7 @@ def forward_program(
     if types is None:
         return None
     stages = list(_upstream(session, paths))
-    columns = _named(input_names(model), types, stages)
+    columns = _named(input_names(model)[: len(types)], types, stages)  # inputs with a default may be left out
     site = CallSite(session.evaluator, location, {}, name, False)
 
     def call(site: CallSite, row: Record) -> Any:

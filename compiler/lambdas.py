@@ -164,7 +164,7 @@ def _outputs(frame: Frame, result: Any, where: Location, name: str) -> list[tupl
             return [*_outputs(frame, result["loss"], where, name), *carried]
         handed = {field for field, value in result.items() if isinstance(value, TextColumn) and value.name == field}
         if name == "map":
-            handed = {field for field, value in result.items() if is_text(value)}
+            handed = {field for field, value in result.items() if is_text(value) or isinstance(value, str)}
         return [
             (field, operand_of(frame, value, where, f"'{field}'"))
             for field, value in result.items()

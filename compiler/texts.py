@@ -135,8 +135,8 @@ def text_outputs(result: Any, texts: dict[str, TextRead]) -> dict[str, str]:
     for field, value in result.items():
         if isinstance(value, TextColumn) and value.name != field:
             renamed[field] = value.name
-        elif isinstance(value, TextValue):
-            read = TextRead(value.expression, "text")
+        elif isinstance(value, TextValue | str):
+            read = TextRead(["text", value] if isinstance(value, str) else value.expression, "text")
             renamed[field] = read_name(texts, read)
             texts[renamed[field]] = read
     return renamed

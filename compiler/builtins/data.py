@@ -368,7 +368,7 @@ def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Datas
 def computed_column(name: str, value: Any, d: Dataset) -> ColumnSchema:
     if isinstance(value, TextColumn):
         return replace(d.columns[value.name], name=name)
-    if isinstance(value, TextValue):
+    if isinstance(value, TextValue | str):
         return ColumnSchema(name, "text", "text")
     if isinstance(value, Tensor):
         dtype, shape, classes = value.type.dtype, tuple(evaluate(dim, 1) for dim in value.type.shape), value.classes
