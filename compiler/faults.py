@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from etude.compiler.diagnostics import Diagnostic, Fix, Location, RecipeError, Related
 from etude.compiler.schema import Vocabulary
-from etude.compiler.suggestions import called_here, rename, spelled_here
+from etude.compiler.suggestions import called_here, in_the_library, rename, spelled_here
 from etude.grammar.nodes import Span
 
 
@@ -31,7 +31,8 @@ def _fault(
 
 
 def unknown_name(name: str, location: Location, visible: Iterable[str]) -> RecipeError:
-    help, fixes = spelled_here(name, location) or rename(location, name, visible)
+    meant = spelled_here(name, location) or in_the_library(name, location)
+    help, fixes = meant or rename(location, name, visible)
     return _fault("E201", f"unknown name '{name}'", location, "not defined here", help=help, fixes=fixes)
 
 
@@ -359,6 +360,26 @@ def too_many_stages(limit: int, location: Location) -> RecipeError:
         location,
         "the limit is passed here",
         help="shorten the sweep, or raise --max-stages",
+    )
+
+
+def too_much_work(location: Location) -> RecipeError:
+    return _fault(
+        "E403",
+        "expanding this recipe takes too many steps",
+        location,
+        "the limit is passed here",
+        help="shorten ranges and loops; bind what is needed twice to a name, and use the name",
+    )
+
+
+def too_many_elements(count: int, location: Location) -> RecipeError:
+    return _fault(
+        "E403",
+        f"this comprehension has {count:,} elements",
+        location,
+        "too many to expand",
+        help="shorten its ranges",
     )
 
 

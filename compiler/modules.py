@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from etude.compiler import faults
-from etude.compiler.definitions import define_lazily, value_of
+from etude.compiler.definitions import define_lazily, definitions, value_of
 from etude.compiler.diagnostics import Diagnostic, Edit, Fix, Location, RecipeError, Related, Source
 from etude.compiler.scopes import Scope
 from etude.compiler.values import Record
@@ -39,6 +39,16 @@ def known_modules() -> list[str]:
     return sorted(f"std.{path.stem}" for path in FOLDER.glob("*.etude"))
 
 
+def module_with(name: str) -> str | None:
+    """The module that must be opened for a name of the library."""
+    closed = (module for module in known_modules() if module not in ALWAYS_OPEN)
+    return next((module for module in closed if any(d.name == name for d in definitions(_text(module)))), None)
+
+
+def _text(module: str) -> str:
+    return (FOLDER / f"{module.removeprefix('std.')}.etude").read_text(encoding="utf-8")
+
+
 class Library:
     """Opens modules, each once, below a scope with the builtins."""
 
@@ -58,8 +68,7 @@ class Library:
     def module(self, path: str) -> dict[str, Any]:
         """The names that a module defines; its code sees the builtins and all modules that are always open."""
         if path not in self.opened:
-            file = FOLDER / f"{path.removeprefix('std.')}.etude"
-            self._load(path, Source(path, file.read_text(encoding="utf-8")), is_library=True)
+            self._load(path, Source(path, _text(path)), is_library=True)
         return self.opened[path].names
 
     def _load(self, path: str, source: Source, *, is_library: bool) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from etude.compiler.diagnostics import Edit, Fix, Location
 from etude.compiler.scopes import nearest
+from etude.grammar.nodes import Span
 from etude.grammar.slips import surely_meant
 
 Suggestion: TypeAlias = tuple[str | None, tuple[Fix, ...]]
@@ -55,6 +57,20 @@ def spelled_here(name: str, location: Location) -> Suggestion | None:
     """How `None`, `True` and the like are spelled."""
     here = SPELLINGS.get(name)
     return None if here is None else (f"it is written '{here}'", (_replaced(name, here, location),))
+
+
+def in_the_library(name: str, location: Location) -> Suggestion | None:
+    """The module of the library that has a name, where it is not open."""
+    from etude.compiler.modules import module_with  # needed for unknown names only
+
+    module = module_with(name)
+    if module is None:
+        return None
+    text = location.source.text
+    head = re.match(r"(?:[ \t]*(?:#[^\n]*)?\n)*", text)
+    start = head.end() if head else 0
+    opened = Edit(Location(location.source, Span(start, start)), f"use {module}\n")
+    return f"'{name}' is in the library: write 'use {module}'", (Fix(f"open {module}", (opened,)),)
 
 
 def called_here(name: str, location: Location, known: Sequence[str]) -> Suggestion | None:
