@@ -61,7 +61,8 @@ def _scan(op: Op, framework: Framework, function: str, operands: Sequence[str]) 
 
 def _loop(op: Op, function: str, operands: Sequence[str], *, has_key: bool) -> str:
     """A function called once for each number of a range, on what it gave the last time."""
-    numbers = f"range({op.attrs['start']}, {op.attrs['stop'] + 1})"
+    first = [op.attrs["start"]] if op.attrs["start"] else []
+    numbers = f"range({', '.join(map(str, [*first, op.attrs['stop'] + 1]))})"
     key = [f"key={fold(op.attrs['site'])}"] * has_key
     return f"loop({', '.join([function, numbers, str(op.attrs['states']), *operands, *key])})"
 

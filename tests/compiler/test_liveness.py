@@ -76,6 +76,27 @@ def test_nothing_is_kept_where_nothing_learns() -> None:
     assert 300 * BATCH * 4 <= still.peak <= 3 * 300 * BATCH * 4
 
 
+def test_every_round_of_a_loop_keeps_what_its_gradient_needs() -> None:
+    body = "linear(100) >> (x => loop (h = x, i in 1..N) { return tanh(h) * 0.9 }) >> linear(10)"
+    few, many = (held(body.replace("N", str(rounds))) for rounds in (4, 9))
+
+    assert many.kept - few.kept == 5 * 100 * BATCH * 4
+    still = held(body.replace("N", "9"), learns=False)
+    assert still.kept == 0 and still.peak < many.peak
+
+
+def test_of_a_choice_one_branch_is_kept_and_of_a_map_every_element() -> None:
+    choice = (
+        "linear(100) >> (x => choose(int(sum(x)), [h => tanh(h) * h, h => tanh(tanh(h) * h) * h])(x)) >> linear(10)"
+    )
+    one = held("linear(100) >> (x => tanh(tanh(x) * x) * x) >> linear(10)")
+    assert 0 <= held(choice).kept - one.kept <= 8  # the number that picks, and what it was rounded from
+
+    rows = held("linear(100) >> (x => each(x, r => exp(tanh(r)) * r)) >> linear(10)")
+    batch = held("linear(100) >> (x => exp(tanh(x)) * x) >> linear(10)")
+    assert rows.kept == batch.kept
+
+
 def test_memory_grows_with_the_batch() -> None:
     step = spec_of("linear(100) >> relu >> linear(10)")["steps"][0]
     program = program_from_json(step["loss"])
@@ -86,7 +107,14 @@ def test_memory_grows_with_the_batch() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["linear(200) >> relu >> linear(100) >> tanh >> linear(10)", "linear(64, seed = 1) >> gelu >> linear(10)"],
+    [
+        "linear(200) >> relu >> linear(100) >> tanh >> linear(10)",
+        "linear(64, seed = 1) >> gelu >> linear(10)",
+        "linear(100) >> (x => loop (h = x, i in 1..6) { return tanh(h) * i }) >> linear(10)",
+        "linear(100) >> (x => scan(x, from = x[0], (h, r) => { n = tanh(h * r)  return {next: n, out: n} }).outs)"
+        " >> linear(10)",
+        "linear(100) >> (x => each(x, r => exp(tanh(r)) * r)) >> linear(10)",
+    ],
 )
 def test_the_estimate_is_near_what_torch_keeps(body: str) -> None:
     actual = saved_by_torch(spec_of(body))
