@@ -79,7 +79,10 @@ def derived(
 
 @builtin
 def load(site: CallSite, uri: Any, **options: Any) -> Any:
-    """A dataset, or a record of splits, by its address."""
+    """A dataset, or a record of splits, by its address: `sklearn:digits`, `file.csv`, a folder, `hf:org/name`.
+
+    Further arguments are options of the source, as `label = "species"` of a CSV file; `role` says what the rows are for.
+    """
     if not isinstance(uri, str):
         raise faults.wrong_kind("'uri' of 'load'", "a string", describe(uri), site.at("uri"))
     plain = {name: _option(site, name, value) for name, value in options.items()}
@@ -226,7 +229,7 @@ def sample(site: CallSite, data: Any, size: Any, *, stratify: Any = None, per: A
 @on_each_split
 @builtin
 def drop(site: CallSite, data: Any, columns: Any) -> Dataset:
-    """The dataset without some of its columns."""
+    """The dataset without some of its columns: a name, or a list of names."""
     d = dataset(site, data, "data")
     names = columns if isinstance(columns, list) else [columns]
     for name in names:
@@ -340,7 +343,10 @@ def asked(site: CallSite, d: Dataset, traced: TracedFunction) -> Ref:
 @on_each_split
 @builtin
 def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Dataset:
-    """A dataset with the columns that the function returns for each row."""
+    """A dataset with the columns that the function returns for each row, a record: `{...row, p: e}` keeps the others.
+
+    The function sees single rows and may call models; it is computed in batches. What it draws is the same at every pass.
+    """
     d = dataset(site, data, "data")
     traced = trace(site, "map", "row", function_argument(site, function, "function"), d.columns, hosts=True)
     if not isinstance(traced.result, Record):
@@ -389,7 +395,7 @@ def column_kind(column: ColumnSchema) -> dict[str, Any]:
 @on_each_split
 @builtin
 def filter_(site: CallSite, data: Any, function: Any) -> Dataset:
-    """The rows for which the function is true."""
+    """The rows for which the function is true; it sees single rows and may call models."""
     d = dataset(site, data, "data")
     traced = trace(site, "filter", "row", function_argument(site, function, "function"), d.columns)
     scalar_outputs(traced, "the result of 'filter'", site.at("function"))
@@ -401,7 +407,7 @@ def filter_(site: CallSite, data: Any, function: Any) -> Dataset:
 @on_each_split
 @builtin
 def top(site: CallSite, data: Any, size: Any, *, by: Any) -> Dataset:
-    """The share or number of rows for which `by` is highest."""
+    """The share (`20%`) or number (`24examples`) of rows for which `by`, a function of a row that gives a number, is highest."""
     d = dataset(site, data, "data")
     traced = trace(site, "top", "row", function_argument(site, by, "by"), d.columns)
     scalar_outputs(traced, "the score of 'top'", site.at("by"))

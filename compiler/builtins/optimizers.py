@@ -29,7 +29,10 @@ def adamw(
     *,
     groups: Any = None,
 ) -> Setting:
-    """AdamW (Loshchilov and Hutter, 2019)."""
+    """AdamW (Loshchilov and Hutter, 2019): Adam with a decay of weights apart from the gradient. `betas` are [0.9, 0.999].
+
+    `groups` is a list of records {at, lr, weight_decay}: what differs for the weights whose paths a glob names.
+    """
     fields = numbers(site, lr=lr, weight_decay=weight_decay, eps=eps)
     more = {"betas": _betas(site, betas or [0.9, 0.999]), **group_settings(site, groups, fields)}
     return Setting("optimizer", {"name": "adamw", **fields, **more})
@@ -37,7 +40,7 @@ def adamw(
 
 @builtin
 def adam(site: CallSite, lr: Any = 1e-3, betas: Any = None, eps: Any = 1e-8, *, groups: Any = None) -> Setting:
-    """Adam (Kingma and Ba, 2015)."""
+    """Adam (Kingma and Ba, 2015). `betas` are [0.9, 0.999]; `groups` as for `adamw`."""
     fields = numbers(site, lr=lr, eps=eps)
     more = {"betas": _betas(site, betas or [0.9, 0.999]), **group_settings(site, groups, fields)}
     return Setting("optimizer", {"name": "adam", **fields, **more})
@@ -53,7 +56,7 @@ def sgd(
     *,
     groups: Any = None,
 ) -> Setting:
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum (Polyak, 1964), or Nesterov's; `groups` as for `adamw`."""
     fields = numbers(site, lr=lr, momentum=momentum, weight_decay=weight_decay)
     more = group_settings(site, groups, {name: fields[name] for name in ("lr", "weight_decay")})
     return Setting("optimizer", {"name": "sgd", **fields, "nesterov": bool(nesterov), **more})

@@ -37,7 +37,7 @@ def compute(site: CallSite, value: Deferred) -> Ref:
 
 @builtin
 def table(site: CallSite, rows: Any) -> Output:
-    """A table from a list of records."""
+    """A table from a list of records of one form: numbers, texts and values known after the run."""
     if not isinstance(rows, list) or not rows or not all(isinstance(row, Record) for row in rows):
         raise faults.wrong_kind("'rows' of 'table'", "a list of records", describe(rows), site.at("rows"))
     columns = list(rows[0])

@@ -37,7 +37,11 @@ from etude.compiler.values import (
 
 @builtin
 def weight(site: CallSite, shape: Any, *, init: Any = None) -> Tensor:
-    """A new weight of the model being defined."""
+    """A new weight of the model being defined, drawn by `init` from the seed and the structure of the model.
+
+    `init` is zeros, ones, constant_init(v), normal_init(std), uniform_init(low, high), or lecun_normal (the default), he_normal,
+    xavier_uniform and so on.
+    """
     if not isinstance(shape, list):
         raise faults.wrong_kind("'shape' of 'weight'", "a list of dimensions", describe(shape), site.at("shape"))
     if is_late(shape):
@@ -117,7 +121,7 @@ def running(site: CallSite, value: Any, rate: Any, *, init: Any = None) -> Tenso
 
 @builtin
 def chain_(site: CallSite, models: Any) -> Chain:
-    """The models of a list, applied one after another."""
+    """The models of a list, applied one after another. Further inputs go to each of them: `chain(blocks)(x, mask)`."""
     if not isinstance(models, list) or not all(isinstance(m, Model) or is_function(m) for m in models):
         raise faults.wrong_kind("'models' of 'chain'", "a list of models", describe(models), site.at("models"))
     return chain(site.session, models, site.location, is_list=True)

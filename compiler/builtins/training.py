@@ -28,7 +28,10 @@ from etude.compiler.values import Closure, Dataset, Model, Record, Setting, desc
 
 @builtin
 def step(site: CallSite, update: Any, loss: Any, *, optimizer: Any = None, every: Any = 1) -> Setting:
-    """One player of `updates`: its models, its loss, its optimizer; it moves `every` so many passes."""
+    """One player of `updates`: its models, its loss, its optimizer; it moves `every` so many passes.
+
+    Players share the batch and move in the order of the list; the gradients of one reach only its own models.
+    """
     function_argument(site, loss, "loss")
     fields = {
         "models": named_models(site, update),
@@ -42,7 +45,10 @@ def step(site: CallSite, update: Any, loss: Any, *, optimizer: Any = None, every
 
 @builtin
 def slow(site: CallSite, model: Any, decay: Any) -> Setting:
-    """A copy of a model whose weights follow it slowly: an exponential moving average."""
+    """A copy of a model whose weights follow it slowly: an exponential moving average.
+
+    After each step a weight is `decay` times itself plus 1 - `decay` times the one it follows. It stands in `ema` of `train`.
+    """
     if not isinstance(model, Model):
         raise faults.wrong_kind("'model' of 'slow'", "a model", describe(model), site.at("model"))
     return Setting("slow", {"model": model, "decay": settings.number(site, "decay", decay)})
@@ -76,7 +82,12 @@ def train(
     weights: Any = None,
     order: Any = None,
 ) -> Record:
-    """Update the weights of models on a loss. The result has each updated model, slow copies, and `history`."""
+    """Update the weights of models on a loss. The result has each updated model, slow copies, and `history`.
+
+    By default: `optimizer` adamw(lr = 1e-3, weight_decay = 0.01), `schedule` constant(), `batch` 64, `budget` 20 epochs but at
+    least 200 steps, `keep` last, `valid_every` 1 epoch, `seed` the recipe's. In the loss, models stand for their current
+    weights where they are updated; its arguments are the columns, and a last pattern of what `train` itself brings.
+    """
     streams = streams_of(site, for_training(site, on, budget, batch))
     held_out = None if valid is None else streams_of(site, valid)
     players = _players(site, update, loss, optimizer, updates)
