@@ -81,7 +81,7 @@ def derived(
 def load(site: CallSite, uri: Any, **options: Any) -> Any:
     """A dataset, or a record of splits, by its address: `sklearn:digits`, `file.csv`, a folder, `hf:org/name`.
 
-    Further arguments are options of the source, as `label = "species"` of a CSV file; `role` says what the rows are for.
+    Further arguments are options of the source, as `label = "species"` of a CSV file; `role` says what rows are for.
     """
     if not isinstance(uri, str):
         raise faults.wrong_kind("'uri' of 'load'", "a string", describe(uri), site.at("uri"))
@@ -345,7 +345,7 @@ def asked(site: CallSite, d: Dataset, traced: TracedFunction) -> Ref:
 def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Dataset:
     """A dataset with the columns that the function returns for each row, a record: `{...row, p: e}` keeps the others.
 
-    The function sees single rows and may call models; it is computed in batches. What it draws is the same at every pass.
+    The function sees single rows and may call models; it is computed in batches. Its draws are the same at every pass.
     """
     d = dataset(site, data, "data")
     traced = trace(site, "map", "row", function_argument(site, function, "function"), d.columns, hosts=True)
@@ -407,7 +407,7 @@ def filter_(site: CallSite, data: Any, function: Any) -> Dataset:
 @on_each_split
 @builtin
 def top(site: CallSite, data: Any, size: Any, *, by: Any) -> Dataset:
-    """The share (`20%`) or number (`24examples`) of rows for which `by`, a function of a row that gives a number, is highest."""
+    """The share (`20%`) or number (`24examples`) of rows for which `by`, a number for each row, is highest."""
     d = dataset(site, data, "data")
     traced = trace(site, "top", "row", function_argument(site, by, "by"), d.columns)
     scalar_outputs(traced, "the score of 'top'", site.at("by"))

@@ -29,7 +29,7 @@ def adamw(
     *,
     groups: Any = None,
 ) -> Setting:
-    """AdamW (Loshchilov and Hutter, 2019): Adam with a decay of weights apart from the gradient. `betas` are [0.9, 0.999].
+    """AdamW (Loshchilov and Hutter, 2019): Adam, and weights decay by themselves. `betas` are [0.9, 0.999].
 
     `groups` is a list of records {at, lr, weight_decay}: what differs for the weights whose paths a glob names.
     """

@@ -39,8 +39,8 @@ from etude.compiler.values import (
 def weight(site: CallSite, shape: Any, *, init: Any = None) -> Tensor:
     """A new weight of the model being defined, drawn by `init` from the seed and the structure of the model.
 
-    `init` is zeros, ones, constant_init(v), normal_init(std), uniform_init(low, high), or lecun_normal (the default), he_normal,
-    xavier_uniform and so on.
+    `init` is zeros, ones, constant_init(v), normal_init(std), uniform_init(low, high), or lecun_normal (the default),
+    he_normal, xavier_uniform and so on.
     """
     if not isinstance(shape, list):
         raise faults.wrong_kind("'shape' of 'weight'", "a list of dimensions", describe(shape), site.at("shape"))

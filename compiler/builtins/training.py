@@ -47,7 +47,7 @@ def step(site: CallSite, update: Any, loss: Any, *, optimizer: Any = None, every
 def slow(site: CallSite, model: Any, decay: Any) -> Setting:
     """A copy of a model whose weights follow it slowly: an exponential moving average.
 
-    After each step a weight is `decay` times itself plus 1 - `decay` times the one it follows. It stands in `ema` of `train`.
+    After each step a weight is `decay` times itself plus 1 - `decay` times the one it follows. For `ema` of `train`.
     """
     if not isinstance(model, Model):
         raise faults.wrong_kind("'model' of 'slow'", "a model", describe(model), site.at("model"))
@@ -84,9 +84,9 @@ def train(
 ) -> Record:
     """Update the weights of models on a loss. The result has each updated model, slow copies, and `history`.
 
-    By default: `optimizer` adamw(lr = 1e-3, weight_decay = 0.01), `schedule` constant(), `batch` 64, `budget` 20 epochs but at
-    least 200 steps, `keep` last, `valid_every` 1 epoch, `seed` the recipe's. In the loss, models stand for their current
-    weights where they are updated; its arguments are the columns, and a last pattern of what `train` itself brings.
+    By default: `optimizer` adamw(lr = 1e-3, weight_decay = 0.01), `schedule` constant(), `batch` 64, `budget` 20 epochs
+    but at least 200 steps, `keep` last, `valid_every` 1 epoch, `seed` the recipe's. In the loss, models stand for their
+    current weights where they are updated; its arguments are the columns, and a last pattern of what `train` brings.
     """
     streams = streams_of(site, for_training(site, on, budget, batch))
     held_out = None if valid is None else streams_of(site, valid)
