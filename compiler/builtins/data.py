@@ -58,8 +58,8 @@ def dataset(site: CallSite, value: Any, argument: str) -> Dataset:
         help = f"take one of them: .{next(iter(value))}"
         raise faults.wrong_kind(f"'{argument}' of '{site.name}'", "a dataset", text, site.at(argument), help)
     if not isinstance(value, Dataset):
-        help = "take a part of it: sample(s, 1000examples)" if isinstance(value, Endless) else None
-        raise faults.wrong_kind(f"'{argument}' of '{site.name}'", "a dataset", describe(value), site.at(argument), help)
+        part = "take a part of it: sample(s, 1000examples)" if isinstance(value, Endless) else None
+        raise faults.wrong_kind(f"'{argument}' of '{site.name}'", "a dataset", describe(value), site.at(argument), part)
     return value
 
 

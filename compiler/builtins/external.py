@@ -35,7 +35,7 @@ def external(
     if "external" not in site.session.allowed:
         raise faults.not_allowed("'external' runs a program", "--allow external", site.location)
     given, declared = _inputs(site, inputs), _outputs(site, outputs)
-    spec = {
+    spec: dict[str, Any] = {
         "cmd": _command(site, cmd),
         "takes": [[name, "data" if isinstance(value, Dataset) else "number"] for name, value in given.items()],
         "outputs": {name: _spec(columns) for name, columns in declared.items()},

@@ -164,7 +164,7 @@ def _model(site: CallSite, spec: dict[str, Any], d: Dataset, task: Task, made: t
     id = add_stage(site, "fit", {**spec, "model": made[0]}, [d.ref], {"0": "Model"}, _label(site, name, d))
     origins = enumerate(traced.origins.flat)
     updated = {origin: TrainedOrigin(Ref(id, "0"), index, origin.fresh) for index, origin in origins}
-    return apply_training(model, Training(id, updated, None, (task.input.name,)))  # type: ignore[arg-type]
+    return apply_training(model, Training(id, updated, None, (task.input.name,)))
 
 
 def _label(site: CallSite, name: str, d: Dataset) -> str:

@@ -44,11 +44,12 @@ def _settled(data: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     schema = json.loads(files.pop("schema.json"))
-    numbers, names = itertools.count(1), {}
+    numbers = itertools.count(1)
+    names: dict[int, int] = {}
     for node in _nodes(schema):
         if "__id__" in node:
             node["__id__"] = names.setdefault(node["__id__"], next(numbers))
-    placed = {}
+    placed: dict[str, str] = {}
     for node in _nodes(schema):
         old = node.get("file")
         if isinstance(old, str) and old in files:
