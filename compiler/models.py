@@ -23,6 +23,7 @@ from etude.compiler.instances import (
     model_name,
     trace_instance,
 )
+from etude.compiler.limits import MAX_DEPTH, STEPS_OF_A_MODEL, spend
 from etude.compiler.origins import kept_origin, mapped, origin_map, released_origin
 from etude.compiler.session import Session
 from etude.compiler.structure import digest, instance_structure
@@ -55,6 +56,10 @@ def construct(
 ) -> Instance:
     """One evaluation of a constructor: a model with an identity of its own."""
     frame = session.frame
+    spend(session, STEPS_OF_A_MODEL, session.place(location))
+    if len(session.frames) > MAX_DEPTH:
+        text = f"models are nested more than {MAX_DEPTH} deep"
+        raise faults.wrong_value(text, location, "a model cannot hold itself; use a list of blocks, or a loop")
     structure = instance_structure(definition, configuration)
     if session.ordinal is not None:
         structure = digest((structure, session.ordinal))
@@ -122,6 +127,8 @@ def call_traced(session: Session, model: Model, arguments: Sequence[Any], locati
     frame = session.frame
     assert frame is not None
     if isinstance(model, Chain) and frame.kind != "row":
+        if all(isinstance(argument, Tensor) for argument in arguments):
+            session.memo["types", model.identity] = tuple(canonical_types([a.type for a in arguments])[0])
         return _call_chain(session, model, arguments, location, evaluator)
     for argument in arguments:
         if not isinstance(argument, Tensor):

@@ -126,6 +126,13 @@ def _trace_again(session: Session, model: Model, evaluator: Any, location: Locat
         trace_model(session, model, types, False, location, evaluator)
 
 
+def trace_like(session: Session, model: Model, other: Model, site: Any) -> None:
+    """Trace a model that has not been called for the inputs that another one had, if it takes as many."""
+    types = None if has_parts_known(session, model) else _input_types(session, other)
+    if types is not None:
+        trace_model(session, model, types, False, site.location, site.evaluator)
+
+
 def _input_types(session: Session, model: Model) -> Any:
     while isinstance(model, Wrapper):
         model = model.base

@@ -187,7 +187,8 @@ def _probes_cost(spec: Json, inputs: list[int | None], steps: int, rows: int, ba
 
 def _over_rows(stage: Stage, inputs: list[int | None]) -> Estimate:
     program = program_from_json(stage.spec["program"])
-    rows = stage.spec["count"] if stage.kind == "generate" else inputs[0]
+    counted = {"generate": stage.spec.get("count"), "edit": 1}  # the others go over the rows of their first input
+    rows = counted[stage.kind] if stage.kind in counted else inputs[0]
     one = program_cost(program, 1)
     batches = -(-(rows or 1) // ROW_BATCH)
     total = Cost(one.flops * (rows or 1), one.bytes * (rows or 1), one.kept, one.operations * batches)

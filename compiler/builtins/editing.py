@@ -18,7 +18,7 @@ from etude.compiler.instances import model_name
 from etude.compiler.parts import all_parts
 from etude.compiler.rebinding import rebound
 from etude.compiler.session import Session
-from etude.compiler.surgery import Replacement
+from etude.compiler.surgery import Replacement, trace_like
 from etude.compiler.tracing import apply_operation, call_operation
 from etude.compiler.trees import given, local, weights_of
 from etude.compiler.typing import is_float
@@ -32,6 +32,8 @@ def edit(site: CallSite, model: Any, function: Any, *, at: Any = None, beside: A
 
     With `beside`, another model, the function is `(w, v) => e`, where v is that model's weight at the same path.
     """
+    if beside is not None:
+        trace_like(site.session, model_argument(site, model), model_argument(site, beside, "beside"), site)
     base, globs = known(site, model), globs_argument(site, "**" if at is None else at, "at")
     call = function_argument(site, function, "function")
     targets = matching_weights(site, base, globs)
