@@ -17,7 +17,8 @@ from etude.compiler.definitions import value_of
 from etude.compiler.diagnostics import Diagnostic, Location, RecipeError, Related
 from etude.compiler.faults import Poisoned
 from etude.compiler.indexing import index_value
-from etude.compiler.measured import is_late, operated, shape_of
+from etude.compiler.limits import STEPS_OF_A_CALL
+from etude.compiler.measured import check_settings, is_late, operated, shape_of
 from etude.compiler.models import call_model, chain, construct
 from etude.compiler.scopes import MISSING, Lazy, Scope
 from etude.compiler.session import Session
@@ -38,7 +39,6 @@ from etude.compiler.values import (
     Model,
     ModelClass,
     OperationValue,
-    Output,
     Poison,
     Range,
     Record,
@@ -69,6 +69,10 @@ class Evaluator(Unrolling):
 
     def evaluate(self, node: nodes.Expr, scope: Scope) -> Any:
         """The value of an expression. Raises RecipeError, or Poisoned when the fault is already reported."""
+        work = self.session.work
+        work.spent += 1
+        if work.spent > work.allowed:
+            work.refill(len(self.session.stages.stages), self.session.place(self.at(node, scope)))
         return self.handlers[type(node)](node, scope)
 
     def at(self, node: nodes.Node, scope: Scope) -> Location:
@@ -258,6 +262,8 @@ class Evaluator(Unrolling):
             return subtree(value, name, location)
         if isinstance(value, list):
             return [self.attribute(item, name, location) for item in value]
+        if hasattr(value, "field"):
+            return value.field(self.session, name, location)
         if isinstance(value, Deferred) and value.kind == "record":
             return Deferred(["field", value.expression, name])
         known = ["shape"] if isinstance(value, Tensor | Measured) else []
@@ -346,6 +352,7 @@ class Evaluator(Unrolling):
             if result is not None:
                 return result
         if self.session.frame is None and is_late([*positional, *named.values()]):
+            check_settings(name, positional, named, site.location)
             apply = partial(call_operation, self.session, name, location=site.location)
             return operated(self.session, positional, named, apply, site.location)
         if self.session.frame is None and name in MAKING:
@@ -356,11 +363,13 @@ class Evaluator(Unrolling):
         if not closure.is_lambda and closure in self.active:
             raise faults.recursion(closure.name, site.location)
         if self.depth > MAX_DEPTH:
-            raise faults.recursion(closure.name, site.location)
+            text = f"calls are nested more than {MAX_DEPTH} deep"
+            raise faults.wrong_value(text, self.session.place(site.location), "use loop, or a comprehension")
         if closure.is_lambda:
             scope = bind_patterns(closure, positional, named, site)
         else:
             scope = bind_parameters(self, closure, positional, named, site)
+        self.session.work.spent += STEPS_OF_A_CALL
         self.depth += 1
         self.active.append(closure)
         if not site.in_library:

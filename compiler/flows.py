@@ -109,6 +109,12 @@ def _episodes(stage: Stage, inputs: list[Flow]) -> Flow:
     return Flow(made, data.whole)
 
 
+def _opaque(stage: Stage, inputs: list[Flow]) -> Flow:
+    """Nobody knows which of its inputs a column of foreign code depends on."""
+    everything = NONE.union(*(flow.of() for flow in inputs))
+    return Flow({name: everything for name, *_ in stage.spec["columns"] or ()}, everything)
+
+
 def _drop(stage: Stage, inputs: list[Flow]) -> Flow:
     gone = stage.spec["columns"]
     return Flow({name: marks for name, marks in inputs[0].columns.items() if name not in gone}, inputs[0].whole)
@@ -248,6 +254,7 @@ _RULES = {
     "mix": _joined,
     "relabel": _relabelled,
     "episodes": _episodes,
+    "plugin": _opaque,
     "drop": _drop,
     "union": _joined,
     "select": _joined,
