@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from etude.backends.program.dims import Dim
-from etude.backends.program.ir import Literal, Op, Sub
+from etude.backends.program.ir import STRUCTURAL, Literal, Op, Sub
 from etude.backends.program.types import TensorType
 from etude.compiler.draw.picture import TIMES
 
 SYMBOLS = {"add": "+", "sub": "-", "mul": TIMES, "div": "/", "matmul": "@", "pow": "**", "neg": "-"}
 HIDDEN_ATTRIBUTES = {"site", "rows", "has", "keep", "literals"}
+INNER_ATTRIBUTES = {"child", "children", "start", "stop", "states", "elements", "mapped", "count", "select", "slot"}
 LONGEST = 40
 
 
@@ -42,6 +43,10 @@ def _dim_text(dim: Dim) -> str:
 
 def operation_title(op: Op) -> str:
     """The name or the symbol of an operation, with the number that it takes, if any."""
+    if op.name == "loop":
+        return f"loop {TIMES}{op.attrs['stop'] - op.attrs['start'] + 1}"
+    if op.name == "choose":
+        return f"choose 1 of {len(op.attrs['children'])}"
     symbol = SYMBOLS.get(op.name, op.name)
     numbers = [operand.value for operand in op.operands if isinstance(operand, Literal)]
     if symbol == op.name or len(op.operands) != 2 or len(numbers) != 1:
@@ -52,7 +57,8 @@ def operation_title(op: Op) -> str:
 
 def attributes_text(op: Op, longest: int = LONGEST) -> str:
     """The settings of an operation that say something, in a line."""
-    shown = [(key, value) for key, value in op.attributes if key not in HIDDEN_ATTRIBUTES and value not in (None, ())]
+    hidden = HIDDEN_ATTRIBUTES | INNER_ATTRIBUTES if op.name in STRUCTURAL else HIDDEN_ATTRIBUTES
+    shown = [(key, value) for key, value in op.attributes if key not in hidden and value not in (None, ())]
     text = ", ".join(f"{key} {_value_text(value)}" for key, value in shown)
     return text if len(text) <= longest else text[: longest - 1] + "…"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from etude.backends.program.ir import Literal, Op, Operand, StageProgram, Sub
+from etude.backends.program.explicit import flat_slots
+from etude.backends.program.ir import HIGHER, Literal, Op, Operand, StageProgram, Sub, callees
 from etude.compiler.draw.labels import attributes_text
 from etude.compiler.render.ansi import PLAIN, Paint
 
@@ -66,8 +67,23 @@ def _row(sub: Sub, op: Op, names: dict[int, str], texts: dict[int, str]) -> tupl
         model = names[id(child.sub)]
         called = child.name if child.name == model else f"{child.name}: {model}"
         return f"{results} = call {called}({operands})", right
+    if op.name == "read":
+        path, _ = list(flat_slots(sub.children[op.attrs["child"]].sub))[op.attrs["slot"]]
+        return f"{results} = read {sub.children[op.attrs['child']].name}.{path}", right
+    if op.name in HIGHER:
+        functions = ", ".join(names[id(sub.children[place].sub)] for place in callees(op))
+        return f"{results} = {_higher(op, functions)}({operands})", right
     settings = attributes_text(op, LONGEST)
     return f"{results} = {op.name}({operands})" + (f" {{{settings}}}" if settings else ""), right
+
+
+def _higher(op: Op, functions: str) -> str:
+    """What an operation does with a function of the program."""
+    if op.name == "loop":
+        return f"loop {op.attrs['start']}..{op.attrs['stop']} {functions}"
+    if op.name == "choose":
+        return f"{'select' if op.attrs['select'] else 'choose'} [{functions}]"
+    return f"{op.name} {functions}"
 
 
 def _operand(operand: Operand, texts: dict[int, str]) -> str:

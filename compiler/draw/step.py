@@ -88,6 +88,7 @@ class _Drawing:
     arrows: list[Arrow] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     update: frozenset[int] = frozenset()
+    weights: set[str] = field(default_factory=set)  # boxes of models whose weights are read
 
     def add_program(self, name: str, program: StageProgram, update: frozenset[int], note: str) -> None:
         self.update = update
@@ -117,13 +118,18 @@ class _Drawing:
         return id
 
     def connect(self, operands: tuple[Operand, ...], target: str, scope: dict[int, str], drop: str = "") -> None:
-        """Arrows from where the operands were made; inputs say their shape in their box."""
+        """Arrows from where the operands were made; inputs say their shape in their box, models are drawn once."""
+        models: set[str] = set()
         for operand in operands:
-            if isinstance(operand, Value) and operand.id in scope:
-                text = type_text(operand.type)
-                self.arrows.append(
-                    Arrow(source=scope[operand.id], target=target, type=text, full_type=str(operand.type))
-                )
+            if not isinstance(operand, Value) or operand.id not in scope:
+                continue
+            source, text, full = scope[operand.id], type_text(operand.type), str(operand.type)
+            if source in self.weights:
+                if source in models:
+                    continue
+                models.add(source)
+                text = full = "weights"
+            self.arrows.append(Arrow(source=source, target=target, type=text, full_type=full))
 
     def state(self, module: Module) -> str:
         """Whether a model learns in this step, is frozen, or ("") has no weights."""
@@ -142,9 +148,13 @@ class _Drawing:
         """Draw the operations of a sub-program into the frame at `path`; fill `scope` with what they make."""
         uses = _uses(sub)
         called: set[int] = set()
+        read: dict[int, str] = {}
         skip: set[int] = set()
         for position, op in enumerate(sub.ops):
             if op.name == "weight" or position in skip:
+                continue
+            if op.name == "read":
+                scope[op.results[0].id] = self.weights_box(sub, module, op, path, read)
                 continue
             if op.name != "call":
                 id = self.box(
@@ -160,6 +170,17 @@ class _Drawing:
             run = _run(sub, position, uses)
             skip |= set(run)
             self.add_call(sub, module, [sub.ops[i] for i in run], path, scope, depth, called)
+
+    def weights_box(self, sub: Sub, module: Module, op: Op, path: tuple[str, ...], read: dict[int, str]) -> str:
+        """One box for the weights of a model that are read one by one."""
+        place = op.attrs["child"]
+        if place not in read:
+            child, inner = sub.children[place], module.children[place]
+            note = f"{count_text(parameter_count(child.sub))} weights"
+            state = self.state(inner)
+            read[place] = id = self.box(path, title=child.name, kind="model", note=note, state=state, tip=child.sub.doc)
+            self.weights.add(id)
+        return read[place]
 
     def add_call(
         self,

@@ -11,7 +11,7 @@ from etude.backends.program.serialize import program_to_json
 from etude.backends.program.types import TensorType
 from etude.compiler.draw.labels import count_text, type_text
 from etude.compiler.draw.listing import list_program
-from etude.compiler.draw.picture import Picture
+from etude.compiler.draw.picture import TIMES, Picture
 from etude.compiler.draw.step import NoProgramError, module_slots, parameter_count, step_picture
 from etude.compiler.workflow import Stage
 
@@ -140,3 +140,42 @@ def test_a_listing_shows_each_model_once_before_its_callers() -> None:
     assert "w = weight w (lecun_normal)" in text
     assert "call blocks.0: linear#2(" in text
     assert text.rstrip().endswith("return kd = %5")
+
+
+def inner_loop() -> StageProgram:
+    """A model whose two weights are read, and taken around a loop and into a choice."""
+    build, body = Builder("loss"), Builder("body")
+    x = build.input("image", IMAGE)
+    model = linear(64, 64)
+    number, h = body.input("i", TensorType("int32")), body.input("h", IMAGE)
+    w = body.input("w", TensorType("float32", (64, 64)))
+    body.apply("add", [number, number])
+    product = body.apply("matmul", [h, w])[0]
+    build.children = [Child("net", model), Child("body", body.build([("", product)]))]
+    (read,) = build.append("read", [], {"child": 0, "slot": 0}, [w.type])
+    (again,) = build.append("read", [], {"child": 0, "slot": 0}, [w.type])
+    attributes = {"child": 1, "start": 1, "stop": 4, "states": 1, "site": 0}
+    (moved,) = build.append("loop", [x, read], attributes, [IMAGE])
+    place = build.apply("iota", [], {"n": 1})[0]
+    choice = {"children": (1, 1), "site": 1, "select": False}
+    (chosen,) = build.append("choose", [place, moved, again], choice, [IMAGE])
+    (loss,) = build.append("mean", [chosen], {"axis": None}, [SCALAR])
+    return StageProgram(build.build([("", loss)]), (Module((0,)), Module()))
+
+
+def test_a_loop_says_how_often_and_a_model_whose_weights_are_read_is_one_box() -> None:
+    spec = {"steps": [{"loss": program_to_json(inner_loop()), "update": [0], "optimizer": {"name": "sgd", "lr": 0.1}}]}
+    picture = step_picture(Stage("s1", "t", "train", spec, (), {"0": "Model"}))
+    titles = [box.title for box in picture.boxes]
+
+    assert f"loop {TIMES}4" in titles and "choose 1 of 2" in titles and "read" not in titles
+    assert titles.count("net") == 1
+    (net,) = [box.id for box in picture.boxes if box.title == "net"]
+    assert [arrow.type for arrow in picture.arrows if arrow.source == net] == ["weights", "weights"]
+
+
+def test_a_listing_names_the_functions_that_an_operation_is_given() -> None:
+    text = list_program(inner_loop())
+
+    assert "read net.w" in text
+    assert "loop 1..4 body(" in text and "choose [body, body](" in text
