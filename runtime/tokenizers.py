@@ -16,7 +16,8 @@ from typing import Any
 from etude.runtime.stages import StageError
 
 PAD, UNK, MASK, BOS, EOS = range(5)
-SPECIAL = ("<|pad|>", "<|unk|>", "<|mask|>", "<|bos|>", "<|eos|>")
+# With a space, which no piece of a text has: all algorithms cut there, or write it as another sign.
+SPECIAL = ("<pad token>", "<unk token>", "<mask token>", "<bos token>", "<eos token>")
 PREFIX = "##"  # of pieces that do not begin a word
 Texts = Callable[[], Iterable[str]]
 

@@ -1,8 +1,8 @@
 """The pieces of a unigram tokenizer and their scores, fitted so that equal words always give equal numbers.
 
 Pieces begin as the frequent parts of words. In turn each word is cut into its most likely pieces (hard expectation
-maximisation), the pieces are scored by how often they were used, and those that are used least are dropped (Kudo,
-2018).
+maximisation), the pieces are scored by how often they were used, and those are dropped without which the words lose
+least of their likelihood (Kudo, 2018).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def pieces_of(counts: Mapping[str, int], size: int) -> list[tuple[str, float]]:
     """At most `size` pieces with the logarithms of their probabilities, the likeliest first.
 
     >>> [piece for piece, _ in pieces_of({"aaab": 9, "aab": 9, "b": 1}, 3)]
-    ['aa', 'b', 'a']
+    ['aab', 'a', 'b']
     """
     words = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:WORDS]
     characters = _most(Counter(_weighted((word, count) for word, count in words)), size)
@@ -38,21 +38,33 @@ def pieces_of(counts: Mapping[str, int], size: int) -> list[tuple[str, float]]:
                 used[piece] += count
         found = {piece: used[piece] for piece in scores if len(piece) > 1 and used[piece]}
         is_last = len(found) <= room
-        kept = found if is_last else _most(found, max(room, int(len(found) * KEPT)))
+        kept = found if is_last else _needed(found, scores, max(room, int(len(found) * KEPT)))
         scores = _scores({**{c: used[c] for c in characters}, **kept})
         if is_last:
             break
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
 
 
-def best_pieces(word: str, scores: Mapping[str, float]) -> list[str]:
-    """The most likely pieces of a word (Viterbi, 1967); a character that is no piece counts as one that is unlikely."""
+def _needed(used: Mapping[str, int], scores: Mapping[str, float], size: int) -> dict[str, int]:
+    """The pieces without which the words would lose most of their likelihood."""
+    losses = {
+        piece: count * (scores[piece] - sum(scores.get(part, UNKNOWN) for part in best_pieces(piece, scores, piece)))
+        for piece, count in used.items()
+    }
+    chosen = sorted(losses, key=lambda piece: (-losses[piece], piece))[:size]
+    return {piece: used[piece] for piece in chosen}
+
+
+def best_pieces(word: str, scores: Mapping[str, float], without: str = "") -> list[str]:
+    """The most likely pieces of a word (Viterbi, 1967), if need be without one of them; a character that is no piece
+    counts as one that is unlikely."""
     best, cut = [0.0], [0]
     for end in range(1, len(word) + 1):
         found, at = -math.inf, end - 1
         for start in range(max(0, end - LONGEST), end):
-            score = scores.get(word[start:end], UNKNOWN if start == end - 1 else None)
-            if score is not None and best[start] + score > found:
+            piece = word[start:end]
+            score = scores.get(piece, UNKNOWN if start == end - 1 else None)
+            if score is not None and piece != without and best[start] + score > found:
                 found, at = best[start] + score, start
         best.append(found)
         cut.append(at)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,10 +16,13 @@ from etude.compiler.checks.names import names_in
 from etude.compiler.definitions import definitions
 from etude.compiler.modules import FOLDER
 from etude.grammar.parser import parse
+from etude.runtime.store import Store
 
 HERE = Path(__file__).parent
 RECIPES = sorted(HERE.glob("*.etude"))
-MODULES = ("models", "losses", "train", "metrics", "ssl", "vision", "graph")
+MODULES = ("models", "losses", "train", "metrics", "ssl", "vision", "graph", "text")
+RUN = {"training", "writing"}
+"""These have tests of their own, which run them to the end."""
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 """What is compiled runs twice: it is not worth the time that making it fast takes."""
 
@@ -66,7 +70,7 @@ def test_the_recipes_check_without_warnings() -> None:
     assert json.loads(done.stdout)["diagnostics"] == []
 
 
-@pytest.mark.parametrize("recipe", [path for path in RECIPES if path.stem != "training"], ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", [path for path in RECIPES if path.stem not in RUN], ids=lambda path: path.stem)
 def test_torch_and_jax_agree_on_the_first_losses(recipe: Path, tmp_path: Path) -> None:
     done = etude("parity", recipe, "--steps", "2", "--store", tmp_path, "--jobs", "1", "--json")
     found = json.loads(done.stdout)
@@ -80,3 +84,26 @@ def test_the_recipe_of_stages_and_metrics_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert run["failed"] == 0
     assert sum(stage["kind"] == "train" for stage in run["stages"]) == 10
+
+
+def test_a_language_model_writes_the_same_on_both_backends(tmp_path: Path) -> None:
+    written = {}
+    for backend in ("torch", "jax"):
+        store = tmp_path / backend
+        done = etude("run", HERE / "writing.etude", "--store", store, "--backend", backend, "--json")
+        assert done.returncode == 0, done.stderr
+        run = json.loads(done.stdout)
+        stages = {stage["name"]: stage for stage in run["stages"] if stage["kind"] == "texts"}
+        tables = {name: object_of(store, stage["outputs"]["table"])["rows"] for name, stage in stages.items()}
+        written[backend] = {name.removeprefix("report."): rows for name, rows in tables.items()}
+        assert 20 < run["metrics"]["hard"] < 250
+    assert written["torch"] == written["jax"]
+    found = written["torch"]
+    assert [len(found[name]) for name in ("drawn", "likely", "free")] == [3, 2, 2]
+    assert all(text.startswith("def ") for (text, *_) in found["drawn"] + found["likely"])
+    assert found["drawn"][0] != found["drawn"][1] and found["likely"][0] == found["likely"][1]
+    assert all(text.startswith("import ") for text, _ in found["longer"])
+
+
+def object_of(store: Path, hash: str) -> Any:
+    return Store(store).objects.read_json(hash)
