@@ -35,7 +35,7 @@ SEMANTICS: Mapping[str, int] = {
     "episodes": 1,
     "external": 1,
     "plugin": 1,
-    "train": 1,
+    "train": 2,
     "generate": 1,
     "select": 1,
     "edit": 1,

@@ -66,6 +66,16 @@ def test_a_mixture_has_its_shares_from_its_beginning_on(store: Store) -> None:
     assert len(np.unique(halves[0][:896])) == 896
 
 
+def test_copies_of_a_row_do_not_stand_side_by_side_in_an_epoch() -> None:
+    from etude.backends.batches import Stream, told_apart
+
+    ids = np.repeat(np.arange(200, dtype=np.uint64) * np.uint64(2**40), 5)
+    assert len(np.unique(told_apart(ids))) == 1000
+    rows = ids[Stream(ids, 1000, seed=0).indices(0)]
+    assert (rows[1:] == rows[:-1]).mean() < 0.05
+    assert told_apart(ids[::5]) is not ids and np.array_equal(told_apart(ids[::5]), ids[::5])
+
+
 def test_stages_act_on_every_part_of_a_record_of_splits(store: Store) -> None:
     text = DIGITS + 'few = digits |> sample(2examples, per = "label") |> shuffle(1)\nrest = digits - few\n'
     text += "back = rest + few\n"
