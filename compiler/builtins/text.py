@@ -139,7 +139,7 @@ def _function(name: str) -> Builtin:
         what, help = f"'text' of '{name}'", f"in a function of rows: map(d, row => {{...row, n: {name}(row.text)}})"
         raise faults.wrong_kind(what, "a text of a row", describe(text), site.at("text"), help)
 
-    return Builtin(name, refuse, (("text", False), *((each, True) for each in FUNCTIONS[name][0])))
+    return Builtin(name, refuse, (("text", False), *((each, False) for each in FUNCTIONS[name][0])))
 
 
 for _name in FUNCTIONS:
