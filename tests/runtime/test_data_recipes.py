@@ -243,3 +243,13 @@ def test_the_account_of_a_fit_has_the_version_of_its_package() -> None:
     assert set(json.loads(json.dumps(key_parts(stage, ["x"], "torch", "float32")["semantics"]))) == {
         "stage", "operations", "scikit-learn",
     }  # fmt: skip
+
+
+def test_the_library_of_data_and_of_tasks_does_what_it_says(store: Store) -> None:
+    text = (Path(__file__).parents[1] / "compiler" / "accepted" / "library_of_data.etude").read_text()
+    found = values(performed(text, store))
+    assert found["held"] > 0.85 and found["near"] > 0.6 and found["both"] > 0.7
+    assert found["right"] == pytest.approx(0.73, abs=0.05)  # a random class is right once in ten
+    assert found["rare"] < 0.03
+    assert found["naive_end"] < found["kept_end"] < found["upper_end"]
+    assert found["lost_less"] < found["lost"]
