@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from etude.backends.program.dims import Size, divide
-from etude.compiler import faults
+from etude.compiler import faults, limits
 from etude.compiler.diagnostics import Location
 from etude.compiler.session import Session
 from etude.compiler.tracing import apply_operation
@@ -72,8 +72,10 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
     if symbol in {"==", "!="} and type(left) is type(right) and isinstance(left, bool | str):
         return (left == right) == (symbol == "==")
     if symbol == "+" and isinstance(left, list) and isinstance(right, list):
+        limits.check_list(session, len(left) + len(right), location)
         return left + right
     if symbol == "+" and isinstance(left, str) and isinstance(right, str):
+        limits.check_text(session, len(left) + len(right), location)
         return left + right
     if symbol in {"+", "-"} and isinstance(left, Record):
         from etude.compiler.builtins.each_split import combined
@@ -125,7 +127,8 @@ def deferred(symbol: str, left: Any, right: Any, location: Location) -> Deferred
     """An operator on a value known after the run."""
     if symbol not in ROWS or symbol == "@":
         raise faults.wrong_kind(f"'{symbol}'", "tensors", "a value known after the run", location)
-    left, right = _without_unit(symbol, left, right, location), _without_unit(symbol, right, left, location)
+    if isinstance(left, Quantity) or isinstance(right, Quantity):
+        left, right = _without_units(symbol, left, right, location)
     for side in (left, right):
         if isinstance(side, Deferred) and side.kind == "text" and symbol not in {"==", "!="}:
             raise faults.wrong_kind(f"'{symbol}'", "numbers", "a text known after the run", location)
@@ -135,13 +138,13 @@ def deferred(symbol: str, left: Any, right: Any, location: Location) -> Deferred
     return Deferred([ROWS[symbol], *sides], kind, "int32" if is_whole else "float32")
 
 
-def _without_unit(symbol: str, value: Any, other: Any, location: Location) -> Any:
+def _without_units(symbol: str, left: Any, right: Any, location: Location) -> tuple[Any, Any]:
     """A quantity as a number, where it is compared with a measured value of its unit."""
-    if not isinstance(value, Quantity):
-        return value
-    if isinstance(other, Deferred) and other.unit == value.unit and symbol in COMPARISONS:
-        return value.value
-    raise faults.wrong_unit(symbol, _unit(value), _unit(other), location)
+    units = [side.unit if isinstance(side, Quantity | Deferred) else None for side in (left, right)]
+    if units[0] != units[1] or symbol not in COMPARISONS:
+        raise faults.wrong_unit(symbol, _unit(left), _unit(right), location)
+    found = [side.value if isinstance(side, Quantity) else side for side in (left, right)]
+    return found[0], found[1]
 
 
 def _is_whole(value: Any) -> bool:
@@ -151,7 +154,7 @@ def _is_whole(value: Any) -> bool:
 def expression(value: Any, location: Location) -> Any:
     """A value as an expression that the runtime evaluates."""
     if isinstance(value, Deferred):
-        return value.expression
+        return limits.check_expression(value.expression, location)
     if value is None or isinstance(value, bool | int | float):
         return ["number", value]
     if isinstance(value, str):
@@ -167,12 +170,15 @@ def expression(value: Any, location: Location) -> Any:
 
 
 def _numbers(symbol: str, left: Any, right: Any, location: Location) -> Any:
+    if symbol == "**":
+        limits.check_power(left, right, location)
     try:
         result = NUMBERS[symbol](left, right)
     except ZeroDivisionError:
         raise faults.wrong_value("division by zero", location) from None
     except OverflowError:
         raise faults.wrong_value("the result is too large for a number", location) from None
+    limits.check_integer(result, location)
     if isinstance(result, complex):
         raise faults.wrong_value("the result is not a real number", location)
     return result
@@ -201,7 +207,11 @@ def _unit(value: Any) -> str:
 
 def _sizes(symbol: str, left: Any, right: Any, location: Location) -> Any:
     if symbol in {"+", "-", "*"}:
-        return NUMBERS[symbol](left, right)
+        result = NUMBERS[symbol](left, right)
+        if isinstance(result, Size) and len(result.coefficients) > limits.MAX_POWERS + 1:
+            raise faults.wrong_value("this dimension grows too fast with the batch", location)
+        limits.check_integer(result, location)
+        return result
     if symbol == "//" and right != 0:
         quotient = divide(left, right)
         if quotient is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from etude.compiler.workflow import Workflow
 from etude.grammar import nodes
 from etude.grammar.recovery import parse_all
 
+MAX_FRAMES = 5000
+"""Of Python, for what is nested as deep as a recipe may."""
 CHECKS = (check_names,)
 GRAPH_CHECKS = (check_leakage,)
 DescribeSource = Callable[[str, Mapping[str, Any]], SourceSchema]
@@ -53,6 +56,7 @@ def compile_recipe(
     `allowed` is what of other people's code it may name: "external", "plugin:NAME".
     `read_module(path)` gives the text of a file that a recipe uses; it raises OSError or UnicodeDecodeError.
     """
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), MAX_FRAMES))
     source = Source(name, text)
     parsed = parse_all(text)
     found = Diagnostics([syntax_diagnostic(source, fault) for fault in parsed.faults])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from etude.compiler.diagnostics import Diagnostics, Location
+from etude.compiler.limits import Work
 from etude.compiler.schema import ColumnSchema, SourceSchema
 from etude.compiler.stages import StageTable
 from etude.compiler.values import AnyOrigin, Wrapper
@@ -47,6 +48,7 @@ class Session(Struct):
     guard: Ref | None = None
     memo: dict[Any, Any] = field(default_factory=dict)
     counter: int = 0
+    work: Work = field(default_factory=Work)
     live: frozenset[AnyOrigin] | None = None
     wraps: tuple[tuple[Wrapper, frozenset[AnyOrigin] | None], ...] = ()
     ordinal: int | None = None

@@ -15,6 +15,7 @@ from etude.compiler.builtins import library_names
 from etude.compiler.builtins.data import add_stage
 from etude.compiler.builtins.reporting import compute, with_inputs
 from etude.compiler.calls import CallSite
+from etude.compiler.checks.names import names_in
 from etude.compiler.claims import claim_parts
 from etude.compiler.diagnostics import Diagnostics, Location, RecipeError, Source
 from etude.compiler.elaborate import Evaluator
@@ -47,6 +48,11 @@ from etude.compiler.workflow import Claim, ModelBinding, Ref, Workflow
 from etude.grammar import nodes
 
 __all__ = ["Recipe"]
+
+MAX_WAITING = 20
+"""Bindings that wait for one another before what they wait for is looked for in another way."""
+DEEP = "this is nested too deep to be expanded"
+DEEP_HELP = "give the inner parts names of their own"
 
 
 class Recipe(Struct, dict=True):
@@ -143,16 +149,49 @@ class Recipe(Struct, dict=True):
                 active = self._active[self._active.index(name) :]
                 raise faults.cycle(active, location)
             if state["at"] == "new":
+                if len(self._active) >= MAX_WAITING and not self.session.memo.get("going deep"):
+                    self._force_before(name)
                 state["at"] = "running"
                 self._active.append(name)
-                with self.session.from_top(self.seed):
-                    state["value"] = self._guard(compute_value)
+                try:
+                    with self.session.from_top(self.seed):
+                        state["value"] = self._guard(compute_value)
+                except RecursionError:
+                    state["value"] = POISON
+                    if len(self._active) == 1:
+                        self.diagnostics.add(faults.wrong_value(DEEP, location, DEEP_HELP).diagnostic)
                 self._active.pop()
                 state["at"] = "done"
                 self.values[name] = state["value"]
             return state["value"]
 
         return Lazy(name, location, force)
+
+    def _force_before(self, name: str) -> None:
+        """Evaluate what a binding mentions, and what that mentions, deepest first: a chain of bindings that stands in
+        reverse order would need a frame of Python for each otherwise."""
+        bindings: dict[str, Any] = {
+            each.name: each.value if isinstance(each, nodes.Binding) else each.body
+            for each in self.program.statements
+            if isinstance(each, nodes.Binding | nodes.Fn | nodes.ModelDef)
+        }
+        order, seen = [], set(self._active) | {name}
+        stack = [(name, iter(sorted(names_in(bindings[name]))))] if name in bindings else []
+        while stack:
+            current, rest = stack[-1]
+            found = next((each for each in rest if each in bindings and each not in seen), None)
+            if found is None:
+                order.append(current)
+                stack.pop()
+            else:
+                seen.add(found)
+                stack.append((found, iter(sorted(names_in(bindings[found])))))
+        self.session.memo["going deep"] = True
+        for each in order[:-1]:
+            value = self.scope.names.get(each)
+            if isinstance(value, Lazy):
+                self._guard(value.force)
+        self.session.memo["going deep"] = False
 
     @property
     def _active(self) -> list[str]:

@@ -15,6 +15,7 @@ from etude.backends.program.ir import Literal as Constant
 from etude.backends.program.ir import Operand, Value
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location, Related
+from etude.compiler.limits import MAX_ELEMENTS, STEPS_OF_AN_OPERATION, spend
 from etude.compiler.schema import Vocabulary
 from etude.compiler.session import Session
 from etude.compiler.values import (
@@ -31,7 +32,9 @@ from etude.compiler.values import (
 )
 
 FrameKind = Literal["model", "batch", "row"]
-LATE = Made | Deferred | Measured | Size  # what becomes a tensor of the function being traced when an operation is given it
+LATE = (
+    Made | Deferred | Measured | Size
+)  # what becomes a tensor of the function being traced when an operation is given it
 
 
 class Origins(Struct, frozen=True, dict=True):
@@ -81,7 +84,9 @@ class Frame(Struct):
     vocabularies: dict[Any, Vocabulary] = field(default_factory=dict)  # of the inputs that are tokens, by their value
     hosted: dict[str, Fitted] | None = None  # estimators that the host asks first, by the input with what they say
     asked: dict[str, Tensor] = field(default_factory=dict)
-    texts: dict[str, Any] = field(default_factory=dict)  # what the host makes of texts first, by the input that holds it
+    texts: dict[str, Any] = field(
+        default_factory=dict
+    )  # what the host makes of texts first, by the input that holds it
     text_inputs: dict[str, Value] = field(default_factory=dict)
     regions: list[Region] = field(default_factory=list)  # outermost first
     running: dict[int, int] = field(default_factory=dict)  # a value of the batch to the slot value that follows it
@@ -132,6 +137,7 @@ def apply_operation(
     assert operation is not None, f"no operation is called {name}"
     if frame is None:
         raise faults.only_in_traced_code(f"'{name}'", location, "a model, or a function given to a stage")
+    spend(session, STEPS_OF_AN_OPERATION, location)
     values = [made_tensor(session, v, location) if isinstance(v, LATE) else v for v in values]
     operands = [operand_of(frame, value, location, f"'{name}'") for value in values]
     _check_classes(frame, name, values, location)
@@ -139,6 +145,11 @@ def apply_operation(
         results = frame.builder.apply(name, operands, {**_defaults(name), **attributes})
     except OperandError as error:
         raise faults.wrong_shape(name, error.message, location, _operand_places(values), error.hint) from None
+    for result in results:
+        elements = result.type.size if isinstance(result.type.size, int) else max(result.type.size.coefficients)
+        if elements > MAX_ELEMENTS:
+            text = f"'{name}': {result.type} has more than {MAX_ELEMENTS:,} numbers"
+            raise faults.wrong_value(text, location, "no machine holds so many")
     made = [tensor(frame, result, location) for result in results]
     return made[0] if len(made) == 1 else made
 

@@ -107,19 +107,23 @@ def local(session: Session, tree: Tree, location: Location) -> Tree:
     frame = session.frame
     if frame is None or not any(isinstance(leaf, Stored) for leaf in tree.leaves):
         return tree
+    made: dict[int, Any] = {}
     if frame.given is not None:
-        return Tree(tree.paths, tuple(_local(session, leaf, location) for leaf in tree.leaves))
-    stored = [leaf for each in tree.leaves for leaf in _held(each)]
+        return Tree(tree.paths, tuple(_local(session, leaf, location, made) for leaf in tree.leaves))
+    seen: set[int] = set()
+    stored = [leaf for each in tree.leaves for leaf in _held(each, seen)]
     missing = [leaf for leaf in stored if leaf.origin not in {o for t in frame.child_origins for o in t.flat}]
     if missing:
         _hold(session, frame, tree, missing)
-    return Tree(tree.paths, tuple(_local(session, leaf, location) for leaf in tree.leaves))
+    return Tree(tree.paths, tuple(_local(session, leaf, location, made) for leaf in tree.leaves))
 
 
-def _held(leaf: Any) -> list[Stored]:
-    if not isinstance(leaf, Stored):
+def _held(leaf: Any, seen: set[int]) -> list[Stored]:
+    """What files hold of a leaf; `seen` are the parts that were looked at: `a + a` has one part."""
+    if not isinstance(leaf, Stored) or id(leaf) in seen:
         return []
-    return [leaf] if leaf.origin is not None else [held for operand in leaf.operands for held in _held(operand)]
+    seen.add(id(leaf))
+    return [leaf] if leaf.origin is not None else [held for operand in leaf.operands for held in _held(operand, seen)]
 
 
 def _hold(session: Session, frame: Frame, tree: Tree, missing: Sequence[Stored]) -> None:
@@ -137,15 +141,21 @@ def _hold(session: Session, frame: Frame, tree: Tree, missing: Sequence[Stored])
     add_child(frame, name, builder.build([]), Origins(tuple(origins)))
 
 
-def _local(session: Session, leaf: Any, location: Location) -> Any:
+def _local(session: Session, leaf: Any, location: Location, made: dict[int, Any]) -> Any:
     if not isinstance(leaf, Stored):
         return leaf
+    if id(leaf) not in made:
+        made[id(leaf)] = _made(session, leaf, location, made)
+    return made[id(leaf)]
+
+
+def _made(session: Session, leaf: Stored, location: Location, made: dict[int, Any]) -> Any:
     assert session.frame is not None
     if leaf.origin is not None and session.frame.given is not None:
         return given(session.frame, leaf.origin, leaf.type, location)
     if leaf.origin is not None:
         return read(session.frame, leaf.origin, location)
-    operands = [_local(session, operand, location) for operand in leaf.operands]
+    operands = [_local(session, operand, location, made) for operand in leaf.operands]
     return apply_operation(session, leaf.operation, operands, {}, location)
 
 

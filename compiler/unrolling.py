@@ -11,6 +11,7 @@ from etude.compiler.calls import CallSite
 from etude.compiler.checks.names import names_in
 from etude.compiler.diagnostics import Location
 from etude.compiler.guards import guard_of, select
+from etude.compiler.limits import MAX_ITEMS, least_elements
 from etude.compiler.loops import Unrolled, rolled
 from etude.compiler.scopes import Scope
 from etude.compiler.values import Deferred, Measured, Quantity, Range, Tensor, describe
@@ -38,6 +39,11 @@ class Unrolling:
         for clause in node.clauses:
             if clause.name != "_" and not mentions(node, clause):
                 raise faults.unused_variable(clause.name, self.at(clause, scope))
+        least = self.session.memo.get(("elements", id(node)))
+        if least is None:
+            least = self.session.memo["elements", id(node)] = least_elements(node)
+        if least > MAX_ITEMS:
+            raise faults.too_many_elements(least, self.at(node, scope))
         self._clauses(node, 0, scope, results, ())
         return results
 
