@@ -26,7 +26,7 @@ from etude.compiler.values import Builtin, Setting
 from etude.grammar import nodes
 from etude.grammar.parser import parse
 
-Kind: TypeAlias = Literal["function", "model", "builtin", "setting", "operation"]
+Kind: TypeAlias = Literal["function", "model", "builtin", "value", "operation"]
 PAPER = re.compile(r"\(([^()]*?[A-Z][^()]*? (?:1[89]|20)\d\d[^()]*)\)")
 INITIALISER = re.compile(r"(lecun|he|xavier)_(normal|uniform)")
 FANS = {"lecun": "1 / inputs", "he": "2 / inputs", "xavier": "2 / (inputs + outputs)"}
@@ -67,6 +67,7 @@ PLAIN = {
     "lower": "A text in small letters.",
     "replace": "A text with another one in the place of each part that is equal to a third.",
     "training": "In the body of a model: whether it is in training, decided by the compiler for each stage.",
+    "plugin": "The Python of others: `plugin.NAME` is what a package declares, where the command line allows it.",
     "none": "No value: the default of what may be left out.",
     "auto": "For `accumulate` of `train`: as few parts of a batch as the memory of the machine asks for.",
     "last": "For `keep` of `train`: the weights after the last step.",
@@ -221,8 +222,14 @@ def _builtins_of(file: Any) -> Iterator[Entry]:
     for name, value in library_names().items():
         if isinstance(value, Builtin) and _home(value) == file.__name__:
             yield _builtin(name, value, group, path)
-        elif isinstance(value, Setting) and group == "settings":
-            yield Entry(name=name, kind="setting", group=group, signature=name, doc=_plain(name), file=path, line=1)
+        elif _is_value(value, file):
+            yield Entry(name=name, kind="value", group=group, signature=name, doc=_plain(name), file=path, line=1)
+
+
+def _is_value(value: Any, file: Any) -> bool:
+    """Whether a name that is no function belongs to a module: what its class stands in says so."""
+    is_setting = value is None or isinstance(value, Setting)
+    return (is_setting and file.__name__.endswith(".settings")) or type(value).__module__ == file.__name__
 
 
 def _home(builtin: Builtin) -> str:
