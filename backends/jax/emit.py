@@ -256,7 +256,8 @@ def _gradients(spec: Mapping[str, Any], name: str, weights: Sequence[str]) -> li
     loss = f"loss(build({', '.join(weights)}), {'part' if least > 1 else 'batch'}, {given}key)"
     gradients = f"jax.grad(lambda {name}: {loss}, has_aux=True)({name})"
     if least > 1:
-        return [f"grads, terms = accumulated(lambda part, key: {gradients}, batch, key, {least}, random.fold)"]
+        inner = ["def gradients(part: dict[str, Array], key: Array) -> Any:", f"    return {gradients}"]
+        return ["", *inner, "", f"grads, terms = accumulated(gradients, batch, key, {least}, random.fold)"]
     return [f"grads, {aux} = {gradients}"]
 
 

@@ -54,6 +54,7 @@ game = train(on = digits.train) {
       loss = ({image}) => mean(softplus(-discriminator(generator(normal([image.shape[0], 4])))))
     }
   ]
+  valid  = digits.valid
   batch  = 64
   budget = 2epochs
 }
@@ -82,6 +83,10 @@ clocked = train(on = digits.train, valid = digits.valid, update = {net: flatten 
 sets = {few: digits.valid, many: digits.train}
 both = train(on = sets, valid = {few: digits.train, many: digits.valid}, update = {net: flatten >> linear(10)}) {
   loss   = ({few, many}, {net}) => cross_entropy(net(few.image), few.label) + 0.1 * mean(square(net(many.image)))
+  score  = ({few, many}, {net}) => argmax(net(few.image)) == few.label
+  optimizer  = lamb(lr = 1e-2, weight_decay = 0.01)
+  schedule   = one_cycle()
+  accumulate = 4
   batch  = 40
   budget = 3epochs
 }
