@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from etude.backends.ops import find
 from etude.backends.program.builder import Builder
 from etude.backends.program.dims import Size
-from etude.backends.program.ir import Slot, StageProgram
+from etude.backends.program.ir import Literal, Slot, StageProgram
 from etude.backends.program.serialize import program_to_json
 from etude.backends.program.types import TensorType
 from etude.compiler import faults
@@ -86,6 +87,16 @@ def _size(session: Session, dim: Size, location: Location, given: list[Tensor]) 
     return made_tensor(session, dim, location)
 
 
+def check_settings(name: str, positional: Sequence[Any], named: Mapping[str, Any], location: Location) -> None:
+    """Refuse values known after the run as settings of an operation: axes, shapes, dtypes."""
+    operation = find(name)
+    assert operation is not None
+    by_place = dict(zip((parameter.name for parameter in operation.parameters), positional, strict=False))
+    for parameter in operation.attribute_parameters:
+        if is_late({**by_place, **named}.get(parameter.name)):
+            raise faults.after_the_run(f"'{parameter.name}' of '{name}'", location)
+
+
 def _collect(value: Any, found: list[Late]) -> None:
     if isinstance(value, list):
         for item in value:
@@ -101,11 +112,10 @@ def _filled(value: Any, rest: Iterator[Tensor]) -> Any:
 
 
 def _type(value: Any) -> TensorType:
-    return (
-        value.type
-        if isinstance(value, Tensor)
-        else TensorType({bool: "bool", int: "int32"}.get(type(value), "float32"))
-    )
+    """The type of what an operation gave: a tensor, or a plain number."""
+    if isinstance(value, Tensor):
+        return value.type
+    return Literal(value).type
 
 
 def _classes(value: Any) -> int | None:
@@ -154,22 +164,16 @@ def stage_of(site: CallSite, value: Measured) -> Ref:
 
     frame, inputs, operands = Frame("batch", Builder("tensor"), False), Inputs(), list[list[Any]]()
     result = _replayed(site, frame, inputs, operands, value)
-    (operand,) = (result.operand if isinstance(result, Tensor) else _constant(frame, result, value.type),)
+    operand = (
+        result.operand
+        if isinstance(result, Tensor)
+        else frame.builder.apply("full", [Literal(result)], {"shape": ()})[0]
+    )
     program = program_to_json(StageProgram(frame.builder.build([("", operand)]), ()))
     port = "tensor" if value.type.rank else "value"
     kind = f"Tensor[{value.type}]" if value.type.rank else "Metric"
     spec = {"program": program, "operands": operands}
     return Ref(add_stage(site, "tensor", spec, inputs.refs, {port: kind}), port)
-
-
-def _constant(frame: Frame, value: Any, type: TensorType) -> Any:
-    return frame.builder.apply("full", [_literal(value)], {"shape": ()})[0]
-
-
-def _literal(value: Any) -> Any:
-    from etude.backends.program.ir import Literal
-
-    return Literal(value)
 
 
 def _replayed(site: CallSite, frame: Frame, inputs: Inputs, operands: list[list[Any]], value: Measured) -> Any:
@@ -257,9 +261,10 @@ def _maker(session: Session, value: Late, location: Location, in_model: bool) ->
     def made() -> Ref:
         ref = _file(_site(session, location), value)
         if in_model:
-            session.memo.setdefault("configured", {}).setdefault(ref, location)
+            session.memo.setdefault("configured", {}).setdefault(ref, place)
         return ref
 
+    place = session.place(location)
     return made
 
 

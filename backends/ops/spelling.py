@@ -38,10 +38,11 @@ def spell(op: Op, framework: Framework, operands: Sequence[str], key: str | None
     assert operation is not None, f"no operation is called {op.name}"
     given = list(operands)
     rows = given.pop() if op.attrs.get("rows") else None
-    names = operation.operand_names(len(given), op.attrs)
+    takes_list = operation.operand_parameters[:1] and operation.operand_parameters[0].kind == "numbers"
+    names = () if takes_list else operation.operand_names(len(given), op.attrs)
     literals = {name: o.value for name, o in zip(names, op.operands, strict=False) if isinstance(o, Literal)}
     template = _template(operation, op, framework, literals)
-    texts = _operand_texts(operation, op, names, given)
+    texts = _listed_text(operation, op, given, framework) if takes_list else _operand_texts(op, names, given)
     texts |= {name: literal_text(value) for name, value in literals.items() if name in texts}
     texts |= {name: literal_text(value) for name, value in op.attributes if name not in texts}
     if operation.is_random:
@@ -67,10 +68,18 @@ def _free(operation: Operation, names: Sequence[str], literals: Mapping[str, Any
     return frozenset(name for name in literals if kinds.get(name) in tensors | alone)
 
 
-def _operand_texts(operation: Operation, op: Op, names: Sequence[str], given: Sequence[str]) -> dict[str, str]:
-    parameters = operation.operand_parameters
-    if parameters and parameters[0].kind == "numbers":
-        return {parameters[0].name: f"[{', '.join(given)}]"}
+def _listed_text(operation: Operation, op: Op, given: Sequence[str], framework: Framework) -> dict[str, str]:
+    """The operands of an operation on a list; numbers among them become scalars of the framework."""
+    items = [
+        SCALARS[framework][operand.type.dtype].format(literal_text(operand.value))
+        if isinstance(operand, Literal)
+        else text
+        for text, operand in zip(given, op.operands, strict=True)
+    ]
+    return {operation.operand_parameters[0].name: f"[{', '.join(items)}]"}
+
+
+def _operand_texts(op: Op, names: Sequence[str], given: Sequence[str]) -> dict[str, str]:
     assert len(names) == len(given), f"{op.name} takes {names}, got {len(given)} operands"
     return dict(zip(names, given, strict=True))
 

@@ -83,8 +83,8 @@ def _difference(first: Any, other: Any, path: str) -> tuple[str, str, str] | Non
             return path, f"a record of {', '.join(first)}", f"one of {', '.join(other)}"
         found = (_difference(first[name], other[name], f"{path}.{name}".lstrip(".")) for name in first)
         return next((each for each in found if each is not None), None)
-    kinds = [_form(value) for value in (first, other)]
-    return None if kinds[0] == kinds[1] else (path, *kinds)
+    expected, got = _form(first), _form(other)
+    return None if expected == got else (path, expected, got)
 
 
 def _form(value: Any) -> str:

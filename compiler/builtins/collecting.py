@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from etude.backends.program.dims import b
+from etude.backends.program.dims import b, evaluate
 from etude.backends.program.types import DType, TensorType, promote
 from etude.compiler import faults
 from etude.compiler.arithmetic import expression
@@ -114,14 +114,16 @@ def _schema(site: CallSite, name: str, values: Sequence[Any]) -> ColumnSchema:
     if other is not None:
         text = f"the column '{name}' of 'rows' is {types[0]} in the first row and {other} in another"
         raise faults.wrong_value(text, site.at("values"), "give every row the same number of values")
-    return ColumnSchema(name, "tensor", promote([kind.dtype for kind in types]), types[0].shape)  # type: ignore[arg-type]
+    return ColumnSchema(
+        name, "tensor", promote([kind.dtype for kind in types]), tuple(evaluate(dim, 1) for dim in types[0].shape)
+    )
 
 
 def _type(site: CallSite, name: str, value: Any) -> TensorType | str:
     if isinstance(value, str) or (isinstance(value, Deferred) and value.kind == "text"):
         return "text"
     if isinstance(value, Measured | Deferred):
-        if value.__class__ is Measured and value.rows is not None:  # type: ignore[union-attr]
+        if isinstance(value, Measured) and value.rows is not None:
             raise faults.after_the_run(f"the shape of the column '{name}'", site.at("values"))
         return type_of(value)
     if isinstance(value, bool | int | float):

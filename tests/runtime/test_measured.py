@@ -1,0 +1,175 @@
+"""Values known after the run, on whole recipes: as constants, and with the operations of tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from etude.runtime.compiling import compile_text
+from etude.runtime.results import RunResult
+from etude.runtime.runner import run
+from etude.runtime.store import Store
+
+TABLE = "x,y,label\n" + "".join(f"{i / 2},{i * i},{i % 3}\n" for i in range(10))
+HEAD = 'd = load("t.csv")\n'
+X, Y, LABEL = np.arange(10) / 2, np.arange(10) ** 2, np.arange(10) % 3
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "t.csv").write_text(TABLE)
+    return tmp_path
+
+
+def ran(text: str, folder: Path, backend: str = "torch") -> RunResult:
+    compiled = compile_text(HEAD + text, "measured.etude", folder)
+    assert compiled.workflow is not None, [d.message for d in compiled.diagnostics]
+    return run(compiled.workflow, store=Store(folder / "store"), backend=backend, base=folder, jobs=1)
+
+
+def metrics(text: str, folder: Path) -> dict[str, Any]:
+    result = ran(text, folder)
+    assert not result.failed, [stage.failure for stage in result.stages.values() if stage.failure]
+    return dict(result.metrics)
+
+
+def test_a_measured_number_is_a_constant_of_functions_of_rows(folder: Path) -> None:
+    found = metrics(
+        """
+        m     = measure(on = d, ({x}) => x)
+        shift = map(d, ({x}) => {x: x - m})
+        far   = filter(d, ({x}) => x > m)
+        mean_ = measure(on = shift, ({x}) => square(x))
+        many  = measure(on = far, ({x}) => x)
+        """,
+        folder,
+    )
+    assert found["mean_"] == pytest.approx(np.var(X))
+    assert found["many"] == pytest.approx(X[X > X.mean()].mean())
+
+
+def test_operations_on_all_rows_are_those_of_numpy(folder: Path) -> None:
+    found = metrics(
+        """
+        t = collect(d, ({x, y}) => {x: x, pair: stack([x, float(y)])})
+        y = column(d, "y")
+        spread = sqrt(mean(square(t.x - mean(t.x))))
+        gram   = (transpose(t.pair) @ t.pair)[0, 1]
+        place  = argmax(t.x * (10 - y))
+        there  = t.x[place]
+        most   = sort(t.x)[9]
+        count  = t.x.shape[0] + 0
+        half   = mean(float(y > 20)) + 0
+        """,
+        folder,
+    )
+    pair = np.stack([X, Y], axis=1)
+    assert found["spread"] == pytest.approx(X.std())
+    assert found["gram"] == pytest.approx((pair.T @ pair)[0, 1])
+    assert found["place"] == np.argmax(X * (10 - Y)) and found["there"] == X[found["place"]]
+    assert (found["most"], found["count"], found["half"]) == (4.5, 10, 0.5)
+
+
+def test_means_of_tensors_are_taken_apart_by_class(folder: Path) -> None:
+    found = metrics(
+        """
+        c     = d |> map(({x, y, label}) => {p: stack([x, float(y)]), l: as_label(int(label), classes = 4)})
+        parts = measure(on = c, by = "l", ({p}) => p)
+        whole = measure(on = c, ({p}) => {p: p, n: 1})
+        one   = parts[1][1] + 0
+        all_  = whole.p[1] + 0
+        none_ = parts[3][0] + 0
+        bank  = stack(parts)
+        near  = measure(on = c, ({p, l}) => argmin(sum(square(bank[0:3] - p), axis = -1)) == l)
+        """,
+        folder,
+    )
+    assert found["one"] == pytest.approx(Y[LABEL == 1].mean())
+    assert found["all_"] == pytest.approx(Y.mean())
+    assert found["none_"] is None
+    assert 0 <= found["near"] <= 1
+
+
+def test_what_does_not_exist_makes_nothing(folder: Path) -> None:
+    text = """
+    none_ = filter(d, ({x}) => x > 100)
+    m     = measure(on = none_, ({x}) => x)
+    twice = 2 * sqrt(m) + maximum(m, 3)
+    expect m > 1 because "there is nothing to tell"
+    """
+    result = ran(text, folder)
+    assert not result.failed and result.metrics["twice"] is None
+    assert [verdict.verdict for verdict in result.claims] == ["cannot tell"]
+    failed = ran(
+        text.split("expect")[0] + "shift = map(d, ({x}) => {x: x - m})\na = measure(on = shift, ({x}) => x)", folder
+    )
+    assert "has no value" in str([stage.failure for stage in failed.stages.values()])
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_a_measured_number_in_a_loss_and_in_a_model_counts_as_if_it_were_written_there(
+    backend: str, folder: Path
+) -> None:
+    text = """
+    model scaled(factor: float)(x) {{ return factor * x }}
+    m    = {value}
+    data = d |> map(({{x, y}}) => {{x: stack([x]), y: float(y)}})
+    net  = linear(1) >> scaled(factor = m)
+    t    = train(on = data, update = {{net: net}}, budget = 5steps) {{
+      loss = ({{x, y}}) => m * mean(square(net(x)[:, 0] - y))
+    }}
+    result = measure(on = data, ({{x, y}}) => square(t.net(x)[0] - y))
+    """
+    measured, written = (
+        ran(text.format(value=value), folder, backend).metrics["result"]
+        for value in ("measure(on = d, ({x}) => x)", str(X.mean()))
+    )
+    assert measured == pytest.approx(written, rel=1e-6)
+
+
+def test_rows_hold_plain_and_measured_values(folder: Path) -> None:
+    found = metrics(
+        """
+        m = measure(on = d, ({x}) => x)
+        t = collect(d, ({x}) => x)
+        r = rows([{name: "a", v: 1, w: m, z: [1, m]}, {name: "b", v: 2.5, w: 0, z: [m, 4]}])
+        v = measure(on = r, ({v}) => v)
+        w = measure(on = r, ({w}) => w)
+        z = measure(on = r, ({z}) => z[1])
+        b = measure(on = filter(r, ({name}) => name == "b"), ({v}) => v)
+        """,
+        folder,
+    )
+    assert (found["v"], found["b"]) == (1.75, 2.5)
+    assert found["w"] == pytest.approx(X.mean() / 2) and found["z"] == pytest.approx((X.mean() + 4) / 2)
+
+
+def test_numbers_of_known_rows_enter_functions_whole(folder: Path) -> None:
+    found = metrics(
+        """
+        few  = sample(d, 4examples)
+        bank = collect(few, ({x}) => x)
+        near = measure(on = few, ({x}) => min(abs(bank - x)))
+        """,
+        folder,
+    )
+    assert found["near"] == 0
+
+
+def test_functions_of_numbers_known_after_the_run(folder: Path) -> None:
+    found = metrics(
+        """
+        m = measure(on = d, ({x}) => x)
+        a = abs(1 - m) + square(m) + exp(m) + log(m) + floor(m) + round(m)
+        b = where(m > 2, min(m, 2), max(m, 2)) + int(m)
+        c = (correlation([m, 2 * m, 1], [1, 2, 0.5]) + rank([m, 1, 2 * m])[1]) * std([m, m, m])
+        d_ = argmax([1, m, 2 * m, 0]) + 0
+        """,
+        folder,
+    )
+    m = X.mean()
+    assert found["a"] == pytest.approx(abs(1 - m) + m * m + np.exp(m) + np.log(m) + 2 + 2)
+    assert (found["b"], found["c"], found["d_"]) == (4, 0, 2)
