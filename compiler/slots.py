@@ -12,7 +12,16 @@ from etude.backends.program.ir import Module, Slot, Sub
 from etude.compiler import faults
 from etude.compiler.calls import CallSite
 from etude.compiler.tracing import Origins
-from etude.compiler.values import AnyOrigin, FrozenOrigin, Origin, SlowOrigin, StartOrigin, ValueOrigin, is_weight
+from etude.compiler.values import (
+    AnyOrigin,
+    FrozenOrigin,
+    KeptOrigin,
+    Origin,
+    SlowOrigin,
+    StartOrigin,
+    ValueOrigin,
+    is_weight,
+)
 from etude.compiler.workflow import Ref
 
 
@@ -80,7 +89,7 @@ class SlotTable(Struct):
         if isinstance(origin, Origin):
             seed = self.seed if origin.seed is None else origin.seed
             return {"fresh": {"structure": origin.structure, "ordinal": origin.ordinal, "seed": seed}}
-        if isinstance(origin, SlowOrigin | StartOrigin | FrozenOrigin):
+        if isinstance(origin, SlowOrigin | StartOrigin | FrozenOrigin | KeptOrigin):
             return self.source(origin.of)
         if isinstance(origin, ValueOrigin):
             return {"input": self.inputs.index(origin.made()), "index": 0}

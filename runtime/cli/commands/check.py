@@ -91,7 +91,7 @@ def _print_problems(
         from etude.compiler.render.json import diagnostics_to_json
 
         made = [each for repaired in repairs for each in repaired.to_json()]
-        extra = {"fixed": [] if options.diff else made} if options.fix else {}
+        extra: dict[str, Any] = {"fixed": [] if options.diff else made} if options.fix else {}
         extra |= {"diff": "".join(each.diff() for each in repairs)} if options.diff else {}
         extra |= _weights(options, compilations) if options.show == "weights" else {}
         print_json({**diagnostics_to_json([str(path) for path in options.files], found), **extra})
