@@ -93,7 +93,9 @@ def with_vocabulary(sub: Sub, given: Mapping[str, ColumnSchema], column: ColumnS
     output = dict(sub.outputs).get(column.name)
     if output is None or column.vocabulary is not None or column.dtype != "int32" or column.kind != "tensor":
         return column
-    tokens = {value.id: given[name].vocabulary for name, value in sub.inputs if name in given}
+    tokens: dict[int | None, Vocabulary | None] = {
+        value.id: given[name].vocabulary for name, value in sub.inputs if name in given
+    }
     found = [(tokens.get(source.value), source.bound) for source in sources(sub.ops, sub.inputs, output)]
     known = {vocabulary for vocabulary, _ in found if vocabulary is not None}
     bounds = [bound for vocabulary, bound in found if vocabulary is None]

@@ -45,6 +45,11 @@ def fitted(algorithm: str, vocab: int, texts: Texts, *, lowercase: bool = False)
     return str(tokenizer.to_str())
 
 
+def opened(data: bytes, threads: int = 1) -> Any:
+    """The tokenizer of what `fitted` gave."""
+    return library(threads).Tokenizer.from_str(data.decode())
+
+
 def encoded(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """The tokens of each text, without special ones."""
     return [found.ids for found in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]

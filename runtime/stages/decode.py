@@ -10,7 +10,7 @@ import numpy as np
 from etude.compiler.schema import ColumnSchema
 from etude.runtime.arrays import Array
 from etude.runtime.stages import Job, Result, data_result
-from etude.runtime.tokenizers import decoded, library
+from etude.runtime.tokenizers import decoded, opened
 from etude.runtime.tokens import as_ids
 
 ROWS = 256
@@ -26,7 +26,7 @@ def execute(job: Job) -> Result:
 
 def _pieces(job: Job) -> Iterator[dict[str, Array]]:
     spec, column = job.spec, job.dataset(0).reader(job.spec["column"])
-    tokenizer = library(job.settings.threads).Tokenizer.from_str(job.store.objects.read(job.inputs[1]).decode())
+    tokenizer = opened(job.store.objects.read(job.made(1)), job.settings.threads)
     for start in range(0, max(len(column), 1), ROWS):
         texts = [decoded(tokenizer, _ids(row), spec["end"]) for row in column[start : start + ROWS]]
         yield {spec["into"]: np.array(texts, dtype=object)}

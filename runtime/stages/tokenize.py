@@ -9,7 +9,7 @@ import numpy as np
 from etude.compiler.schema import ColumnSchema
 from etude.runtime.arrays import Array
 from etude.runtime.stages import Job, Result, data_result
-from etude.runtime.tokenizers import BOS, EOS, PAD, encoded, library
+from etude.runtime.tokenizers import BOS, EOS, PAD, encoded, opened
 from etude.runtime.tokens import as_text
 
 ROWS = 256
@@ -29,7 +29,9 @@ def execute(job: Job) -> Result:
         ]
     cut = _Cut()
     made = kept.with_pieces(schemas, job.until_stopped(_pieces(job, cut)))
-    return data_result(made, rows=made.rows, tokens=cut.tokens, **({} if length is None else {"cut": cut.rows}))
+    if length is None:
+        return data_result(made, rows=made.rows, tokens=cut.tokens)
+    return data_result(made, rows=made.rows, tokens=cut.tokens, cut=cut.rows)
 
 
 class _Cut:
@@ -41,9 +43,9 @@ class _Cut:
 
 def _pieces(job: Job, cut: _Cut) -> Iterator[dict[str, Array]]:
     spec, column = job.spec, job.dataset(0).reader(job.spec["column"])
-    tokenizer = library(job.settings.threads).Tokenizer.from_str(job.store.objects.read(job.inputs[1]).decode())
+    tokenizer = opened(job.store.objects.read(job.made(1)), job.settings.threads)
     for start in range(0, max(len(column), 1), ROWS):
-        rows = encoded(tokenizer, column[start : start + ROWS])
+        rows = encoded(tokenizer, column[start : start + ROWS].tolist())
         if spec["bounds"]:
             rows = [[BOS, *row, EOS] for row in rows]
         cut.tokens += sum(map(len, rows))
