@@ -175,7 +175,8 @@ class _Step(Struct):
                 return self._is_einsum()
             case "rearrange":
                 before, _, after = attrs["pattern"].partition("->")
-                return before.split()[0] == after.split()[0] and before.split()[0].isalpha()
+                first: str = before.split()[0]
+                return first == after.split()[0] and first.isalpha()
         if op.name in FIRST_IS_ROWS:
             return kinds[0] == "rows" and "rows" not in kinds[1:]
         return op.name in ROW_BY_ROW and kinds[0] == "rows"
