@@ -18,8 +18,19 @@ from etude.compiler.diagnostics import Location, Related
 from etude.compiler.models import add_child
 from etude.compiler.session import Session
 from etude.compiler.slots import Inputs
-from etude.compiler.tracing import Frame, Origins, made_tensor, tensor
-from etude.compiler.values import Computation, Deferred, Measured, Tensor, ValueOrigin
+from etude.compiler.tracing import Frame, Origins, apply_operation, made_tensor, tensor
+from etude.compiler.values import (
+    Computation,
+    Deferred,
+    FrozenOrigin,
+    Measured,
+    StartOrigin,
+    Stored,
+    StoredOrigin,
+    Tensor,
+    TrainedOrigin,
+    ValueOrigin,
+)
 from etude.compiler.workflow import Ref
 
 Late = Measured | Deferred
@@ -224,6 +235,22 @@ def _in_order(value: Measured) -> list[Computation]:
                 if isinstance(operand, Measured) and isinstance(operand.source, Computation):
                     stack.append((operand.source, False))
     return list(order.values())
+
+
+def measured_leaf(session: Session, leaf: Stored, location: Location) -> Any:
+    """A tensor of a tree as one that is known after the run."""
+    origin = leaf.origin.of if isinstance(leaf.origin, StartOrigin | FrozenOrigin) else leaf.origin
+    if isinstance(origin, StoredOrigin | TrainedOrigin):
+        return Measured(leaf.type, origin.ref, origin.index)
+    if origin is not None:
+        text = "these weights are drawn where they are used, and in no file before"
+        raise faults.wrong_value(text, location, "take the weights of a trained model, or do this in a function")
+    operands = [measured_leaf(session, each, location) if isinstance(each, Stored) else each for each in leaf.operands]
+
+    def apply(given: list[Any], _: Any) -> Any:
+        return apply_operation(session, leaf.operation, given, {}, location)
+
+    return operated(session, operands, {}, apply, location)
 
 
 # --- values that traced functions hold ------------------------------------------------------------

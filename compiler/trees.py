@@ -186,7 +186,12 @@ def operation(session: Session, name: str, positional: Sequence[Any], named: Map
 def total(session: Session, name: str, tree: Tree, location: Location) -> Any:
     """All numbers of a tree reduced to one."""
     if session.frame is None:
-        raise faults.not_available(f"'{name}' of a tree outside of a function given to a stage", location)
+        from etude.compiler.measured import computed, measured_leaf
+
+        kept = [measured_leaf(session, leaf, location) for leaf in tree.leaves]
+        return computed(
+            session, kept, lambda given: total(session, name, Tree(tree.paths, tuple(given)), location), location
+        )
     leaves = local(session, tree, location).leaves
     if name == "norm":
         squares = [call_operation(session, "square", [leaf], {}, location) for leaf in leaves]

@@ -173,3 +173,19 @@ def test_functions_of_numbers_known_after_the_run(folder: Path) -> None:
     m = X.mean()
     assert found["a"] == pytest.approx(abs(1 - m) + m * m + np.exp(m) + np.log(m) + 2 + 2)
     assert (found["b"], found["c"], found["d_"]) == (4, 0, 2)
+
+
+def test_all_numbers_of_a_tree_are_reduced_outside_of_functions_as_inside(folder: Path) -> None:
+    found = metrics(
+        """
+        data = d |> map(({x, y}) => {x: stack([x]), y: float(y)})
+        net  = linear(3) >> linear(1)
+        t    = train(on = data, update = {net: net}, budget = 3steps) { loss = ({x, y}) => mean(square(net(x)[:, 0] - y)) }
+        m    = measure(on = d, ({x}) => x)
+        tree = measure(on = data, ({x, y}) => square(grad(square(t.net(x)[0] - y), wrt = weights(t.net))))
+        out  = norm(weights(t.net)) + sum(m * tree) + max(tree) - mean(tree)
+        in_  = measure(on = data, ({x}) => norm(weights(t.net)) + sum(m * tree) + max(tree) - mean(tree))
+        """,
+        folder,
+    )
+    assert found["out"] == pytest.approx(found["in_"], rel=1e-5)
