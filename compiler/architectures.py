@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from etude.compiler import faults
+from etude.compiler import faults, weight_faults
 from etude.compiler.diagnostics import Location
 from etude.compiler.instances import model_name
 from etude.compiler.models import model_origins
@@ -44,11 +44,11 @@ def _check_shapes(session: Session, first: Model, other: Model, location: Locati
     names = model_name(first), model_name(other)
     for weight, its in zip(left, right, strict=False):
         if weight[1].type != its[1].type:
-            raise faults.other_architecture(names, _text(weight), _text(its), location)
+            raise weight_faults.other_architecture(names, _text(weight), _text(its), location)
     if len(left) != len(right):
         count = min(len(left), len(right))
         texts = [_text(side[count]) if len(side) > count else "no more" for side in (left, right)]
-        raise faults.other_architecture(names, texts[0], texts[1], location)
+        raise weight_faults.other_architecture(names, texts[0], texts[1], location)
 
 
 def _text(weight: Named) -> str:
@@ -79,7 +79,7 @@ def _check_bases(session: Session, first: Model, other: Model, location: Locatio
 def check_base(session: Session, adapter: Adapter, base: Model, location: Location) -> None:
     """Refuse an adapter beside a model that is not the one it adapts: the same architecture with the same weights."""
     if [_plain(o) for o in model_origins(session, adapter.of)] != [_plain(o) for o in model_origins(session, base)]:
-        raise faults.wrong_base(model_name(adapter), model_name(adapter.of), model_name(base), location)
+        raise weight_faults.wrong_base(model_name(adapter), model_name(adapter.of), model_name(base), location)
 
 
 def _plain(origin: Any) -> Any:

@@ -14,7 +14,7 @@ class Poisoned(Exception):
     """Unwinds an evaluation whose fault has been reported already."""
 
 
-def _fault(
+def fault(
     code: str,
     message: str,
     location: Location,
@@ -24,6 +24,7 @@ def _fault(
     help: str | None = None,
     fixes: Sequence[Fix] = (),
 ) -> RecipeError:
+    """A diagnostic to be raised."""
     return RecipeError(Diagnostic(code, message, location, label, tuple(related), help, tuple(fixes)))
 
 
@@ -33,13 +34,13 @@ def _fault(
 def unknown_name(name: str, location: Location, visible: Iterable[str]) -> RecipeError:
     meant = spelled_here(name, location) or in_the_library(name, location)
     help, fixes = meant or rename(location, name, visible)
-    return _fault("E201", f"unknown name '{name}'", location, "not defined here", help=help, fixes=fixes)
+    return fault("E201", f"unknown name '{name}'", location, "not defined here", help=help, fixes=fixes)
 
 
 def unknown_argument(function: str, name: str, location: Location, known: Sequence[str]) -> RecipeError:
     takes = f"'{function}' takes {', '.join(known)}" if known else f"'{function}' takes no named arguments"
     help, fixes = called_here(name, location, known) or rename(location, name, known)
-    return _fault(
+    return fault(
         "E202", f"'{function}' has no argument '{name}'", location, "unknown argument", help=help or takes, fixes=fixes
     )
 
@@ -47,11 +48,11 @@ def unknown_argument(function: str, name: str, location: Location, known: Sequen
 def unknown_field(name: str, location: Location, known: Sequence[str], what: str) -> RecipeError:
     help, fixes = rename(location, name, known)
     has = f"it has {', '.join(known)}" if known else "it has no fields"
-    return _fault("E203", f"{what} has no field '{name}'", location, "unknown field", help=help or has, fixes=fixes)
+    return fault("E203", f"{what} has no field '{name}'", location, "unknown field", help=help or has, fixes=fixes)
 
 
 def missing_argument(function: str, name: str, location: Location, related: Sequence[Related] = ()) -> RecipeError:
-    return _fault(
+    return fault(
         "E204",
         f"'{function}' needs the argument '{name}'",
         location,
@@ -63,15 +64,15 @@ def missing_argument(function: str, name: str, location: Location, related: Sequ
 
 def too_many_arguments(function: str, expected: int, got: int, location: Location) -> RecipeError:
     text = f"'{function}' takes {expected} argument{'s' * (expected != 1)} without a name, got {got}"
-    return _fault("E205", text, location, "too many arguments")
+    return fault("E205", text, location, "too many arguments")
 
 
 def repeated_argument(function: str, name: str, location: Location) -> RecipeError:
-    return _fault("E206", f"'{function}' gets the argument '{name}' twice", location, "given a second time")
+    return fault("E206", f"'{function}' gets the argument '{name}' twice", location, "given a second time")
 
 
 def bound_twice(name: str, location: Location, first: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E207",
         f"'{name}' is bound twice",
         location,
@@ -82,7 +83,7 @@ def bound_twice(name: str, location: Location, first: Location) -> RecipeError:
 
 
 def cycle(names: Sequence[str], location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E208",
         f"'{names[0]}' is defined by itself",
         location,
@@ -96,11 +97,11 @@ def unknown_module(path: str, location: Location, known: Sequence[str]) -> Recip
     location = Location(location.source, Span(start, start + len(path)))
     help, fixes = rename(location, path, known)
     text = f"there is no module '{path}'"
-    return _fault("E209", text, location, "not found", help=help or f"known: {', '.join(known)}", fixes=fixes)
+    return fault("E209", text, location, "not found", help=help or f"known: {', '.join(known)}", fixes=fixes)
 
 
 def ambiguous_name(name: str, modules: Sequence[str], location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E210",
         f"'{name}' is defined by {' and '.join(modules)}",
         location,
@@ -110,28 +111,28 @@ def ambiguous_name(name: str, modules: Sequence[str], location: Location) -> Rec
 
 
 def unreadable_module(path: str, location: Location, reason: str) -> RecipeError:
-    return _fault("E212", f"cannot use '{path}': {reason}", location, "not read")
+    return fault("E212", f"cannot use '{path}': {reason}", location, "not read")
 
 
 def recursion(name: str, location: Location) -> RecipeError:
-    return _fault("E211", f"'{name}' calls itself", location, "a recursive call", help="use loop, or a comprehension")
+    return fault("E211", f"'{name}' calls itself", location, "a recursive call", help="use loop, or a comprehension")
 
 
 # --- E3: types, shapes, units, columns -----------------------------------------------------------
 
 
 def wrong_kind(what: str, expected: str, got: str, location: Location, help: str | None = None) -> RecipeError:
-    return _fault("E301", f"{what}: expected {expected}, got {got}", location, f"this is {got}", help=help)
+    return fault("E301", f"{what}: expected {expected}, got {got}", location, f"this is {got}", help=help)
 
 
 def wrong_shape(
     operation: str, reason: str, location: Location, related: Sequence[Related], help: str | None
 ) -> RecipeError:
-    return _fault("E302", f"'{operation}': {reason}", location, "the shapes do not fit", related=related, help=help)
+    return fault("E302", f"'{operation}': {reason}", location, "the shapes do not fit", related=related, help=help)
 
 
 def wrong_unit(operation: str, left: str, right: str, location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E303",
         f"'{operation}' cannot combine {left} and {right}",
         location,
@@ -142,7 +143,7 @@ def wrong_unit(operation: str, left: str, right: str, location: Location) -> Rec
 
 def missing_column(name: str, location: Location, columns: Sequence[str], origin: str) -> RecipeError:
     help, fixes = rename(location, name, columns)
-    return _fault(
+    return fault(
         "E304",
         f"{origin} has no column '{name}'",
         location,
@@ -153,7 +154,7 @@ def missing_column(name: str, location: Location, columns: Sequence[str], origin
 
 
 def class_count(logits: int, classes: int, location: Location, related: Sequence[Related]) -> RecipeError:
-    return _fault(
+    return fault(
         "E305",
         f"the label has {classes} classes, but the logits have {logits}",
         location,
@@ -164,7 +165,7 @@ def class_count(logits: int, classes: int, location: Location, related: Sequence
 
 
 def unbound_columns(model: str, inputs: Sequence[str], columns: Sequence[str], location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E306",
         f"cannot tell which columns are the inputs ({', '.join(inputs)}) of {model}",
         location,
@@ -174,11 +175,11 @@ def unbound_columns(model: str, inputs: Sequence[str], columns: Sequence[str], l
 
 
 def param_value(name: str, text: str, location: Location) -> RecipeError:
-    return _fault("E307", f"param '{name}': {text}", location, "the value does not fit")
+    return fault("E307", f"param '{name}': {text}", location, "the value does not fit")
 
 
 def after_the_run(what: str, location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E308",
         f"{what} is known only after the run",
         location,
@@ -188,11 +189,11 @@ def after_the_run(what: str, location: Location) -> RecipeError:
 
 
 def not_callable(what: str, location: Location) -> RecipeError:
-    return _fault("E309", f"{what} cannot be called", location, "called here")
+    return fault("E309", f"{what} cannot be called", location, "called here")
 
 
 def not_a_scalar(name: str, type: str, location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E310",
         f"{name} must be one number, got {type}",
         location,
@@ -202,11 +203,11 @@ def not_a_scalar(name: str, type: str, location: Location) -> RecipeError:
 
 
 def wrong_pattern(text: str, location: Location, help: str | None = None) -> RecipeError:
-    return _fault("E311", text, location, "the parameters do not fit", help=help)
+    return fault("E311", text, location, "the parameters do not fit", help=help)
 
 
 def weight_conflict(path: str, first: str, second: str, location: Location, related: Sequence[Related]) -> RecipeError:
-    return _fault(
+    return fault(
         "E312",
         f"two uses of one model give the weight '{path}' the shapes {first} and {second}",
         location,
@@ -217,15 +218,15 @@ def weight_conflict(path: str, first: str, second: str, location: Location, rela
 
 
 def source_fault(message: str, location: Location, help: str | None) -> RecipeError:
-    return _fault("E313", message, location, "cannot be loaded", help=help)
+    return fault("E313", message, location, "cannot be loaded", help=help)
 
 
 def wrong_value(text: str, location: Location, help: str | None = None) -> RecipeError:
-    return _fault("E314", text, location, "not allowed here", help=help)
+    return fault("E314", text, location, "not allowed here", help=help)
 
 
 def other_tokenizer(what: str, known: Vocabulary, got: Vocabulary, location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E331",
         f"{what} is made for the tokens of '{known.name}', but gets those of '{got.name}'",
         location,
@@ -236,7 +237,7 @@ def other_tokenizer(what: str, known: Vocabulary, got: Vocabulary, location: Loc
 
 def small_vocabulary(what: str, has: int, size: int, name: str, location: Location) -> RecipeError:
     tokens = f"the tokens of '{name}' go up to {size - 1}" if name else f"the numbers go up to {size - 1}"
-    return _fault(
+    return fault(
         "E332",
         f"{what} has {has} entries, but {tokens}",
         location,
@@ -245,32 +246,11 @@ def small_vocabulary(what: str, has: int, size: int, name: str, location: Locati
     )
 
 
-def other_architecture(names: tuple[str, str], first: str, other: str, location: Location) -> RecipeError:
-    which = "these models" if names[0] == names[1] else f"'{names[0]}' and '{names[1]}'"
-    return _fault(
-        "E318",
-        f"{which} are of two architectures: {first} in the one, {other} in the other",
-        location,
-        "the first difference",
-        help="arithmetic on weights takes models of one architecture",
-    )
-
-
-def wrong_base(adapter: str, base: str, other: str, location: Location) -> RecipeError:
-    return _fault(
-        "E319",
-        f"the adapter '{adapter}' was made for '{base}', not for '{other}'",
-        location,
-        "another model",
-        help=f"use it with '{base}', or make and train an adapter of '{other}'",
-    )
-
-
 # --- E4: the graph -------------------------------------------------------------------------------
 
 
 def unreached_model(name: str, location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E401",
         f"'{name}' is in update, but the loss never uses it",
         location,
@@ -279,18 +259,8 @@ def unreached_model(name: str, location: Location) -> RecipeError:
     )
 
 
-def nothing_learns(name: str, location: Location) -> RecipeError:
-    return _fault(
-        "E401",
-        f"'{name}' is in update, but nothing of it can learn: it is frozen, or as it was at the start",
-        location,
-        "all of it is frozen",
-        help="take it out of update, or freeze less of it",
-    )
-
-
 def weights_in_loss(name: str, location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E402",
         f"'{name}' is made inside a traced function, so nobody would keep its weights",
         location,
@@ -300,7 +270,7 @@ def weights_in_loss(name: str, location: Location) -> RecipeError:
 
 
 def weights_in_region(name: str, region: str, location: Location, around: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E415",
         f"'{name}' is made inside a '{region}', so it is not clear whether all rounds share its weights",
         location,
@@ -311,7 +281,7 @@ def weights_in_region(name: str, region: str, location: Location, around: Locati
 
 
 def while_in_program(location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E417",
         "a loop in a tensor program has a fixed number of rounds, and no 'while'",
         location,
@@ -321,7 +291,7 @@ def while_in_program(location: Location) -> RecipeError:
 
 
 def carry_type(name: str, expected: str, got: str, location: Location, start: Location, help: str) -> RecipeError:
-    return _fault(
+    return fault(
         "E315",
         f"'{name}' keeps its type from round to round: expected {expected}, got {got}",
         location,
@@ -332,7 +302,7 @@ def carry_type(name: str, expected: str, got: str, location: Location, start: Lo
 
 
 def branch_types(number: int, first: str, other: str, location: Location, place: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E316",
         f"the branches of 'choose' give different things: expected {first} as from branch 0, got {other}",
         location,
@@ -343,7 +313,7 @@ def branch_types(number: int, first: str, other: str, location: Location, place:
 
 
 def earlier_rounds(region: str, what: str, location: Location, value: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E416",
         f"{what} stands outside of this '{region}', and the value depends on it by more ways than this round",
         location,
@@ -354,7 +324,7 @@ def earlier_rounds(region: str, what: str, location: Location, value: Location) 
 
 
 def too_many_stages(limit: int, location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E403",
         f"the recipe has more than {limit:,} stages",
         location,
@@ -364,7 +334,7 @@ def too_many_stages(limit: int, location: Location) -> RecipeError:
 
 
 def too_much_work(location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E403",
         "expanding this recipe takes too many steps",
         location,
@@ -374,7 +344,7 @@ def too_much_work(location: Location) -> RecipeError:
 
 
 def too_many_elements(count: int, location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E403",
         f"this comprehension has {count:,} elements",
         location,
@@ -384,7 +354,7 @@ def too_many_elements(count: int, location: Location) -> RecipeError:
 
 
 def unused_variable(name: str, location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E404",
         f"'{name}' is never used: every element would be the same",
         location,
@@ -394,22 +364,22 @@ def unused_variable(name: str, location: Location) -> RecipeError:
 
 
 def not_in_traced_code(what: str, location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E405", f"{what} cannot stand in a traced function", location, "a stage of the workflow",
         help="compute it outside and use its result here",
     )  # fmt: skip
 
 
 def only_in_traced_code(what: str, location: Location, where: str) -> RecipeError:
-    return _fault("E406", f"{what} can only stand in {where}", location, "outside of it here")
+    return fault("E406", f"{what} can only stand in {where}", location, "outside of it here")
 
 
 def not_available(what: str, location: Location) -> RecipeError:
-    return _fault("E407", f"{what} is not part of this version of Etude", location, "not available yet")
+    return fault("E407", f"{what} is not part of this version of Etude", location, "not available yet")
 
 
 def no_weight(glob: str, location: Location, near: Sequence[str]) -> RecipeError:
-    return _fault(
+    return fault(
         "E408",
         f'"{glob}" names none of the weights that are updated',
         location,
@@ -418,28 +388,8 @@ def no_weight(glob: str, location: Location, near: Sequence[str]) -> RecipeError
     )
 
 
-def no_weight_of(glob: str, model: str, location: Location, near: Sequence[str]) -> RecipeError:
-    return _fault(
-        "E408",
-        f"\"{glob}\" names no weight of '{model}'",
-        location,
-        "matches nothing",
-        help=f"there are {', '.join(near)}" if near else None,
-    )
-
-
-def no_part(glob: str, model: str, location: Location, near: Sequence[str]) -> RecipeError:
-    return _fault(
-        "E408",
-        f"\"{glob}\" names no part of '{model}'",
-        location,
-        "matches nothing",
-        help=f"there are {', '.join(near)}" if near else f"'{model}' has no parts",
-    )
-
-
 def not_allowed(what: str, option: str, location: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E430",
         f"{what}, which the command line has not allowed",
         location,
@@ -499,7 +449,7 @@ def transductive(path: str, location: Location, made: Location) -> Diagnostic:
 
 
 def independent(what: str, location: Location, value: Location) -> RecipeError:
-    return _fault(
+    return fault(
         "E409",
         f"the value was not computed from {what}, so it has no derivative by it",
         location,
@@ -520,16 +470,6 @@ def equal_models(first: str, second: str, location: Location) -> Diagnostic:
 def fresh_frozen(name: str, location: Location) -> Diagnostic:
     text = f"'{name}' is used here without ever being trained"
     return Diagnostic("W402", text, location, "random weights", help="train it, or reseed it on purpose")
-
-
-def own_teacher(location: Location) -> Diagnostic:
-    return Diagnostic(
-        "W405",
-        "both sides of this distillation are the model that learns: it is its own teacher",
-        location,
-        "moves with the student",
-        help="teach by start(m), by a slow copy (ema), or by an earlier version",
-    )
 
 
 def single_seed(location: Location) -> Diagnostic:

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from etude.compiler import faults
+from etude.compiler import weight_faults
 from etude.compiler.diagnostics import Location
 from etude.compiler.globs import matches, nearest_paths
 from etude.compiler.instances import model_name
@@ -61,7 +61,7 @@ def matching_parts(
     for glob in globs:
         if not any(matches(glob, path) for path, _ in found):
             near = nearest_paths(glob, [path for path, _ in found])
-            raise faults.no_part(glob, model_name(model), location, near)
+            raise weight_faults.no_part(glob, model_name(model), location, near)
     chosen: list[tuple[str, Model]] = []
     for path, part in found:
         is_below = any(path.startswith(f"{above}.") for above, _ in chosen)

@@ -12,7 +12,7 @@ from etude.backends.program.builder import Builder
 from etude.backends.program.ir import StageProgram, Sub
 from etude.backends.program.serialize import program_to_json
 from etude.backends.program.types import TensorType
-from etude.compiler import faults
+from etude.compiler import faults, weight_faults
 from etude.compiler.calls import CallSite
 from etude.compiler.captures import remembered
 from etude.compiler.diagnostics import Location
@@ -200,7 +200,7 @@ def _find_origins(site: CallSite, made: TrainTrace, players: Sequence[Player]) -
             found = [o for o in model_origins(site.session, model) if o in reached]
             made.origins[name] = [o for o in found if can_learn(o)]
             if found and not made.origins[name]:
-                raise faults.nothing_learns(name, player.update_place)
+                raise weight_faults.nothing_learns(name, player.update_place)
             if not found:
                 raise faults.unreached_model(name, player.update_place)
     for name, (copy, _) in made.slow.items():

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from etude.backends.program.ir import Op, Value
-from etude.compiler import faults
+from etude.compiler import weight_faults
 from etude.compiler.diagnostics import Location
 from etude.compiler.session import Session
 from etude.compiler.tracing import Frame
@@ -41,7 +41,7 @@ def warn_about_teachers(session: Session, live: Live) -> None:
         sides = _learning(each.frame, live)
         student, teacher = sides.get(each.student.id), sides.get(each.teacher.id)
         if student and student == teacher:
-            session.diagnostics.add(faults.own_teacher(each.location))
+            session.diagnostics.add(weight_faults.own_teacher(each.location))
 
 
 def _learning(frame: Frame, live: Live) -> dict[int, Live]:

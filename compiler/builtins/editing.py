@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from etude.backends.program.dims import evaluate
-from etude.compiler import faults
+from etude.compiler import faults, weight_faults
 from etude.compiler.architectures import check_base, own_weights
 from etude.compiler.builtins.data import function_argument
 from etude.compiler.builtins.rewriting import globs_argument, known, model_argument
@@ -58,7 +58,7 @@ def _at_same_paths(site: CallSite, other: Model, targets: Sequence[Named]) -> li
     for path, _, _ in targets:
         if path not in found:
             near = nearest_paths(path, list(found))
-            raise faults.no_weight_of(path, model_name(other), site.at("beside"), near)
+            raise weight_faults.no_weight_of(path, model_name(other), site.at("beside"), near)
     return [found[path] for path, _, _ in targets]
 
 
@@ -77,7 +77,7 @@ def matching_weights(site: CallSite, model: Model, globs: Sequence[str]) -> list
     for glob in globs:
         if not any(matches(glob, path) for path, _, _ in found):
             near = nearest_paths(glob, [path for path, _, _ in found])
-            raise faults.no_weight_of(glob, model_name(model), site.at("at"), near)
+            raise weight_faults.no_weight_of(glob, model_name(model), site.at("at"), near)
     return [named for named in found if not named[1].running and any(matches(glob, named[0]) for glob in globs)]
 
 
@@ -149,7 +149,7 @@ def fold(site: CallSite, adapter: Any, rule: Any, *, at: Any, into: Any = None) 
         if any(matches(glob, named[0]) for glob in globs)
     ]  # fmt: skip
     if not targets:
-        raise faults.no_weight_of(", ".join(globs), model_name(made), place, [])
+        raise weight_faults.no_weight_of(", ".join(globs), model_name(made), place, [])
 
     def compute() -> list[Any]:
         assert session.frame is not None

@@ -1,0 +1,69 @@
+"""The words of messages about weights and parts of models; see `faults`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from etude.compiler.diagnostics import Diagnostic, Location, RecipeError
+from etude.compiler.faults import fault
+
+
+def other_architecture(names: tuple[str, str], first: str, other: str, location: Location) -> RecipeError:
+    which = "these models" if names[0] == names[1] else f"'{names[0]}' and '{names[1]}'"
+    return fault(
+        "E318",
+        f"{which} are of two architectures: {first} in the one, {other} in the other",
+        location,
+        "the first difference",
+        help="arithmetic on weights takes models of one architecture",
+    )
+
+
+def wrong_base(adapter: str, base: str, other: str, location: Location) -> RecipeError:
+    return fault(
+        "E319",
+        f"the adapter '{adapter}' was made for '{base}', not for '{other}'",
+        location,
+        "another model",
+        help=f"use it with '{base}', or make and train an adapter of '{other}'",
+    )
+
+
+def nothing_learns(name: str, location: Location) -> RecipeError:
+    return fault(
+        "E401",
+        f"'{name}' is in update, but nothing of it can learn: it is frozen, or as it was at the start",
+        location,
+        "all of it is frozen",
+        help="take it out of update, or freeze less of it",
+    )
+
+
+def no_part(glob: str, model: str, location: Location, near: Sequence[str]) -> RecipeError:
+    return fault(
+        "E408",
+        f"\"{glob}\" names no part of '{model}'",
+        location,
+        "matches nothing",
+        help=f"there are {', '.join(near)}" if near else f"'{model}' has no parts",
+    )
+
+
+def no_weight_of(glob: str, model: str, location: Location, near: Sequence[str]) -> RecipeError:
+    return fault(
+        "E408",
+        f"\"{glob}\" names no weight of '{model}'",
+        location,
+        "matches nothing",
+        help=f"there are {', '.join(near)}" if near else None,
+    )
+
+
+def own_teacher(location: Location) -> Diagnostic:
+    return Diagnostic(
+        "W405",
+        "both sides of this distillation are the model that learns: it is its own teacher",
+        location,
+        "moves with the student",
+        help="teach by start(m), by a slow copy (ema), or by an earlier version",
+    )
