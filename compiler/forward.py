@@ -129,6 +129,7 @@ def _classes(session: Session, stages: Sequence[Stage], outputs: Sequence[Tensor
         return None
     count = outputs[0].shape[0]
     read = {name for stage in stages if stage.kind == "train" for name, _ in _read_columns(stage)}
+    read |= {stage.spec["target"] for stage in stages if stage.kind == "fit"}
     for stage in stages:
         for name, classes, names in _labels(session, stage):
             if classes == count and name in read:
