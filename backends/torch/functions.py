@@ -122,7 +122,15 @@ def loop(function: Callable[..., Any], numbers: range, states: int, *given: Tens
 
 def choose(index: Tensor, branches: Sequence[Callable[..., Any]], *given: Tensor) -> Any:
     """One of the functions on what is given, by its place; places outside of the list are held within."""
-    return branches[min(max(int(index), 0), len(branches) - 1)](*given)
+    result = branches[min(max(int(index), 0), len(branches) - 1)](*given)
+    # what only other branches read has a gradient of zero, not none: optimizers move it on as they do elsewhere
+    unread = [x.reshape(-1)[:0].sum() for x in given if x.requires_grad]
+    if not unread:
+        return result
+    zero = torch.stack(unread).sum()
+    parts = result if isinstance(result, tuple) else (result,)
+    parts = tuple(part + zero if part.is_floating_point() else part for part in parts)
+    return parts if isinstance(result, tuple) else parts[0]
 
 
 def select(index: Tensor, branches: Sequence[Callable[..., Any]], *given: Tensor) -> Any:

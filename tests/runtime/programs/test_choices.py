@@ -100,6 +100,12 @@ def test_models_are_branches_and_learn_when_they_are_picked(
     assert found["loss_difference"] <= 1e-5 and found["agrees"]
 
     alone = EXPERTS.replace("STEPS", "1").replace(" + 0.1 * mean(square(choose(randint(0, 2), experts)(x)))", "")
+    # a branch that is not picked has a gradient of zero: momentum and decay move its weights on
+    moving = alone.replace("sgd(lr = 0.1)", "adamw(lr = 1e-2)").replace("1steps", "6steps")
+    found = compare_train(
+        [backends["torch"], backends["jax"]], spec_of(compiled(moving), "train"), table, ids, None, {}, steps=6
+    )
+    assert found["loss_difference"] <= 1e-5 and found["agrees"]
     spec = spec_of(compiled(alone), "train")
     for name in ("torch", "jax"):
         folder = tmp_path / name
