@@ -229,7 +229,7 @@ def _builtins_of(file: Any) -> Iterator[Entry]:
 def _is_value(value: Any, file: Any) -> bool:
     """Whether a name that is no function belongs to a module: what its class stands in says so."""
     is_setting = value is None or isinstance(value, Setting)
-    return (is_setting and file.__name__.endswith(".settings")) or type(value).__module__ == file.__name__
+    return bool(is_setting and file.__name__.endswith(".settings")) or type(value).__module__ == str(file.__name__)
 
 
 def _home(builtin: Builtin) -> str:
