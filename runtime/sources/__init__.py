@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Chunk: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 SCHEME = re.compile(r"([a-z][a-z0-9_+-]+):(?![\\/])(.*)", re.DOTALL)
 ALIASES = {"ndjson": "jsonl", "jsonlines": "jsonl", "pq": "parquet", "md": "txt"}
-SCHEMES = {"sklearn", "python", "networkx", "synthetic", "folder"}
+SCHEMES = {"sklearn", "python", "networkx", "synthetic", "folder", "hf"}
 COMMON_OPTIONS = {"role": "what the rows are for: train, valid, test, unlabelled or external"}
 
 

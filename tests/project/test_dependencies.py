@@ -18,7 +18,7 @@ NOT_IMPORTED = {
     "orbax-checkpoint": "flax needs it below 1.0",
     "tensorboard": "its files are written here, it shows them",
 }
-BY_HAND = {"mlflow", "wandb"}  # services that runs are told to: whoever has them installs them
+BY_HAND = {"mlflow", "wandb", "datasets"}  # clients of services: whoever uses these installs them
 
 
 def names(requirements: list[str]) -> set[str]:

@@ -26,9 +26,19 @@ def test_a_uri_says_which_source_reads_it(uri: str, kind: str) -> None:
 
 
 def test_the_sources_are_the_files_of_the_folder() -> None:
-    assert {"sklearn", "csv", "npz", "jsonl", "parquet", "txt", "folder", "python", "networkx", "synthetic"} == set(
-        available()
-    )
+    assert {
+        "sklearn",
+        "csv",
+        "npz",
+        "jsonl",
+        "parquet",
+        "txt",
+        "folder",
+        "python",
+        "networkx",
+        "synthetic",
+        "hf",
+    } == set(available())
 
 
 @pytest.mark.parametrize(
