@@ -82,6 +82,8 @@ def dropout(site: CallSite, x: Any, rate: Any) -> Any:
         raise faults.only_in_traced_code("'dropout'", site.location, "a model, or a function given to a stage")
     if is_late(rate):
         raise faults.after_the_run("'rate' of 'dropout'", site.at("rate"))
+    if rate == 0:
+        return x  # nothing is drawn, and a model is the same in training as otherwise
     frame.uses_mode = True
     if not frame.training:
         return x
