@@ -10,6 +10,7 @@ from etude.backends.inputs import initial_weights
 from etude.backends.parity import compare_rows, compare_train, with_weights
 from etude.runtime.checkpoints.ends import read_end
 from etude.runtime.stages import Job, LazyColumns, Result, loaded_backend
+from etude.runtime.stages.edit import weights_row
 from etude.runtime.stages.generate import generated_identities
 from etude.runtime.stages.train import held_rows, weights_inputs
 
@@ -51,7 +52,13 @@ def _from_its_start(job: Job, spec: Mapping[str, Json]) -> tuple[Mapping[str, Js
 
 
 def _compare_rows(job: Job, spec: Mapping[str, Json]) -> Json:
-    columns, ids = _drawn_rows(spec) if job.spec["kind"] == "generate" else _given_rows(job)
+    match job.spec["kind"]:
+        case "generate":
+            columns, ids = _drawn_rows(spec)
+        case "edit":
+            columns, ids = weights_row(job, spec)
+        case _:
+            columns, ids = _given_rows(job)
     backends = [_backend(job, name) for name in job.spec["backends"]]
     return compare_rows(backends, spec, columns, ids, _weights(job, spec), precision=job.settings.precision)
 
