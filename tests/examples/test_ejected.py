@@ -33,7 +33,7 @@ from etude.runtime.store import Store
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.etude"))
 STEPS = 20
-LINES = 400
+LINES = 500  # of the longest: two transformers of different shapes, and their draws
 SEEDS = re.compile(r"^(?:SEED|KEY) = .*$|^\"\"\"Train .*$", re.MULTILINE)
 
 
