@@ -121,8 +121,16 @@ def recursion(name: str, location: Location) -> RecipeError:
 # --- E3: types, shapes, units, columns -----------------------------------------------------------
 
 
-def wrong_kind(what: str, expected: str, got: str, location: Location, help: str | None = None) -> RecipeError:
-    return fault("E301", f"{what}: expected {expected}, got {got}", location, f"this is {got}", help=help)
+def wrong_kind(
+    what: str,
+    expected: str,
+    got: str,
+    location: Location,
+    help: str | None = None,
+    related: Sequence[Related] = (),
+) -> RecipeError:
+    text = f"{what}: expected {expected}, got {got}"
+    return fault("E301", text, location, f"this is {got}", related=related, help=help)
 
 
 def wrong_shape(

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from etude.backends.program.dims import Size
 from etude.compiler import faults
-from etude.compiler.diagnostics import Location
+from etude.compiler.diagnostics import Location, Related
 from etude.compiler.loops import check_index
 from etude.compiler.measured import operated
 from etude.compiler.scopes import Scope
@@ -116,8 +116,9 @@ def _item(evaluator: Evaluator, item: Any, scope: Scope, count: int) -> Any:
 def _whole(index: Tensor, location: Location) -> Tensor:
     """A tensor that is a position: one int."""
     if index.type.rank or index.type.dtype != "int32":
-        help = "take(x, i, axis = ..) picks entries at many positions"
-        raise faults.wrong_kind("a position", "one int", str(index.type), location, help)
+        help = "write int(...) of one number; take(x, i, axis = ..) picks entries at many positions"
+        made = [Related(index.location, f"it is made here, as {index.type}")]
+        raise faults.wrong_kind("a position", "one int", str(index.type), location, help, made)
     return index
 
 

@@ -122,7 +122,8 @@ def _given(op: Op, depends: list[bool]) -> list[bool]:
 
 def _slot_of(module: Module, op: Op) -> int:
     """The weight that a `read` reads."""
-    return list(_flat(module.children[op.attrs["child"]]))[op.attrs["slot"]]
+    slots = list(_flat(module.children[op.attrs["child"]]))
+    return slots[int(op.attrs["slot"])]
 
 
 def _flat(module: Module) -> Iterator[int]:

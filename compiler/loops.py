@@ -135,7 +135,14 @@ def _taken_back_if_unrolled(session: Session) -> Iterator[None]:
 def _memory(session: Session, frame: Frame) -> Callable[[], None]:
     """What puts the function being traced, and what has been reported, back to how they are now."""
     build, reported = frame.builder, list(session.diagnostics.items)
-    lists = [build.ops, build.children, build.slots, frame.child_origins, frame.slot_origins, frame.regions]
+    lists: list[list[Any]] = [
+        build.ops,
+        build.children,
+        build.slots,
+        frame.child_origins,
+        frame.slot_origins,
+        frame.regions,
+    ]
     dicts: list[dict[Any, Any]] = [build.names, frame.children, frame.reads, frame.running]
     counts = [len(items) for items in lists]
     copies = [dict(items) for items in dicts]
@@ -145,7 +152,7 @@ def _memory(session: Session, frame: Frame) -> Callable[[], None]:
     def restore() -> None:
         build.ops[:] = ops
         for items, count in zip(lists[1:], counts[1:], strict=True):
-            del items[count:]  # type: ignore[attr-defined]
+            del items[count:]
         for items, copy in zip(dicts, copies, strict=True):
             items.clear()
             items.update(copy)

@@ -15,8 +15,8 @@ def _ctc(types: Types, attributes: Attributes) -> tuple[TensorType, ...]:
         raise OperandError(f"expected logits [..., steps, classes], got {logits}", operand=0)
     lead = logits.shape[:-2]
     if labels.rank != logits.rank - 1 or labels.shape[:-1] != lead:
-        wanted = shape_text((*lead, "labels"))
-        raise OperandError(f"logits {logits} need labels of shape {wanted}, got {labels}", operand=1)
+        wanted = f"{shape_text(lead)} and one more axis"
+        raise OperandError(f"logits {logits} need labels with the axes {wanted}, got {labels}", operand=1)
     if any(not isinstance(dim, int) or dim < 1 for dim in (logits.shape[-2], labels.shape[-1])):
         raise OperandError("the numbers of steps and labels are known and at least 1", operand=1)
     for index, kind in enumerate(types[2:], 2):

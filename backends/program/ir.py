@@ -82,11 +82,16 @@ def callees(op: Op) -> tuple[int, ...]:
     return tuple(attrs["children"]) if op.name == "choose" else (attrs["child"],)
 
 
-def recalled(op: Op, places: Callable[[int], int]) -> Op:
+def recalled(op: Op, place: Callable[[int], int]) -> Op:
     """The operation with its children at other places."""
-    change = {"child": places, "children": lambda found: tuple(places(place) for place in found)}
+    change: dict[str, Callable[[Any], Any]] = {
+        "child": place,
+        "children": lambda found: tuple(place(child) for child in found),
+    }
+    if op.name not in CALLING:
+        return op
     attributes = tuple((key, change[key](value) if key in change else value) for key, value in op.attributes)
-    return Op(op.name, op.operands, attributes, op.results) if op.name in CALLING else op
+    return Op(op.name, op.operands, attributes, op.results)
 
 
 class Slot(Struct, frozen=True):

@@ -13,14 +13,15 @@ from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.choices import choose as pick
 from etude.compiler.derivatives import derivatives
+from etude.compiler.diagnostics import Related
 from etude.compiler.rebinding import descend as inner_loop
 from etude.compiler.rebinding import rebound
 from etude.compiler.regions import each as map_elements
 from etude.compiler.regions import scan as carry_over
-from etude.compiler.tracing import apply_operation
+from etude.compiler.tracing import apply_operation, made_tensor
 from etude.compiler.trees import weights_of
 from etude.compiler.typing import is_function
-from etude.compiler.values import Builtin, Model, Record, Tensor, Tree, describe
+from etude.compiler.values import Builtin, Deferred, Model, Record, Tensor, Tree, describe
 from etude.compiler.wrappers import start_of
 
 
@@ -151,10 +152,13 @@ def choose(site: CallSite, index: Any, branches: Any) -> Any:
         raise faults.wrong_kind("'branches' of 'choose'", expected, describe(branches), site.at("branches"))
     if isinstance(index, int) and not isinstance(index, bool):
         return branches[min(max(index, 0), len(branches) - 1)]
+    if isinstance(index, Deferred):
+        index = made_tensor(site.session, index, site.at("index"))
     if not isinstance(index, Tensor) or index.type != TensorType("int32"):
         got = str(index.type) if isinstance(index, Tensor) else describe(index)
         help = "write int(...) of a number; each(xs, ...) makes a choice for every element"
-        raise faults.wrong_kind("'index' of 'choose'", "one int", got, site.at("index"), help)
+        made = [Related(index.location, f"it is made here, as {got}")] if isinstance(index, Tensor) else []
+        raise faults.wrong_kind("'index' of 'choose'", "one int", got, site.at("index"), help, made)
 
     def chosen(call: CallSite, *given: Any) -> Any:
         return pick(site.session, index, branches, given, call.location, site.evaluator)
