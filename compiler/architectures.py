@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from etude.compiler import faults, weight_faults
+from etude.compiler.architecture import architecture
 from etude.compiler.diagnostics import Location
 from etude.compiler.instances import model_name
 from etude.compiler.models import model_origins
 from etude.compiler.session import Session
-from etude.compiler.structure import structure_of
-from etude.compiler.values import Adapter, Chain, FrozenOrigin, Instance, Model, Replaced, StartOrigin, Wrapper
+from etude.compiler.values import Adapter, FrozenOrigin, Model, StartOrigin
 from etude.compiler.weight_paths import Named, named_weights
 
 
@@ -33,7 +33,7 @@ def check_alike(session: Session, models: Sequence[Model], location: Location) -
     for other in models[1:]:
         _check_bases(session, models[0], other, location)
         _check_shapes(session, models[0], other, location)
-        if _architecture(models[0]) != _architecture(other):
+        if architecture(models[0]) != architecture(other):
             names = f"'{model_name(models[0])}' and '{model_name(other)}'"
             text = f"{names} have weights of the same shapes, but do not compute the same with them"
             raise faults.wrong_value(text, location, "arithmetic on weights takes models of one architecture")
@@ -53,19 +53,6 @@ def _check_shapes(session: Session, first: Model, other: Model, location: Locati
 
 def _text(weight: Named) -> str:
     return f"{weight[0]}: {weight[1].type}"
-
-
-def _architecture(model: Model) -> Any:
-    """What a model computes, whatever its weights are."""
-    if isinstance(model, Replaced):
-        change = model.replacement
-        return ("replaced", _architecture(model.base), tuple(map(_architecture, change.models.values())))
-    if isinstance(model, Wrapper):
-        return _architecture(model.base)
-    if isinstance(model, Chain):
-        return ("chain", *(_architecture(p) if isinstance(p, Model) else structure_of(p) for p in model.parts))
-    assert isinstance(model, Instance)
-    return ("instance", model.structure)
 
 
 # --- adapters ------------------------------------------------------------------------------------

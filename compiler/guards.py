@@ -6,6 +6,7 @@ from typing import Any
 
 from etude.backends.program.dims import evaluate
 from etude.compiler import faults
+from etude.compiler.architecture import architecture
 from etude.compiler.arithmetic import expression
 from etude.compiler.calls import CallSite
 from etude.compiler.measured import stage_of
@@ -114,11 +115,17 @@ def _select_model(site: CallSite, guard: Ref, new: Model, old: Model) -> Model:
 
     inputs = Inputs([guard])
     table = SlotTable(inputs, site.session.seed)
-    sides = [_weights(site, side) for side in (new, old)]
-    if [shape for _, _, shape in sides[0]] != [shape for _, _, shape in sides[1]]:
+    if architecture(new) != architecture(old):
+        if site.name == "best":  # both are made in any case, so that either can be called
+            return _one_of(site, guard, [new, old])
         starts = site.name not in {"best", "when"}
         help = "start the loop with a model of the architecture that it trains" if starts else None
         raise faults.wrong_value(f"{_what(site)} must keep its architecture", site.location, help)
+    both = zip(_weights(site, new), _weights(site, old), strict=True)
+    differing = [pair for pair in both if pair[0][0] != pair[1][0]]  # what both have, as adapters their base, stays
+    if not differing:
+        return new
+    sides = list(zip(*differing, strict=True))
     spec = {"of": "weights"}
     for name, side in zip(("then", "else"), sides, strict=True):
         spec[name] = [{**slot, "source": table.source(origin)} for origin, slot, _ in side]  # type: ignore[assignment]
@@ -128,6 +135,22 @@ def _select_model(site: CallSite, guard: Ref, new: Model, old: Model) -> Model:
         plain = origin.of if isinstance(origin, FrozenOrigin) else origin
         updated[plain] = TrainedOrigin(Ref(id, "0"), position, origin.fresh)
     return apply_training(new, Training(id, updated, None))
+
+
+def _one_of(site: CallSite, guard: Ref, models: list[Model]) -> Model:
+    """A model that calls the first where the value at `guard` is true, else the second."""
+    from etude.compiler.instances import input_names
+    from etude.compiler.scopes import Lazy
+
+    for model in models:
+        if len(input_names(model)) != 1:
+            text = f"{_what(site)}: models of different architectures must have one input each"
+            raise faults.wrong_value(text, site.location)
+    index = Deferred(["if", ["ref", guard.stage, guard.port], ["number", 0], ["number", 1]], "number", "int32")
+    definition = site.session.library.module("std.choices")["one_of"]
+    definition = definition.force() if isinstance(definition, Lazy) else definition
+    made: Model = site.evaluator.call(definition, [models, index], {}, site.location)
+    return made
 
 
 def _weights(site: CallSite, model: Model) -> list[tuple[AnyOrigin, dict[str, Any], Any]]:

@@ -121,7 +121,8 @@ GROUPS: dict[str, str | list[str] | None] = {
 def _parameter(name: str, slot: Slot, shape: Sequence[Argument]) -> str:
     dtype = "" if slot.type.dtype == "float32" else f", dtype=torch.{slot.type.dtype}"
     empty = f"torch.empty({', '.join(map(str, shape)) or '()'}{dtype})"
-    return f'self.register_buffer("{name}", {empty})' if slot.running else f"self.{name} = nn.Parameter({empty})"
+    is_buffer = slot.running or slot.type.dtype != "float32"  # only floats can have gradients
+    return f'self.register_buffer("{name}", {empty})' if is_buffer else f"self.{name} = nn.Parameter({empty})"
 
 
 DIALECT = Dialect(

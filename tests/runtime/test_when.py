@@ -119,3 +119,19 @@ def test_the_front_has_what_nothing_else_beats(tmp_path: Path) -> None:
     """
     result, _ = ran(text, tmp_path)
     assert (result.metrics["first"], result.metrics["last"]) == (1, 0)
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_the_best_of_models_that_compute_differently_is_one_of_them(backend: str, tmp_path: Path) -> None:
+    text = """
+    tried  = [{m: mlp([4, 1]), cost: 2}, {m: mlp([4, 1], act = tanh), cost: 1}, {m: mlp([3, 1]), cost: 3}]
+    chosen = best(tried, by = t => length / t.cost)
+    fn out(m) = measure(on = irises, ({features}) => m(features)[0])
+    found  = out(chosen.m)
+    wanted = out(tried[1].m)
+    """
+    workflow = compile_text(HEAD + text, "when.etude", Path()).workflow
+    assert workflow is not None
+    result = run(workflow, store=Store(tmp_path / "store"), backend=backend, base=Path(), jobs=1)
+    assert not result.failed, [stage.failure for stage in result.stages.values() if stage.failure]
+    assert result.metrics["found"] == pytest.approx(result.metrics["wanted"])
