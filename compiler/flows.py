@@ -146,7 +146,7 @@ def _mapped(stage: Stage, inputs: list[Flow]) -> Flow:
 def _read(stage: Stage, inputs: list[Flow]) -> Flow:
     """Columns more, made of texts."""
     columns = dict(inputs[0].columns)
-    for name, expression, _ in stage.spec["columns"]:
+    for name, expression, _ in stage.spec["reads"]:
         columns[name] = NONE.union(*(inputs[0].columns.get(source, NONE) for source in columns_read(expression)))
     return Flow(columns, inputs[0].whole)
 

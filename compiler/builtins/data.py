@@ -309,7 +309,7 @@ def texts_read(site: CallSite, d: Dataset, texts: Mapping[str, TextRead]) -> Ref
     """The dataset with what a function reads of its texts, each in a column of its own."""
     if not texts:
         return d.ref
-    spec = {"columns": [[name, read.expression, read.dtype] for name, read in texts.items()]}
+    spec = {"reads": [[name, read.expression, read.dtype] for name, read in texts.items()]}
     with site.session.named("text"):
         label = ", ".join(dict.fromkeys(read.expression[0] for read in texts.values()))
         return Ref(add_stage(site, "text", spec, [d.ref], {"data": "Dataset"}, label), "data")

@@ -19,7 +19,7 @@ ROWS = 512
 
 def execute(job: Job) -> Result:
     """Add a column for each expression, some rows at a time."""
-    dataset, columns = job.dataset(0), job.spec["columns"]
+    dataset, columns = job.dataset(0), job.spec["reads"]
     schemas = [ColumnSchema(name, "text" if dtype == "text" else "tensor", dtype) for name, _, dtype in columns]
     needed = sorted(set().union(*(columns_read(expression) for _, expression, _ in columns)))
     readers = {name: dataset.reader(name) for name in needed}
