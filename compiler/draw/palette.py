@@ -28,6 +28,7 @@ TONES = {
     "load": SOURCE,
     "column": SOURCE,
     "train": TRAIN,
+    "edit": FROZEN,
     "measure": MEASURE,
     "collect": MEASURE,
     "latency": MEASURE,

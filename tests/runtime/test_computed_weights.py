@@ -167,6 +167,24 @@ def test_merged_adapters_compute_what_the_adapters_do(tmp_path: Path, backend: s
     assert {name: gap for name, gap in gaps.items() if gap > 1e-4} == {"moved": gaps["moved"]}
 
 
+def test_the_best_of_adapters_is_an_adapter_of_the_same_base(tmp_path: Path) -> None:
+    text = (
+        "use std.peft\n"
+        + NET
+        + """
+    tried  = [finetune(lora(net, rank = 1), on = digits.train, budget = 20steps, seed = s) for s in 1..2]
+    chosen = best(tried, by = m => accuracy(m, on = digits.train))
+    merged = merge(chosen, into = net)
+    mixed  = average(tried)
+    soup   = merge(mixed, into = net)
+    gaps = measure(on = digits.test, ({image}) => {
+      same: max(abs(merged(image) - chosen(image))), mean: max(abs(soup(image) - mixed(image)))
+    })
+    """
+    )
+    assert Done(text, tmp_path, "torch").value("gaps") == pytest.approx({"same": 0, "mean": 0}, abs=1e-4)
+
+
 def test_edited_weights_draw_the_same_on_both_frameworks(tmp_path: Path) -> None:
     text = NET + "noisy = edit(net, w => w + normal(w.shape))"
     found = []
