@@ -12,7 +12,7 @@ from etude.backends.program.dims import evaluate
 from etude.backends.program.ir import Slot, StageProgram
 from etude.backends.program.serialize import program_to_json
 from etude.compiler import faults
-from etude.compiler.architectures import check_alike, own_weights
+from etude.compiler.alike import check_alike, own_weights
 from etude.compiler.builtins.data import add_stage
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location

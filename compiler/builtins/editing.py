@@ -7,7 +7,7 @@ from typing import Any
 
 from etude.backends.program.dims import evaluate
 from etude.compiler import faults, weight_faults
-from etude.compiler.architectures import check_base, own_weights
+from etude.compiler.alike import check_base, own_weights
 from etude.compiler.builtins.data import function_argument
 from etude.compiler.builtins.rewriting import globs_argument, known, model_argument
 from etude.compiler.builtins.table import builtin
