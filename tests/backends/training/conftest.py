@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from etude.backends.base import Backend, InputWeights, Record, Rows, TrainResult, load
+from etude.backends.base import Backend, Extras, InputWeights, Record, Rows, TrainResult, load
 from etude.backends.batches import mix64
 from etude.backends.program.builder import Builder
 from etude.backends.program.dims import Dim, b
@@ -177,6 +177,7 @@ def run(data: Rows, valid: Rows, tmp_path: Path) -> Callable[..., TrainResult]:
         limit: int | None = None,
         record: Record = "epoch",
         keeper: Keeper | None = None,
+        extras: Extras | None = None,
     ) -> TrainResult:
         held_out = valid if spec["valid"] else None
         return backend.train(
@@ -190,6 +191,7 @@ def run(data: Rows, valid: Rows, tmp_path: Path) -> Callable[..., TrainResult]:
             limit=limit,
             record=record,
             keeper=keeper,
+            extras=extras,
         )
 
     return train

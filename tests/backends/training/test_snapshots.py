@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from etude.backends.base import Backend, TrainingError, TrainResult, load
+from etude.backends.base import Backend, Extras, TrainingError, TrainResult, load
 from etude.backends.feeding import VARIABLE
 from etude.backends.snapshots import Snapshot
+from etude.backends.training import OtherRunError
 
 Spec = dict[str, Any]
 Make = Callable[..., Spec]
@@ -58,6 +59,33 @@ def test_a_training_in_an_order_of_its_own_and_in_parts_ends_with_the_same_bits(
     assert_equal_to_the_bit(
         taken_up(lambda keeper: run(backend, spec, keeper=keeper), every=4, end=13), run(backend, spec)
     )
+
+
+def test_a_training_that_goes_on_from_another_ends_with_the_same_bits(
+    backend: Backend, train_spec: Make, run: Run, taken_up: Any, assert_equal_to_the_bit: Any
+) -> None:
+    first = run(backend, train_spec(budget={"steps": 6}), extras=Extras(keeps_end=True))
+    spec = train_spec(watch={"every": {"steps": 3}}, budget={"steps": 14})
+    extras = Extras(start=first.end, watch=lambda weights: {"watch.size": float(abs(weights[0]).sum())}, keeps_end=True)
+
+    whole = run(backend, spec, extras=extras)
+    killed = taken_up(lambda keeper: run(backend, spec, keeper=keeper, extras=extras), every=4, end=15)
+
+    assert_equal_to_the_bit(killed, whole)
+    assert (first.steps, whole.steps) == (6, 20)
+    assert [row["step"] for row in whole.history if "watch.size" in row] == [9, 12, 15, 18, 20]
+    assert killed.end is not None and whole.end is not None
+    assert {name: array.tobytes() for name, array in killed.end.state.items()} == {
+        name: array.tobytes() for name, array in whole.end.state.items()
+    }
+
+
+def test_an_optimizer_of_other_weights_is_not_gone_on_with(backend: Backend, train_spec: Make, run: Run) -> None:
+    spec = train_spec(budget={"steps": 2})
+    spec["steps"][0]["update"] = [2, 3]
+    first = run(backend, spec, extras=Extras(keeps_end=True))
+    with pytest.raises(OtherRunError, match="the training to go on from has"):
+        run(backend, train_spec(), extras=Extras(start=first.end))
 
 
 def test_a_training_on_files_ends_with_the_same_bits(
