@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -126,6 +127,24 @@ def test_weights_are_shown_with_who_learns(cli: Cli, folder: Path) -> None:
     student = lines[lines.index("student") :]
     assert any(line.split()[0] == "learns" and "2 tensors, 650 numbers" in line for line in student)
     assert any(line.split()[0] == "frozen" and "as trained by teacher" in line for line in student)
+
+
+def test_weights_come_as_data(cli: Cli, folder: Path) -> None:
+    (folder / "net.etude").write_text(
+        'digits = load("sklearn:digits")\n'
+        "net = finetune(flatten >> linear(10), on = digits)\n"
+        "t = train(on = digits, update = net) { loss = (x, y) => kd(net(x), start(net)(x)) }\n"
+    )
+    found = json.loads(cli("check", "net.etude", "--show", "weights", "--stage", "t", "--format", "json").out)[
+        "weights"
+    ]
+    (player,) = found
+    assert (player["stage"], player["player"]) == ("t", "net")
+    assert [(row["state"], row["numbers"], row["value"]) for row in player["weights"]] == [
+        ("learns", 650, "as trained by net"),
+        ("frozen", 650, "as trained by net"),
+    ]
+    assert player["weights"][1]["why"] == "as it was when the training began"
 
 
 def test_checking_loads_nothing_heavy(folder: Path) -> None:
