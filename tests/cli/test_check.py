@@ -54,7 +54,7 @@ def test_sarif_is_one_object_with_the_titles_of_codes(cli: Cli, folder: Path) ->
 
 
 def test_fixes_are_applied_and_checked_again(cli: Cli, folder: Path) -> None:
-    (folder / "a.etude").write_text("net = flaten >> linear(10)\nother = flaten >> liner(10)\n")
+    (folder / "a.etude").write_text("net = flaten >> linear(10)\nother = flaten >> lineer(10)\n")
     shown = cli("check", "a.etude", "--fix")
     assert shown.code == 0
     assert (folder / "a.etude").read_text() == "net = flatten >> linear(10)\nother = flatten >> linear(10)\n"
