@@ -85,8 +85,11 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
             return found
     if symbol == "+" and isinstance(left, Record) and isinstance(right, Record):
         return Record({**left, **right})
+    help = None
+    if symbol in COMPARISONS and isinstance(left, list) != isinstance(right, list):
+        help = "compare one number of the list, mean(...) or min(...), or two lists with better(...)"
     raise faults.wrong_kind(
-        f"'{symbol}'", "two numbers, tensors or lists", f"{describe(left)} and {describe(right)}", location
+        f"'{symbol}'", "two numbers, tensors or lists", f"{describe(left)} and {describe(right)}", location, help
     )
 
 

@@ -12,7 +12,7 @@ from etude.compiler import faults
 from etude.compiler.diagnostics import Location, Related
 from etude.compiler.scopes import Scope
 from etude.compiler.typing import check_annotation
-from etude.compiler.values import Builtin, Closure, ModelClass, Record, describe
+from etude.compiler.values import Builtin, Closure, ModelClass, Record, Row, Tensor, describe
 from etude.grammar import nodes
 
 if TYPE_CHECKING:
@@ -152,7 +152,9 @@ def bind_patterns(closure: Closure, positional: list[Any], named: dict[str, Any]
         raise faults.unknown_argument("this function", next(iter(named)), site.name_of(next(iter(named))), [])
     if len(positional) != len(patterns):
         text = f"this function takes {len(patterns)} arguments, but gets {len(positional)}"
-        raise faults.wrong_pattern(text, where)
+        forms = "write row => ..., ({image, label}) => ..., or (x, y) => ... for the input and the target"
+        help = forms if len(positional) and isinstance(positional[0], Row | Tensor) else None
+        raise faults.wrong_pattern(text, where, help)
     scope = closure.scope.child()
     for pattern, value in zip(patterns, positional, strict=True):
         if isinstance(pattern, nodes.RecordPattern):

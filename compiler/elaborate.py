@@ -400,7 +400,9 @@ class Evaluator(Unrolling):
                 continue
             inner_name = statement.name
             if inner_name in inner.names:
-                raise faults.bound_twice(inner_name, Location(scope.source, statement.name_span), self.at(body, scope))
+                first = next(each.name_span for each in body.statements if each.name == inner_name)
+                where, before = (Location(scope.source, span) for span in (statement.name_span, first))
+                raise faults.bound_twice(inner_name, where, before)
             inner.names[inner_name] = self.guarded(partial(self.binding, statement, inner))
         return self.evaluate(body.result, inner)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from etude.compiler.diagnostics import Diagnostic, Fix, Location, RecipeError, Related
 from etude.compiler.schema import Vocabulary
-from etude.compiler.suggestions import called_here, in_the_library, rename, spelled_here
+from etude.compiler.suggestions import called_here, in_the_library, rename, spelled_here, written_so
 from etude.grammar.nodes import Span
 
 
@@ -130,7 +130,10 @@ def wrong_kind(
     related: Sequence[Related] = (),
 ) -> RecipeError:
     text = f"{what}: expected {expected}, got {got}"
-    return fault("E301", text, location, f"this is {got}", related=related, help=help)
+    fixes: tuple[Fix, ...] = ()
+    if help is None:
+        help, fixes = written_so(expected, location)
+    return fault("E301", text, location, f"this is {got}", related=related, help=help, fixes=fixes)
 
 
 def wrong_shape(
@@ -338,26 +341,6 @@ def too_many_stages(limit: int, location: Location) -> RecipeError:
         location,
         "the limit is passed here",
         help="shorten the sweep, or raise --max-stages",
-    )
-
-
-def too_much_work(location: Location) -> RecipeError:
-    return fault(
-        "E403",
-        "expanding this recipe takes too many steps",
-        location,
-        "the limit is passed here",
-        help="shorten ranges and loops; bind what is needed twice to a name, and use the name",
-    )
-
-
-def too_many_elements(count: int, location: Location) -> RecipeError:
-    return fault(
-        "E403",
-        f"this comprehension has {count:,} elements",
-        location,
-        "too many to expand",
-        help="shorten its ranges",
     )
 
 

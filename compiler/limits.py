@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from etude.compiler import faults
-from etude.compiler.diagnostics import Location
+from etude.compiler.diagnostics import Location, RecipeError
 from etude.grammar import nodes
 
 STEPS = 1_000_000
@@ -23,7 +23,7 @@ MAX_POWERS = 8
 """Of the batch size in one dimension."""
 MAX_ELEMENTS = 2**48
 """Of one tensor, for each row of a batch."""
-MAX_DEPTH = 100
+MAX_DEPTH = 50
 """Of models inside each other."""
 
 
@@ -42,7 +42,7 @@ class Work(Struct):
         if self.is_over:
             raise faults.Poisoned
         self.is_over = True
-        raise faults.too_much_work(location)
+        raise too_much_work(location)
 
 
 def spend(session: Any, steps: int, location: Location) -> None:
@@ -90,6 +90,19 @@ def check_expression(expression: Any, location: Location) -> Any:
                 raise faults.wrong_value("this value combines more than a million others", location)
             stack.extend(item.values() if isinstance(item, dict) else item)
     return expression
+
+
+def too_much_work(location: Location) -> RecipeError:
+    """More steps than an expansion may take."""
+    help = "shorten ranges and loops; bind what is needed twice to a name, and use the name"
+    text = "expanding this recipe takes too many steps"
+    return faults.fault("E403", text, location, "the limit is passed here", help=help)
+
+
+def too_many_elements(count: int, location: Location) -> RecipeError:
+    """A comprehension that could not be expanded to its end."""
+    text = f"this comprehension has {count:,} elements"
+    return faults.fault("E403", text, location, "too many to expand", help="shorten its ranges")
 
 
 def least_elements(node: nodes.Comprehension) -> int:

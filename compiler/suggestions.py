@@ -40,6 +40,8 @@ OTHER_VALUES = {
     "early_stopping": "write patience = 5, and valid = ...",
 }
 """Those that take another value here: nothing that could be replaced without looking."""
+NUMBER_IN_QUOTES = re.compile(r'"[0-9][0-9_]*(\.[0-9]+)?([eE][+-]?[0-9]+)?(%|[A-Za-z]+)?"')
+NUMERIC = ("number", "int", "float", "share", "duration", "epochs")
 
 
 def rename(location: Location, name: str, candidates: Iterable[str]) -> Suggestion:
@@ -81,6 +83,21 @@ def called_here(name: str, location: Location, known: Sequence[str]) -> Suggesti
     if name in OTHER_VALUES:
         return OTHER_VALUES[name], ()
     return f"the argument is '{habit}'", (_replaced(name, habit, location),)
+
+
+def written_so(expected: str, location: Location) -> Suggestion:
+    """How a literal of the wrong kind is probably meant: a number in quotes, one without its unit."""
+    span = location.span
+    text = location.source.text[span.start : min(span.end, span.start + 40)]
+    if NUMBER_IN_QUOTES.fullmatch(text) and any(word in expected for word in NUMERIC):
+        return "numbers are written without quotes", (_replaced(text, text[1:-1], location),)
+    if expected == "a comparison":
+        return "compare it with something: ... > 90%", ()
+    if text.isdecimal() and "3epochs" in expected:
+        return f"it needs a unit: {text}epochs, {text}steps", ()
+    if text.isdecimal() and expected.startswith("a share") and 0 < int(text) <= 100:
+        return f"write {text}%", (Fix(f"replace '{text}' by '{text}%'", (Edit(location, f"{text}%"),), safe=False),)
+    return None, ()
 
 
 def _replaced(old: str, new: str, location: Location) -> Fix:

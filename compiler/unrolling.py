@@ -11,7 +11,7 @@ from etude.compiler.calls import CallSite
 from etude.compiler.checks.names import names_in
 from etude.compiler.diagnostics import Location
 from etude.compiler.guards import guard_of, select
-from etude.compiler.limits import MAX_ITEMS, least_elements
+from etude.compiler.limits import MAX_ITEMS, least_elements, too_many_elements
 from etude.compiler.loops import Unrolled, rolled
 from etude.compiler.scopes import Scope
 from etude.compiler.values import Deferred, Measured, Quantity, Range, Tensor, describe
@@ -43,7 +43,7 @@ class Unrolling:
         if least is None:
             least = self.session.memo["elements", id(node)] = least_elements(node)
         if least > MAX_ITEMS:
-            raise faults.too_many_elements(least, self.at(node, scope))
+            raise too_many_elements(least, self.at(node, scope))
         self._clauses(node, 0, scope, results, ())
         return results
 
