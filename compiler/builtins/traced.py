@@ -12,6 +12,7 @@ from etude.backends.program.ir import Value
 from etude.backends.program.types import DType
 from etude.compiler import faults
 from etude.compiler.arithmetic import binary
+from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import REGISTRY, builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
@@ -199,7 +200,10 @@ def as_label(site: CallSite, x: Any, *, classes: Any) -> Tensor:
     """An int tensor as class numbers below `classes`."""
     if not isinstance(x, Tensor) or x.type.dtype != "int32":
         raise faults.wrong_kind("'as_label'", "an int tensor", describe(x), site.at("x"))
-    return replace(x, classes=classes)
+    count = plain_int(site, "classes", classes)
+    if count < 1:
+        raise faults.wrong_value(f"'classes' of 'as_label' must be at least 1, got {count}", site.at("classes"))
+    return replace(x, classes=count)
 
 
 @builtin
