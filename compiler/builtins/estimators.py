@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+from msgspec import Struct
 
 from etude.compiler import faults
 from etude.compiler.arithmetic import is_number
@@ -10,6 +12,30 @@ from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.scopes import did_you_mean
 from etude.compiler.values import Setting, describe
+
+
+class Traits(Struct, frozen=True):
+    """What an estimator is fitted to: no target, a label, one number or several; and whether it draws random numbers."""
+
+    target: Literal["none", "label", "label or number", "label or numbers"]
+    draws: bool = False
+
+
+TRAITS = {
+    "ridge": Traits("label or numbers"),
+    "linear_regression": Traits("label or numbers"),
+    "logistic_regression": Traits("label"),
+    "svm": Traits("label or number"),
+    "k_means": Traits("none", draws=True),
+    "pca": Traits("none"),
+    "lda": Traits("label"),
+    "prototypes": Traits("label"),
+    "standard_scaler": Traits("none"),
+    "knn": Traits("label or numbers"),
+    "random_forest": Traits("label or numbers", draws=True),
+    "gradient_boosting": Traits("label or number", draws=True),
+    "gaussian_mixture": Traits("none", draws=True),
+}
 
 
 def _estimator(site: CallSite, **fields: Any) -> Setting:

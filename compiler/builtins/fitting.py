@@ -11,6 +11,7 @@ from etude.backends.program.dims import b
 from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.builtins.data import add_stage, column_name, dataset
+from etude.compiler.builtins.estimators import TRAITS
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
@@ -21,12 +22,6 @@ from etude.compiler.scopes import Lazy
 from etude.compiler.values import Dataset, Fitted, Setting, TrainedOrigin, Training, describe
 from etude.compiler.workflow import Ref
 from etude.compiler.wrappers import apply_training
-
-SUPERVISED = {"ridge", "linear_regression", "logistic_regression", "svm", "knn", "lda", "prototypes", "random_forest",
-              "gradient_boosting"}  # fmt: skip
-CLASSIFIERS = {"logistic_regression", "lda", "prototypes"}
-ONE_NUMBER = {"svm", "gradient_boosting"}
-DRAWS = {"k_means", "random_forest", "gradient_boosting", "gaussian_mixture"}
 
 
 class Task(Struct, frozen=True):
@@ -55,7 +50,7 @@ def fit(site: CallSite, estimator: Any, on: Any, *, input: Any = None, target: A
         "input": task.input.name,
         "target": task.target and task.target.name,
         "classes": task.classes,
-        "seed": own if name in DRAWS else None,
+        "seed": own if TRAITS[name].draws else None,
     }
     made = _linear(estimator, task)
     if made is None:
@@ -76,7 +71,7 @@ def _task(site: CallSite, name: str, d: Dataset, input: Any, target: Any) -> Tas
         raise faults.wrong_value(text, site.at("on"), 'say which: input = "image", or put them into one with map')
     if inputs[0].kind == "text":
         raise faults.wrong_kind("'input' of 'fit'", "a column of numbers", "text", site.at("input"))
-    if name not in SUPERVISED:
+    if TRAITS[name].target == "none":
         return Task(inputs[0], None)
     if len(targets) != 1:
         text = f"'{name}' needs one target column; the columns are {listed}"
@@ -87,13 +82,13 @@ def _task(site: CallSite, name: str, d: Dataset, input: Any, target: Any) -> Tas
 
 def _check_target(site: CallSite, name: str, target: ColumnSchema) -> None:
     place, is_label = site.at("target" if "target" in site.places else "estimator"), target.kind == "label"
-    if name in CLASSIFIERS and not is_label:
+    if TRAITS[name].target == "label" and not is_label:
         help = "as_label(e, classes = k) makes one of an int"
         raise faults.wrong_kind(f"the target of '{name}'", "a label", f"{target.name}: {target}", place, help)
     if target.kind == "text":
         help = 'relabel(d, "column", classes = [...]) makes it a label'
         raise faults.wrong_kind(f"the target of '{name}'", "a label or numbers", "text", place, help)
-    if name in ONE_NUMBER and not is_label and target.shape:
+    if TRAITS[name].target == "label or number" and not is_label and target.shape:
         raise faults.wrong_kind(f"the target of '{name}'", "one number", f"{target.name}: {target}", place)
 
 
