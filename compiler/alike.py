@@ -66,7 +66,7 @@ def _check_bases(session: Session, first: Model, other: Model, location: Locatio
 def check_base(session: Session, adapter: Adapter, base: Model, location: Location) -> None:
     """Refuse an adapter beside a model that is not the one it adapts: the same architecture with the same weights."""
     if [_plain(o) for o in model_origins(session, adapter.of)] != [_plain(o) for o in model_origins(session, base)]:
-        raise weight_faults.wrong_base(model_name(adapter), model_name(adapter.of), model_name(base), location)
+        raise weight_faults.wrong_base(model_name(adapter), model_name(adapter.of), base.name, location)
 
 
 def _plain(origin: Any) -> Any:

@@ -19,13 +19,14 @@ def other_architecture(names: tuple[str, str], first: str, other: str, location:
     )
 
 
-def wrong_base(adapter: str, base: str, other: str, location: Location) -> RecipeError:
+def wrong_base(adapter: str, base: str, other: str | None, location: Location) -> RecipeError:
+    named = f"'{other}'" if other and other != base else "this model"
     return fault(
         "E319",
-        f"the adapter '{adapter}' was made for '{base}', not for '{other}'",
+        f"the adapter '{adapter}' was made for '{base}', not for {named}",
         location,
         "another model",
-        help=f"use it with '{base}', or make and train an adapter of '{other}'",
+        help=f"use it with '{base}', or make and train an adapter of {named}",
     )
 
 
