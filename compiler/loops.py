@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from msgspec import Struct
+
 from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location, RecipeError
@@ -22,6 +24,10 @@ from etude.grammar import nodes
 
 Round = Callable[[Any, Any], Any]
 """What a round makes of the value that is carried and of the number of the round."""
+
+
+# What taking back leaves as it is: other structs, and the number of the next value of a builder.
+KEPT = frozenset({"builder", "session", "_next"})
 
 
 class Unrolled(Exception):
@@ -134,29 +140,24 @@ def _taken_back_if_unrolled(session: Session) -> Iterator[None]:
 
 def _memory(session: Session, frame: Frame) -> Callable[[], None]:
     """What puts the function being traced, and what has been reported, back to how they are now."""
-    build, reported = frame.builder, list(session.diagnostics.items)
-    lists: list[list[Any]] = [
-        build.ops,
-        build.children,
-        build.slots,
-        frame.child_origins,
-        frame.slot_origins,
-        frame.regions,
-    ]
-    dicts: list[dict[Any, Any]] = [build.names, frame.children, frame.reads, frame.running]
-    counts = [len(items) for items in lists]
-    copies = [dict(items) for items in dicts]
-    sites, is_random, made, uses_mode = build.sites, build.is_random, frame.made, frame.uses_mode
-    ops = list(build.ops)
+    known = [_fields(each) for each in (frame, frame.builder, session.diagnostics)]
 
     def restore() -> None:
-        build.ops[:] = ops
-        for items, count in zip(lists[1:], counts[1:], strict=True):
-            del items[count:]
-        for items, copy in zip(dicts, copies, strict=True):
-            items.clear()
-            items.update(copy)
-        build.sites, build.is_random, frame.made, frame.uses_mode = sites, is_random, made, uses_mode
-        session.diagnostics.items[:] = reported
+        for each, fields in zip((frame, frame.builder, session.diagnostics), known, strict=True):
+            for name, value in fields.items():
+                current = getattr(each, name)
+                if isinstance(current, list):
+                    current[:] = value
+                elif isinstance(current, dict):
+                    current.clear()
+                    current.update(value)
+                else:
+                    setattr(each, name, value)
 
     return restore
+
+
+def _fields(struct: Struct) -> dict[str, Any]:
+    """The fields of a struct, lists and dicts copied; numbers for new values go on, so that none is given twice."""
+    values = {name: getattr(struct, name) for name in struct.__struct_fields__ if name not in KEPT}
+    return {name: value.copy() if isinstance(value, list | dict) else value for name, value in values.items()}
