@@ -15,7 +15,7 @@ from etude.compiler.values import Setting, describe
 
 
 class Traits(Struct, frozen=True):
-    """What an estimator is fitted to: no target, a label, one number or several; and whether it draws random numbers."""
+    """What an estimator is fitted to: no target, a label, one number or several; and whether it draws at random."""
 
     target: Literal["none", "label", "label or number", "label or numbers"]
     draws: bool = False

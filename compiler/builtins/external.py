@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,6 +64,8 @@ def _computed(site: CallSite, value: Deferred) -> Ref:
 
 
 def _command(site: CallSite, cmd: Any) -> list[str]:
+    import shlex
+
     words = shlex.split(cmd) if isinstance(cmd, str) else cmd
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         expected = 'a command such as "python3 score.py" or a list of its words'
