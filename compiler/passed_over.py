@@ -14,6 +14,8 @@ def without_passed_over(
 ) -> dict[str, Stage]:
     """The stages without those that compute weights for nobody. `asked` has the names that stages would have if those
     had not taken them."""
+    if not any(stage.kind == "edit" for stage in stages.values()):
+        return dict(stages)
     used = {ref.stage for stage in stages.values() for ref in (*stage.inputs, *stage.guards)} | set(ends)
     unused = {id for id, stage in stages.items() if stage.kind == "edit" and id not in used}
     if not unused:

@@ -28,7 +28,9 @@ class Distillation(Struct, frozen=True):
 def note_distillation(session: Session, student: Any, teacher: Any, location: Location) -> None:
     """Remember a distillation, to be judged when it is known what learns."""
     frame = session.frame
-    if frame is None or not isinstance(student, Tensor) or not isinstance(teacher, Tensor):
+    if frame is None or frame.kind != "batch" or session.live == frozenset():
+        return  # nothing learns where rows are measured, or a loss is validated
+    if not isinstance(student, Tensor) or not isinstance(teacher, Tensor):
         return
     if isinstance(student.operand, Value) and isinstance(teacher.operand, Value):
         found = Distillation(frame, student.operand, teacher.operand, session.place(location))
