@@ -39,14 +39,14 @@ def etude(*arguments: str) -> tuple[Json, int, float]:
     return json.loads(done.stdout), done.returncode, time.perf_counter() - started
 
 
-def measured(recipe: Path, store: str, *, with_parity: bool) -> Json:
+def measured(name: str, recipe: Path, store: str, *, with_parity: bool) -> Json:
     """What a recipe came to on each backend, and how far these are apart."""
     found: dict[str, Json] = {}
     for backend in BACKENDS:
         run, code, seconds = etude("run", str(recipe), "--backend", backend, "--store", store)
         claims = [{key: claim[key] for key in ("text", "verdict", "values")} for claim in run["claims"]]
         found[backend] = {"seconds": round(seconds, 1), "exit": code, "stages": run["executed"], "claims": claims}
-        print(f"{recipe.stem} {backend}: {seconds:.0f} s, {', '.join(c['verdict'] for c in claims)}", flush=True)
+        print(f"{name} {backend}: {seconds:.0f} s, {', '.join(c['verdict'] for c in claims)}", flush=True)
     if with_parity:
         parity, code, seconds = etude("parity", str(recipe), "--store", store)
         differences = [stage["loss_difference"] or 0.0 for stage in parity["stages"]]
@@ -56,7 +56,7 @@ def measured(recipe: Path, store: str, *, with_parity: bool) -> Json:
             "stages": len(differences),
             "seconds": round(seconds, 1),
         }
-        print(f"{recipe.stem} parity: {found['parity']}", flush=True)
+        print(f"{name} parity: {found['parity']}", flush=True)
     return found
 
 
@@ -91,7 +91,7 @@ def short(value: Json) -> str:
 
 
 def recipes() -> dict[str, Path]:
-    return {path.stem: path for path in sorted(HERE.rglob("*.etude"))}
+    return {path.relative_to(HERE).with_suffix("").as_posix(): path for path in sorted(HERE.rglob("*.etude"))}
 
 
 def main() -> None:
@@ -105,7 +105,7 @@ def main() -> None:
     figures = {name: found for name, found in figures.items() if name in known}
     for name in options.recipes or known:
         with tempfile.TemporaryDirectory() as folder:
-            found = measured(known[name], options.store or folder, with_parity=not options.without_parity)
+            found = measured(name, known[name], options.store or folder, with_parity=not options.without_parity)
         if options.without_parity and "parity" in figures.get(name, {}):
             found["parity"] = figures[name]["parity"]
         figures[name] = found
