@@ -63,6 +63,7 @@ def structure_of(value: Any) -> Any:
 def _definition(value: ModelClass) -> Any:
     """The structure of a model's code, computed once: what its names stand for never changes."""
     parameters = (*value.node.configuration, *value.node.inputs)
+    value.__dict__["_structure"] = ("itself",)  # where the code mentions its own name: refused when it is called
     found = ("model", digest(_code(parameters, value.node.body, value.scope)))
     value.__dict__["_structure"] = found
     return found
