@@ -24,7 +24,7 @@ class Estimate:
     """The cost of a whole stage. `rows` is None where only the data would tell; then the cost is a lower bound.
 
     `operations` are started one after the other, in `steps` steps of a training; `limit` is the memory that there is,
-    where it is not this machine's.
+    where it is not this machine's; `given` is the time of a training whose budget it is.
     """
 
     flops: int = 0
@@ -36,6 +36,7 @@ class Estimate:
     operations: int = 0
     steps: int = 0
     limit: int | None = None
+    given: float | None = None
 
     @property
     def fits(self) -> bool:
@@ -153,7 +154,8 @@ def _training(stage: Stage, inputs: list[int | None]) -> Estimate:
         total = total.times(steps)
     total += _validation_cost(stage, inputs, steps, rows or batch, batch)
     total += _probes_cost(spec, inputs, steps, rows or batch, batch)
-    return Estimate(total.flops, total.bytes, _seconds(total), parameters, memory, rows, total.operations, steps)
+    cost = (total.flops, total.bytes, seconds or _seconds(total))
+    return Estimate(*cost, parameters, memory, rows, total.operations, steps, given=seconds)
 
 
 def _first(on: int | Mapping[str, int]) -> int:
@@ -202,7 +204,7 @@ def at_rates(estimates: Mapping[str, Estimate], rates: Rates) -> dict[str, Estim
     known: dict[int, Estimate] = {}
     for estimate in estimates.values():
         if id(estimate) not in known:
-            known[id(estimate)] = replace(estimate, seconds=_seconds(estimate, rates))
+            known[id(estimate)] = replace(estimate, seconds=estimate.given or _seconds(estimate, rates))
     return {stage: known[id(estimate)] for stage, estimate in estimates.items()}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from etude.compiler.workflow import Workflow
 from etude.runtime.compiling import compile_text
-from etude.runtime.estimates import Estimate, estimate_stages, memory_bytes
+from etude.runtime.estimates import USUAL, Estimate, at_rates, estimate_stages, memory_bytes
 
 RECIPE = """digits = load("sklearn:digits") |> split(train = 80%, test = 20%)
 few    = digits.train |> sample(10%)
@@ -61,3 +61,25 @@ def test_a_source_that_is_gone_has_no_rows(tmp_path: Path) -> None:
     assert workflow is not None
     (tmp_path / "x.csv").unlink()
     assert [each.rows for each in estimate_stages(workflow, tmp_path).values()] == [None, None]
+
+
+def test_a_training_by_time_takes_its_time_and_probes_and_parts_count(tmp_path: Path) -> None:
+    text = """digits = load("sklearn:digits")
+net    = flatten >> mlp([64, 10])
+shared = {loss: ({image, label}) => cross_entropy(net(image), label), batch: 64}
+timed  = train(on = digits, update = {net: net}, ...shared, budget = 90s)
+plain  = train(on = digits, update = {net: net}, ...shared, budget = 20steps)
+parts  = train(on = digits, update = {net: net}, ...shared, budget = 20steps, accumulate = 8)
+probed = train(on = digits, update = {net: net}, ...shared, budget = 20steps) {
+  watch       = {right: m => accuracy(m, on = digits)}
+  watch_every = 1steps
+}
+"""
+    workflow = compile_text(text, "r.etude", tmp_path).workflow
+    assert isinstance(workflow, Workflow)
+    found = estimate_stages(workflow, tmp_path)
+    costs = {stage.name: found[stage.id] for stage in workflow.stages.values()}
+    assert at_rates(costs, USUAL)["timed"].seconds == 90
+    assert costs["timed"].steps > 20
+    assert costs["parts"].device_bytes < costs["plain"].device_bytes
+    assert costs["probed"].flops > 5 * costs["plain"].flops
