@@ -211,6 +211,23 @@ def test_keys_of_computed_weights_know_no_names(tmp_path: Path) -> None:
     assert keys[0] == keys[1]
 
 
+def test_keys_of_adapters_do_not_depend_on_what_stands_around(tmp_path: Path) -> None:
+    """Nor on names; the fresh weights of two layers differ, though they are made alike."""
+    text = "use std.peft\n" + NET + "small = finetune(lora(net, rank = 2), on = digits.train, budget = 20steps)"
+    before = "other = finetune(flatten >> mlp([5, 10]), on = digits.train, budget = 20steps)\nnet = "
+    texts = (text, text.replace("small", "tiny"), text.replace("net = ", before))
+    keys, fresh = set(), set()
+    for each in texts:
+        workflow = compile_text(each, "test.etude", tmp_path).workflow
+        assert workflow is not None
+        (stage,) = (s for s in workflow.stages.values() if s.name in ("small", "tiny"))
+        keys.add(recipe_keys(workflow)[stage.id])
+        fresh.add(tuple(str(s["source"]) for s in stage.spec["slots"] if "fresh" in s["source"]))
+    assert len(keys) == 1
+    (drawn,) = fresh
+    assert len(set(drawn)) == len(drawn) == 4
+
+
 @pytest.mark.parametrize(
     "made",
     [
