@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,7 +43,7 @@ from etude.compiler.values import (
     Wrapper,
     describe,
 )
-from etude.compiler.weight_paths import named_weights
+from etude.compiler.weight_paths import held_values, named_weights
 from etude.compiler.workflow import Claim, ModelBinding, Ref, Workflow
 from etude.grammar import nodes
 
@@ -345,7 +345,7 @@ class Recipe(Struct, dict=True):
             for name, value in self.values.items()
             if isinstance(value, Model) and (binding := self._model_binding(name, value))
         ]
-        table, ends = self.session.stages, self._ends(metrics)
+        table, ends = self.session.stages, self._ends(metrics, models)
         stages = without_passed_over(table.stages, ends, table.asked())
         stages = with_wanted_ports(stages, {*metrics.values(), *(ref for _, ref in self.report)})
         return Workflow(
@@ -361,9 +361,10 @@ class Recipe(Struct, dict=True):
             self.session.stages.aliases(),
         )
 
-    def _ends(self, metrics: Mapping[str, Ref]) -> tuple[str, ...]:
+    def _ends(self, metrics: Mapping[str, Ref], models: Sequence[ModelBinding]) -> tuple[str, ...]:
         shown = [claim.stage for claim in self.claims] + [ref.stage for _, ref in self.report]
         shown += [ref.stage for ref in metrics.values()]
+        shown += [source["input"][0] for model in models for _, _, source in model.weights if "input" in source]
         return tuple(dict.fromkeys([*shown, *end_stages(self.values.values())]))
 
     def _model_binding(self, name: str, model: Model) -> ModelBinding | None:
@@ -376,6 +377,8 @@ class Recipe(Struct, dict=True):
         paths = {origin: path for origin, (path, _) in found.items()}
         if len(set(paths.values())) < len(paths):  # parts of parts have equal names: all paths from the model's root
             paths |= {origin: path for path, _, origin in named_weights(self.session, model) if origin in paths}
+        held = {origin: (path, slot) for path, slot, origin in held_values(self.session, model)}
+        found, paths = found | held, paths | {origin: path for origin, (path, _) in held.items()}
         for origin, path in paths.items():
             slot = found[origin][1]
             source = table.source(origin)

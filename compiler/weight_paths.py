@@ -16,7 +16,12 @@ Named = tuple[str, Slot, AnyOrigin]
 
 def named_weights(session: Session, model: Model) -> list[Named]:
     """(path, slot, origin) of each weight of a model, in the order of its parts, as far as it has been traced."""
-    return list(_weights(session, model, ""))
+    return [each for each in _weights(session, model, "") if is_weight(each[2])]
+
+
+def held_values(session: Session, model: Model) -> list[Named]:
+    """(path, slot, origin) of each measured value that a model holds, as far as it has been traced."""
+    return [each for each in _weights(session, model, "") if not is_weight(each[2])]
 
 
 def _weights(session: Session, model: Model, prefix: str) -> Iterator[Named]:
@@ -40,9 +45,8 @@ def _chain(session: Session, model: Chain, prefix: str) -> Iterator[Named]:
 
 
 def zip_slots(sub: Any, origins: Any, prefix: str) -> Iterator[Named]:
-    """The weights of a sub-program and all below it, with their origins."""
+    """The slots of a sub-program and all below it, with their origins."""
     for slot, origin in zip(sub.slots, origins.slots, strict=True):
-        if is_weight(origin):
-            yield f"{prefix}{slot.name}", slot, origin
+        yield f"{prefix}{slot.name}", slot, origin
     for child, below in zip(sub.children, origins.children, strict=True):
         yield from zip_slots(child.sub, below, f"{prefix}{child.name}.")

@@ -189,3 +189,19 @@ def test_all_numbers_of_a_tree_are_reduced_outside_of_functions_as_inside(folder
         folder,
     )
     assert found["out"] == pytest.approx(found["in_"], rel=1e-5)
+
+
+def test_a_model_that_is_taken_out_of_a_run_brings_the_measured_values_that_it_holds(folder: Path) -> None:
+    text = """
+    model scaled(factor: float)(x) { return factor * x }
+    m    = measure(on = d, ({x}) => x)
+    data = d |> map(({x, y}) => {x: stack([x]), y: float(y)})
+    net  = linear(1) >> scaled(factor = m)
+    fit_ = train(on = data, update = {net: net}, budget = 2steps) { loss = ({x, y}) => mean(square(net(x)[:, 0] - y)) }
+    out  = fit_.net
+    """
+    compiled = compile_text(HEAD + text, "measured.etude", folder)
+    assert compiled.workflow is not None
+    (binding,) = compiled.workflow.models
+    assert any("measured" in path for path, *_ in binding.weights)
+    assert binding.forward() is not None
