@@ -154,8 +154,17 @@ def _training(stage: Stage, inputs: list[int | None]) -> Estimate:
         total = total.times(steps)
     total += _validation_cost(stage, inputs, steps, rows or batch, batch)
     total += _probes_cost(spec, inputs, steps, rows or batch, batch)
-    cost = (total.flops, total.bytes, seconds or _seconds(total))
-    return Estimate(*cost, parameters, memory, rows, total.operations, steps, given=seconds)
+    return Estimate(
+        flops=total.flops,
+        bytes=total.bytes,
+        seconds=seconds or _seconds(total),
+        parameters=parameters,
+        device_bytes=memory,
+        rows=rows,
+        operations=total.operations,
+        steps=steps,
+        given=seconds,
+    )
 
 
 def _first(on: int | Mapping[str, int]) -> int:
