@@ -15,7 +15,9 @@ STEPS = 1_000_000
 STEPS_PER_STAGE = 20_000
 STEPS_OF_A_CALL, STEPS_OF_AN_OPERATION, STEPS_OF_A_MODEL = 5, 8, 100
 MAX_ITEMS = 1_000_000
-"""Of one list, or one expression of measured values."""
+"""Of one list."""
+MAX_PARTS = 300_000
+"""Of one value known after the run."""
 MAX_CHARACTERS = 1_000_000
 MAX_BITS = 1024
 """Of an integer, as of the largest floating point number."""
@@ -28,10 +30,10 @@ MAX_DEPTH = 50
 
 
 class Work(Struct):
-    """The steps that were taken and may be taken; `is_over` once that has been reported."""
+    """The steps that were taken, and how many may be before it is asked again; `is_over` once that was reported."""
 
     spent: int = 0
-    allowed: int = STEPS
+    allowed: int = 0
     is_over: bool = False
 
     def refill(self, stages: int, location: Location) -> None:
@@ -86,8 +88,8 @@ def check_expression(expression: Any, location: Location) -> Any:
         item = stack.pop()
         if isinstance(item, list | dict):
             count += 1
-            if count > MAX_ITEMS:
-                raise faults.wrong_value("this value combines more than a million others", location)
+            if count > MAX_PARTS:
+                raise faults.wrong_value(f"this value combines more than {MAX_PARTS:,} others", location)
             stack.extend(item.values() if isinstance(item, dict) else item)
     return expression
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,8 @@ def _opened(file: DataFile) -> Iterator[Any]:
         with parquet.ParquetFile(file.path, pre_buffer=False, buffer_size=1 << 20) as table:
             yield table
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # the file system's word, not the reader's about what it read
+            raise file.error(f"this file cannot be read: {os.strerror(error.errno).lower()}") from error
         raise file.error(
             f"not a complete Parquet file ({str(error).splitlines()[0]})",
             expected="data pages and a footer as Parquet has them",

@@ -139,3 +139,17 @@ def test_the_schema_is_remembered_until_the_file_changes(save: Callable[..., Pat
 def wait_until_settled(path: Path) -> None:
     while time.time() - path.stat().st_ctime < 2.1:
         time.sleep(0.1)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    save: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(x=[1, 2])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(parquet, "ParquetFile", refuse)
+    error = refused(path)
+    assert error.message == "this file cannot be read: permission denied"
+    assert error.file == str(path) and error.expected is None
