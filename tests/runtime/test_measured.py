@@ -48,7 +48,7 @@ def test_a_measured_number_is_a_constant_of_functions_of_rows(folder: Path) -> N
         folder,
     )
     assert found["mean_"] == pytest.approx(np.var(X))
-    assert found["many"] == pytest.approx(X[X > X.mean()].mean())
+    assert found["many"] == pytest.approx(X[X.mean() < X].mean())
 
 
 def test_operations_on_all_rows_are_those_of_numpy(folder: Path) -> None:
@@ -180,7 +180,9 @@ def test_all_numbers_of_a_tree_are_reduced_outside_of_functions_as_inside(folder
         """
         data = d |> map(({x, y}) => {x: stack([x]), y: float(y)})
         net  = linear(3) >> linear(1)
-        t    = train(on = data, update = {net: net}, budget = 3steps) { loss = ({x, y}) => mean(square(net(x)[:, 0] - y)) }
+        t    = train(on = data, update = {net: net}, budget = 3steps) {
+          loss = ({x, y}) => mean(square(net(x)[:, 0] - y))
+        }
         m    = measure(on = d, ({x}) => x)
         tree = measure(on = data, ({x, y}) => square(grad(square(t.net(x)[0] - y), wrt = weights(t.net))))
         out  = norm(weights(t.net)) + sum(m * tree) + max(tree) - mean(tree)
@@ -199,6 +201,7 @@ def test_a_model_that_is_taken_out_of_a_run_brings_the_measured_values_that_it_h
     net  = linear(1) >> scaled(factor = m)
     fit_ = train(on = data, update = {net: net}, budget = 2steps) { loss = ({x, y}) => mean(square(net(x)[:, 0] - y)) }
     out  = fit_.net
+    one  = measure(on = data, ({x}) => out(x)[0])
     """
     compiled = compile_text(HEAD + text, "measured.etude", folder)
     assert compiled.workflow is not None
