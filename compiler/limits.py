@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -53,6 +54,14 @@ def spend(session: Any, steps: int, location: Location) -> None:
     work.spent += steps
     if work.spent > work.allowed:
         work.refill(len(session.stages.stages), location)
+
+
+def count_elements(shape: Sequence[Any]) -> int:
+    """The numbers of a tensor of this shape, at least, with one row in the batch."""
+    count = 1
+    for dim in shape:
+        count *= dim if isinstance(dim, int) else max(1, *dim.coefficients)
+    return count
 
 
 def check_list(session: Any, count: int, location: Location) -> None:

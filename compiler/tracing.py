@@ -15,7 +15,7 @@ from etude.backends.program.ir import Literal as Constant
 from etude.backends.program.ir import Operand, Value
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location, Related
-from etude.compiler.limits import MAX_ELEMENTS, STEPS_OF_AN_OPERATION, spend
+from etude.compiler.limits import MAX_ELEMENTS, STEPS_OF_AN_OPERATION, count_elements, spend
 from etude.compiler.schema import Vocabulary
 from etude.compiler.session import Session
 from etude.compiler.values import (
@@ -52,14 +52,15 @@ class Origins(Struct, frozen=True, dict=True):
 class Region(Struct):
     """A function of the rounds or elements of a traced function, while it is traced in its turn.
 
-    `before` operations stood before it. `sources` has for each value that stands for an element what it is one of, and
-    None for a state, which the round before made.
+    `before` operations and `sites` draws or calls stood before it. `sources` has for each value that stands for an
+    element what it is one of, and None for a state, which the round before made.
     """
 
     name: str
     before: int
     sources: dict[Value, Value | None]
     location: Location
+    sites: int = 0
 
 
 class Frame(Struct):
@@ -146,8 +147,7 @@ def apply_operation(
     except OperandError as error:
         raise faults.wrong_shape(name, error.message, location, _operand_places(values), error.hint) from None
     for result in results:
-        elements = result.type.size if isinstance(result.type.size, int) else max(result.type.size.coefficients)
-        if elements > MAX_ELEMENTS:
+        if count_elements(result.type.shape) > MAX_ELEMENTS:
             text = f"'{name}': {result.type} has more than {MAX_ELEMENTS:,} numbers"
             raise faults.wrong_value(text, location, "no machine holds so many")
     made = [tensor(frame, result, location) for result in results]
