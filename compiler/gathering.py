@@ -26,6 +26,7 @@ class Gathered(Struct):
     collected: list[tuple[str, Operand]] = field(default_factory=list)
     trees: dict[str, Tree | Tensor] = field(default_factory=dict)
     leaves: dict[str, list[str]] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
 
     def outputs(self, result: Any, row: Any) -> list[tuple[str, Any]] | None:
         """The outputs of the program for what the function returned: (name, tensor or number)."""
@@ -36,6 +37,9 @@ class Gathered(Struct):
                 self.trees[path], self.leaves[path] = value, [self._collect(leaf) for leaf in value.leaves]
             elif isinstance(value, Tensor) and value.type.rank:
                 self.trees[path], self.leaves[path] = value, [self._collect(value)]
+            elif is_weighted(value) and value["value"].type.rank:
+                self.trees[path], self.leaves[path] = value["value"], [self._collect(value["value"])]
+                self.weights[path] = self._collect(value["weight"])
             elif isinstance(value, SetMetric):
                 inputs = [self._input(tensor) for tensor in value.tensors]
                 self.metrics.append(
@@ -66,7 +70,12 @@ class Gathered(Struct):
 
     def spec(self) -> dict[str, Any]:
         trees = [
-            {"port": _port(path), "leaves": names, **({} if isinstance(self.trees[path], Tree) else {"tensor": True})}
+            {
+                "port": _port(path),
+                "leaves": names,
+                **({} if isinstance(self.trees[path], Tree) else {"tensor": True}),
+                **({"weight": self.weights[path]} if path in self.weights else {}),
+            }
             for path, names in self.leaves.items()
         ]
         parts = {"metrics": self.metrics, "weighted": self.weighted, "by": self.by, "trees": trees}
@@ -86,6 +95,7 @@ class Gathered(Struct):
         return self._deferred(returned, value, classes)
 
     def _deferred(self, returned: Any, expression: list[Any], classes: int | None) -> Any:
+        returned = returned["value"] if is_weighted(returned) else returned
         path = next((path for path, tree in self.trees.items() if tree is returned), None)
         if path is not None:
             ref, count = Ref(_stage_of(expression), _port(path)), len(self.leaves[path])

@@ -30,7 +30,8 @@ def execute(job: Job) -> Result:
     values |= {name: dataset.column(name.removeprefix(TEXT)) for name in _texts(job)}
     made = {"rows": dataset.rows, "backend": row_backend(job).describe()}
     files = averages.stored()
-    if averages.trees and not set(values) - {BY}:
+    has_numbers = any(not name.startswith("#") for name in values) or {"metrics", "weighted"} & set(job.spec)
+    if averages.trees and not has_numbers:
         return Result(files, made=made, source=row_source(job))
     if classes is None:
         found = measured(job, values)
@@ -52,23 +53,29 @@ class TreeAverages:
 
     def __init__(self, job: Job, classes: int | None) -> None:
         self._job, self._classes = job, classes
-        self._rows = np.zeros(classes or 1, np.int64)
+        self._rows = 0
         self.trees: list[Json] = job.spec.get("trees", [])
         self._sums: dict[str, Array] = {}
+        self._totals = {tree["port"]: np.zeros(classes or 1) for tree in self.trees}
 
     def taken(self, pieces: Iterable[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
         """The pieces without the tensors that are averaged."""
         names = {name for tree in self.trees for name in tree["leaves"]}
         for piece in pieces:
             rows = len(next(iter(piece.values()), ()))
+            self._rows += rows
             labels = piece[BY].astype(np.int64) if self._classes else np.zeros(rows, np.int64)
-            self._rows += np.bincount(labels, minlength=len(self._rows))
-            for name in names:
-                self._sums[name] = self._sums.get(name, 0.0) + self._summed(piece[name], labels)
+            for tree in self.trees:
+                weights = piece[tree["weight"]].astype(np.float64) if "weight" in tree else None
+                self._totals[tree["port"]] += np.bincount(labels, weights, len(self._totals[tree["port"]]))
+                for name in tree["leaves"]:
+                    self._sums[name] = self._sums.get(name, 0.0) + self._summed(piece[name], labels, weights)
             yield {name: values for name, values in piece.items() if name not in names}
 
-    def _summed(self, values: Array, labels: Array) -> Array:
+    def _summed(self, values: Array, labels: Array, weights: Array | None) -> Array:
         """The sums over the rows of each class, [classes, ...]; of all rows where nothing is taken apart."""
+        if weights is not None:
+            values = values * weights.reshape(-1, *[1] * (values.ndim - 1))
         if not self._classes:
             whole: Array = values.sum(axis=0, dtype=np.float64)[np.newaxis]
             return whole
@@ -79,19 +86,23 @@ class TreeAverages:
     def stored(self) -> dict[str, str]:
         """The means by port, each as a file of its tensors. Raises `StageError` for a tree over no rows; a tensor is
         then not a number, as it is for a class without rows."""
-        if not self._rows.sum() and any(not tree.get("tensor") for tree in self.trees):
+        if not self._rows and any(not tree.get("tensor") for tree in self.trees):
             raise StageError("there are no rows to take the mean of a tree over")
         return {
             tree["port"]: put_weights(
                 self._job,
-                [self._mean(name, place) for place in range(len(self._rows)) for name in tree["leaves"]],
+                [
+                    self._mean(name, total, place)
+                    for place, total in enumerate(self._totals[tree["port"]])
+                    for name in tree["leaves"]
+                ],
             )
             for tree in self.trees
         }
 
-    def _mean(self, name: str, place: int) -> Array:
-        with np.errstate(invalid="ignore"):
-            return np.asarray(self._sums[name][place] / self._rows[place], np.float32)
+    def _mean(self, name: str, total: float, place: int) -> Array:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(self._sums[name][place] / total, np.float32)
 
 
 def per_class(values: Mapping[str, Array], classes: int) -> Iterator[dict[str, Array]]:

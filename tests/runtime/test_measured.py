@@ -93,6 +93,19 @@ def test_means_of_tensors_are_taken_apart_by_class(folder: Path) -> None:
     assert 0 <= found["near"] <= 1
 
 
+def test_means_of_tensors_may_be_weighted(folder: Path) -> None:
+    found = metrics(
+        """
+        w = measure(on = d, ({x, y}) => {value: stack([x, float(y)]), weight: x})
+        a = w[0] + 0
+        b = w[1] + 0
+        """,
+        folder,
+    )
+    assert found["a"] == pytest.approx(np.average(X, weights=X))
+    assert found["b"] == pytest.approx(np.average(Y, weights=X))
+
+
 def test_what_does_not_exist_makes_nothing(folder: Path) -> None:
     text = """
     none_ = filter(d, ({x}) => x > 100)

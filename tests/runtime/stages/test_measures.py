@@ -12,7 +12,7 @@ import pytest
 from etude.compiler.schema import ColumnSchema
 from etude.runtime.compiling import compile_text
 from etude.runtime.datasets import Dataset
-from etude.runtime.stages import Job, Settings, StageError, execute
+from etude.runtime.stages import Job, Settings, execute
 from etude.runtime.store import Store
 
 Json = Any
@@ -102,8 +102,3 @@ def test_on_no_rows_there_is_no_value_of_any_kind(
     assert measured(empty, expression) is None
     assert measured(empty, expression, BY) == [None] * 3
     assert warnings == []
-
-
-def test_a_weighted_mean_of_vectors_is_refused(measured: Any, data: Dataset) -> None:
-    with pytest.raises(StageError, match="one number a row"):
-        measured(data, "{value: features, weight: features[0]}")
