@@ -14,7 +14,7 @@ from etude.backends.program.builder import Builder
 from etude.backends.program.dims import Size
 from etude.backends.program.explicit import explicit, flat_slots
 from etude.backends.program.inner import call_on_row, on_one_row
-from etude.backends.program.ir import CALLING, Child, Op, Operand, Sub, Value, callees, recalled
+from etude.backends.program.ir import CALLING, HIGHER, Child, Op, Operand, Sub, Value, callees, recalled
 from etude.backends.program.ir import Literal as Constant
 from etude.compiler.diagnostics import Location
 from etude.compiler.session import Session
@@ -98,6 +98,10 @@ class Cut:
             return any(self.frame.builder.children[place].sub.is_random for place in callees(op))
         row = find(op.name)
         return row is not None and row.is_random
+
+    def draws_before(self, sites: int) -> bool:
+        """Whether what was cut has draws that stand before so many sites: their numbers would be others inside."""
+        return any(_draws_before(op, self.frame.builder.children, sites) for op in self.ops)
 
     def child(self, op: Op) -> Child:
         """The child that an operation calls."""
@@ -196,6 +200,16 @@ class Cut:
 
     def _mentions_batch(self) -> bool:
         return any(_mentions(item) for op in self.build.ops for _, item in op.attributes)
+
+
+def _draws_before(op: Op, children: Sequence[Child], sites: int) -> bool:
+    if op.name in HIGHER:
+        subs = [children[place].sub for place in callees(op)]
+        return any(_draws_before(inner, sub.children, sites) for sub in subs if sub.is_random for inner in sub.ops)
+    if op.name == "call":
+        return children[op.attrs["child"]].sub.is_random and op.attrs["site"] < sites
+    row = find(op.name)
+    return row is not None and row.is_random and op.attrs["site"] < sites
 
 
 def _mentions(item: Any) -> bool:

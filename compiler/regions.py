@@ -45,7 +45,8 @@ def each(session: Session, xs: Any, function: Any, location: Location, evaluator
     operands = [operand_of(frame, value, location, "'each'") for value in given.values()]
     mapped = (*[True] * len(operands), *[False] * len(region.captured))
     types = [TensorType(value.type.dtype, (size, *value.type.shape)) for _, value in sub.outputs]
-    made = frame.builder.append("each", [*operands, *region.captured], {"child": place, "mapped": (mapped,)}, types)
+    attributes = {"child": place, "mapped": (mapped,), **_site(frame, sub)}
+    made = frame.builder.append("each", [*operands, *region.captured], attributes, types)
     return formed(result, iter(tensor(frame, value, location) for value in made))
 
 
@@ -74,11 +75,11 @@ def scan(session: Session, xs: Any, start: Any, function: Any, location: Locatio
         named = [(f"next.{path}", value) for path, value in following] + [
             (f"out.{path}", value) for path, value in outs
         ]
-        _, place = region.cut(named)
+        sub, place = region.cut(named)
     operands = [operand_of(frame, value, location, "'scan'") for value in (*(v for _, v in first), *given.values())]
     types = [value.type for _, value in first]
     types += [TensorType(value.type.dtype, (*sizes, *value.type.shape)) for _, value in outs]
-    attributes = {"child": place, "states": len(states), "elements": len(elements), "mapped": ()}
+    attributes = {"child": place, "states": len(states), "elements": len(elements), "mapped": (), **_site(frame, sub)}
     made = iter(frame.builder.append("scan", [*operands, *region.captured], attributes, types))
     values = (tensor(frame, value, location) for value in made)
     return Record({"last": formed(start, values), "outs": formed(result["out"], values)})
@@ -117,13 +118,13 @@ def made_of(session: Session, value: Any, location: Location) -> Tensor:
 
 
 @contextmanager
-def traced_region(
-    session: Session, name: str, location: Location, holds: Holds = "what depends"
-) -> Iterator[TracedRegion]:
+def traced_region(session: Session, name: str, location: Location, holds: Holds = "draws") -> Iterator[TracedRegion]:
     """The operations from here on, until they are cut out as a function of some placeholders."""
     frame = session.frame
     assert frame is not None
-    region = TracedRegion(session, frame, Region(name, len(frame.builder.ops), {}, location), holds)
+    region = TracedRegion(
+        session, frame, Region(name, len(frame.builder.ops), {}, location, frame.builder.sites), holds
+    )
     frame.regions.append(region.open)
     try:
         yield region
@@ -166,10 +167,17 @@ class TracedRegion:
 
     def _check(self, cut: Cut) -> None:
         name, location = self.open.name, self.open.location
-        if name in {"each", "scan"} and any(cut.draws(op) for op in self.frame.builder.ops[self.open.before :]):
-            raise faults.not_available(f"a draw for each element, inside '{name}'", location)
+        if name in {"each", "scan"} and self.frame.kind == "row" and any(map(cut.draws, cut.ops)):
+            raise faults.not_available(f"a draw for each element, inside '{name}' in a function of rows", location)
+        if cut.draws_before(self.open.sites):
+            raise faults.not_available(f"a derivative, inside '{name}', of a draw that stands outside of it", location)
         if any(op.name == "call" and updates(cut.child(op).sub) for op in cut.ops):
             raise faults.not_available(f"a model with running statistics in training, inside '{name}'", location)
+
+
+def _site(frame: Frame, sub: Sub) -> dict[str, int]:
+    """The site of an operation whose function draws."""
+    return {"site": frame.builder.next_site()} if sub.is_random else {}
 
 
 def source_of(value: Tensor) -> Value | None:

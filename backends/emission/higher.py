@@ -25,9 +25,9 @@ def higher(
         case "grad":
             return _derivatives(op, framework, functions[0], operands, has_key=has_key[0])
         case "each":
-            return f"{_mapped(functions[0], framework, op.attrs['mapped'], False)}({', '.join(operands)})"
+            return _each(op, framework, functions[0], operands, has_key=has_key[0])
         case "scan":
-            return _scan(op, framework, functions[0], operands)
+            return _scan(op, framework, functions[0], operands, has_key=has_key[0])
         case "loop":
             return _loop(op, functions[0], operands, has_key=has_key[0])
     return _choice(op, functions, operands, has_key)
@@ -51,10 +51,21 @@ def _mapped(function: str, framework: Framework, levels: Sequence[Sequence[bool]
     return function
 
 
-def _scan(op: Op, framework: Framework, function: str, operands: Sequence[str]) -> str:
+def _each(op: Op, framework: Framework, function: str, operands: Sequence[str], *, has_key: bool) -> str:
+    """A function on every element; one that draws is given a key for each."""
+    levels = op.attrs["mapped"]
+    if not has_key:
+        return f"{_mapped(function, framework, levels, False)}({', '.join(operands)})"
+    first = operands[levels[-1].index(True)]
+    keys = f"element_keys({fold(op.attrs['site'])}, {first})"
+    return f"{_mapped(function, framework, [(*levels[0], True)], False)}({', '.join([*operands, keys])})"
+
+
+def _scan(op: Op, framework: Framework, function: str, operands: Sequence[str], *, has_key: bool) -> str:
     given = f"{function}, {op.attrs['states']}, {op.attrs['elements']}"
     if not op.attrs["mapped"]:
-        return f"scan({', '.join([given, *operands])})"
+        key = [f"key={fold(op.attrs['site'])}"] if has_key else []
+        return f"scan({', '.join([given, *operands, *key])})"
     text = f"lambda *given: scan({given}, *given)"
     return f"{_mapped(text, framework, op.attrs['mapped'], False)}({', '.join(operands)})"
 
@@ -63,7 +74,7 @@ def _loop(op: Op, function: str, operands: Sequence[str], *, has_key: bool) -> s
     """A function called once for each number of a range, on what it gave the last time."""
     first = [op.attrs["start"]] if op.attrs["start"] else []
     numbers = f"range({', '.join(map(str, [*first, op.attrs['stop'] + 1]))})"
-    key = [f"key={fold(op.attrs['site'])}"] * has_key
+    key = [f"key={fold(op.attrs['site'])}"] if has_key else []
     return f"loop({', '.join([function, numbers, str(op.attrs['states']), *operands, *key])})"
 
 

@@ -126,19 +126,27 @@ def _windows(
     return (1,) * outer + (*size, 1), (1,) * outer + (*stride, 1), ((0, 0),) * outer + (*padding, (0, 0))
 
 
-def scan(function: Callable[..., tuple[Array, ...]], states: int, elements: int, *given: Array) -> tuple[Array, ...]:
+def scan(
+    function: Callable[..., tuple[Array, ...]], states: int, elements: int, *given: Array, key: Any = None
+) -> tuple[Array, ...]:
     """The function on some states and each element of the first axis, one after the other, with what else it reads.
 
-    Gives the last states, and all other results stacked.
+    Gives the last states, and all other results stacked. A function that draws is given a key for each element.
     """
-    shared = given[states + elements :]
+    rows, shared = given[states : states + elements], given[states + elements :]
+    keys = () if key is None else (element_keys(key, rows[0]),)
 
     def step(state: tuple[Array, ...], row: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        results = function(*state, *row, *shared)
+        results = function(*state, *row[:elements], *shared, *row[elements:])
         return results[:states], results[states:]
 
-    last, outs = lax.scan(step, given[:states], given[states : states + elements])
+    last, outs = lax.scan(step, given[:states], (*rows, *keys))
     return (*last, *outs)
+
+
+def element_keys(key: Any, elements: Array) -> Array:
+    """A key for each element of the first axis."""
+    return fold(key, jnp.arange(elements.shape[0], dtype=jnp.uint32))
 
 
 def loop(function: Callable[..., Any], numbers: range, states: int, *given: Array, key: Any = None) -> Any:

@@ -251,6 +251,7 @@ def _with_input(sub: Sub, name: str, kind: TensorType) -> Sub:
 def _keyed(op: Op, children: Sequence[Child], rows: Value) -> Op:
     if op.name in CALLING:
         is_random = any(children[place].sub.is_random for place in callees(op))
+        assert not is_random or op.name not in {"each", "scan"}, "elements that draw do not know the rows"
         return replace(op, operands=(*op.operands, rows)) if is_random else op
     operation = find(op.name)
     if operation is None or not operation.is_random or not _draws_by_row(op):

@@ -93,18 +93,27 @@ def _pool(name: str, x: Tensor, size: Sequence[int], stride: Sequence[int]) -> T
     return POOLS[name][len(size) - 1](x.movedim(-1, 1), tuple(size), tuple(stride)).movedim(1, -1)
 
 
-def scan(function: Callable[..., tuple[Tensor, ...]], states: int, elements: int, *given: Tensor) -> tuple[Tensor, ...]:
+def scan(
+    function: Callable[..., tuple[Tensor, ...]], states: int, elements: int, *given: Tensor, key: Any = None
+) -> tuple[Tensor, ...]:
     """The function on some states and each element of the first axis, one after the other, with what else it reads.
 
-    Gives the last states, and all other results stacked.
+    Gives the last states, and all other results stacked. A function that draws is given a key for each element.
     """
     state, rows, shared = given[:states], given[states : states + elements], given[states + elements :]
     outs = []
     for i in range(rows[0].shape[0]):
-        results = function(*state, *(row[i] for row in rows), *shared)
+        keys = () if key is None else (fold(key, i),)
+        results = function(*state, *(row[i] for row in rows), *shared, *keys)
         state = results[:states]
         outs.append(results[states:])
     return (*state, *(torch.stack(values) for values in zip(*outs, strict=True)))
+
+
+def element_keys(key: Any, elements: Tensor) -> Tensor:
+    """A key for each element of the first axis."""
+    keys: Tensor = fold(key, torch.arange(elements.shape[0], dtype=torch.int32, device=elements.device))
+    return keys
 
 
 def loop(function: Callable[..., Any], numbers: range, states: int, *given: Tensor, key: Any = None) -> Any:
