@@ -18,6 +18,7 @@ ROWS = 24
 PRELUDE = """
 points = load("points.csv", target = "y")
 fn stacked(row) = stack([row.a, row.b, row.c], axis = -1)
+fn gap(m, row) = mean(square(m(stacked(row))[..., 0] - row.y))
 """
 Columns = dict[str, np.ndarray]
 Mapped = Callable[[str], dict[str, Columns]]
@@ -61,6 +62,16 @@ def codes(tmp_path: Path, table: Columns) -> Callable[[str], list[str]]:
 @pytest.fixture(scope="session")
 def backends() -> dict[str, Backend]:
     return {name: load(name, device="cpu", threads=1) for name in ("numpy", "torch", "jax")}
+
+
+@pytest.fixture
+def both(backends: Mapping[str, Backend]) -> list[Backend]:
+    return [backends["torch"], backends["jax"]]
+
+
+@pytest.fixture(params=["torch", "jax"])
+def backend(request: pytest.FixtureRequest, backends: Mapping[str, Backend]) -> Backend:
+    return backends[request.param]
 
 
 @pytest.fixture

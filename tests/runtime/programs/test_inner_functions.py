@@ -10,51 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from etude.backends.base import Backend, load
+from etude.backends.base import Backend
 from etude.backends.batches import Stream
 from etude.backends.inputs import initial_weights
 from etude.backends.parity import compare_train
 from etude.compiler.keys import uses_backend
 from etude.compiler.workflow import Workflow
-from etude.runtime.compiling import compile_text
 
 ROWS = 24
-PRELUDE = """
-points = load("points.csv", target = "y")
-fn stacked(row) = stack([row.a, row.b, row.c], axis = -1)
-fn gap(m, row) = mean(square(m(stacked(row))[..., 0] - row.y))
-"""
 Columns = dict[str, np.ndarray]
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Columns:
-    generator = np.random.default_rng(3)
-    columns = {name: generator.normal(size=ROWS).astype(np.float32) for name in "abcy"}
-    lines = [",".join(columns), *(",".join(str(v) for v in row) for row in zip(*columns.values(), strict=True))]
-    (tmp_path / "points.csv").write_text("\n".join(lines) + "\n")
-    return columns
-
-
-@pytest.fixture
-def compiled(tmp_path: Path, table: Columns) -> Callable[[str], Workflow]:
-    def compile_it(text: str) -> Workflow:
-        result = compile_text(PRELUDE + text, "test.etude", tmp_path)
-        assert not result.has_errors, [d.message for d in result.diagnostics]
-        assert result.workflow is not None
-        return result.workflow
-
-    return compile_it
-
-
-@pytest.fixture(scope="module")
-def both() -> list[Backend]:
-    return [load(name, device="cpu", threads=1) for name in ("torch", "jax")]
-
-
-@pytest.fixture(scope="module", params=[0, 1], ids=["torch", "jax"])
-def backend(request: pytest.FixtureRequest, both: list[Backend]) -> Backend:
-    return both[request.param]
 
 
 def ids() -> Any:
