@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from etude.backends.program.dims import b
+from etude.backends.program.dims import b, evaluate
 from etude.backends.program.types import TensorType
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location, RecipeError
@@ -111,7 +111,7 @@ def _named(names: Sequence[str], types: Sequence[TensorType], stages: Sequence[S
         taken = {column.name for column in result}
         fitting = [column for column, kind in known.items() if kind == type and column not in taken]
         chosen = name if name in fitting or len(fitting) != 1 else fitting[0]
-        result.append(ColumnSchema(chosen, "tensor", type.dtype, tuple(int(dim) for dim in type.shape)))
+        result.append(ColumnSchema(chosen, "tensor", type.dtype, tuple(evaluate(dim, 1) for dim in type.shape)))
     return result
 
 
@@ -144,4 +144,5 @@ def _labels(session: Session, stage: Stage) -> Iterator[tuple[str, int, list[str
     for ref, columns in session.sources.items():
         for column in columns.values() if ref.stage == stage.id else ():
             if column.kind == "label":
-                yield column.name, column.classes or 0, column.class_names and list(column.class_names)
+                names = None if column.class_names is None else list(column.class_names)
+                yield column.name, column.classes or 0, names

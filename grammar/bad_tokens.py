@@ -124,13 +124,12 @@ def _stray(char: str, start: int, text: str) -> SyntaxFault:
         )
         return SyntaxFault("E104", message, span, "not an ASCII letter", help)
     shown = char if char.isprintable() else f"U+{ord(char):04X}"
-    help = _HINTS.get(char[0])
-    remedy = None
+    hint, remedy = _HINTS.get(char[0]), None
     if char in _REPLACEMENTS:
         remedy = replacing(span, char, _REPLACEMENTS[char])
     elif char in _REMOVED:
         remedy = removing(span, char)
-    return SyntaxFault("E104", f"stray character `{shown}`", span, "no part of the language", help, remedy=remedy)
+    return SyntaxFault("E104", f"stray character `{shown}`", span, "no part of the language", hint, remedy=remedy)
 
 
 def _requoted(start: int, text: str) -> Remedy | None:

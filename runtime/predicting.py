@@ -83,9 +83,10 @@ def _class(model: SavedModel, index: int) -> Json:
 def plain(values: Array) -> list[Json]:
     """Numbers as JSON has them; floats with the fewest digits that tell them apart, None for what is no number."""
     if values.dtype.kind != "f":
-        found: list[Json] = values.tolist()
-        return found
+        return list(values.tolist())
     exact = values.astype("U32").astype(np.float64) if values.size else values.astype(np.float64)
     if np.isfinite(exact).all():
         return list(exact.tolist())
-    return list(np.where(np.isfinite(exact), exact.astype(object), None).tolist())
+    found = exact.astype(object)
+    found[~np.isfinite(exact)] = None
+    return list(found.tolist())

@@ -28,7 +28,7 @@ def unclosed(s: Situation, opener: int, index: int) -> SyntaxFault:
 
 def _lacks(s: Situation, opener: str, closer: str) -> bool:
     """Whether the whole text opens more brackets of a kind than it closes."""
-    return s.tokens.count(opener) > s.tokens.count(closer)  # type: ignore[arg-type]  # tokens are strings
+    return s.tokens.count(opener) > s.tokens.count(closer)
 
 
 def closer_of(s: Situation, opener: int) -> int | None:

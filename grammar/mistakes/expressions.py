@@ -32,8 +32,8 @@ def operator(s: Situation) -> SyntaxFault | None:
         return SyntaxFault("E103", "a number begins with a digit", span, "not a number", help, remedy=remedy)
     if "ELLIPSIS" in s.accepts and token in ("*", "**") and s.before in ("(", ",", "{"):
         help = f"write `...{following}`" if following.type == "NAME" else "arguments need no mark"
-        remedy = replacing(s.span, str(token), "...") if following.type == "NAME" and token == "**" else None
-        return SyntaxFault("E114", f"`{token}` spreads nothing", s.span, "not an operator here", help, remedy=remedy)
+        spread = replacing(s.span, str(token), "...") if following.type == "NAME" and token == "**" else None
+        return SyntaxFault("E114", f"`{token}` spreads nothing", s.span, "not an operator here", help, remedy=spread)
     if (
         s.wants_expression
         and token == "="
@@ -44,8 +44,8 @@ def operator(s: Situation) -> SyntaxFault | None:
         help = {"==": "write `==`", "=": "write `==` to compare, `=` to bind"}.get(
             s.before, "nothing is changed in place"
         )
-        remedy = removing(s.span, "=") if s.before == "==" else None
-        return SyntaxFault("E114", f"`{s.before}=` is not an operator", span, "not an operator", help, remedy=remedy)
+        shorter = removing(s.span, "=") if s.before == "==" else None
+        return SyntaxFault("E114", f"`{s.before}=` is not an operator", span, "not an operator", help, remedy=shorter)
     if s.wants_expression and f"{s.before}{token}" == "<>":
         span = Span(span_of(s.before).start, s.span.end)
         remedy = replacing(span, "<>", "!=")
