@@ -88,6 +88,14 @@ def expected_text(type: nodes.TypeNode) -> str:
     return text + (" or none" if type.optional else "")
 
 
+def _comes_too_late(value: Any, type: nodes.NamedType) -> bool:
+    """Whether a value would fit, were it known before the run."""
+    if type.name == "list" and isinstance(value, list) and type.arguments:
+        inner = type.arguments[0]
+        return isinstance(inner, nodes.NamedType) and any(_comes_too_late(item, inner) for item in value)
+    return isinstance(value, Deferred) and type.name in {"int", "bool", "string", "duration"}
+
+
 def check_annotation(value: Any, parameter: nodes.Parameter, scope: Scope, place: Location, function: str) -> Any:
     """`value` if it fits the parameter's annotation; an int is taken where a float is expected."""
     assert parameter.type is not None
@@ -96,7 +104,7 @@ def check_annotation(value: Any, parameter: nodes.Parameter, scope: Scope, place
         raise faults.unknown_name(type.name, Location(scope.source, type.span), KINDS)
     if not matches(value, type):
         what = f"'{parameter.name}' of '{function}'"
-        if isinstance(value, Deferred) and isinstance(type, nodes.NamedType) and type.name in {"int", "bool"}:
+        if isinstance(type, nodes.NamedType) and _comes_too_late(value, type):
             raise faults.after_the_run(what, place)
         raise faults.wrong_kind(what, expected_text(type), describe(value), place)
     return value
