@@ -1,6 +1,6 @@
 """Run recipes in full on both backends, compare the backends, and write what came out into `examples/verdicts.md`.
 
-    python examples/verdicts.py [RECIPE ...] [--without-parity] [--store DIR]
+    python examples/verdicts.py [RECIPE ...] [--only runs|parity] [--store DIR]
 
 Without names all recipes of `examples/` and `examples/papers/` are run, one after another. The figures stand in
 `verdicts.json`, so that some recipes can be run again and the others keep theirs.
@@ -39,24 +39,23 @@ def etude(*arguments: str) -> tuple[Json, int, float]:
     return json.loads(done.stdout), done.returncode, time.perf_counter() - started
 
 
-def measured(name: str, recipe: Path, store: str, *, with_parity: bool) -> Json:
-    """What a recipe came to on each backend, and how far these are apart."""
+def runs(name: str, recipe: Path, store: str) -> Json:
+    """What a recipe came to on each backend."""
     found: dict[str, Json] = {}
     for backend in BACKENDS:
         run, code, seconds = etude("run", str(recipe), "--backend", backend, "--store", store)
         claims = [{key: claim[key] for key in ("text", "verdict", "values")} for claim in run["claims"]]
         found[backend] = {"seconds": round(seconds, 1), "exit": code, "stages": run["executed"], "claims": claims}
         print(f"{name} {backend}: {seconds:.0f} s, {', '.join(c['verdict'] for c in claims)}", flush=True)
-    if with_parity:
-        parity, code, seconds = etude("parity", str(recipe), "--store", store)
-        differences = [stage["loss_difference"] or 0.0 for stage in parity["stages"]]
-        found["parity"] = {
-            "agrees": code == 0,
-            "loss_difference": max(differences, default=0.0),
-            "stages": len(differences),
-            "seconds": round(seconds, 1),
-        }
-        print(f"{name} parity: {found['parity']}", flush=True)
+    return found
+
+
+def parity(name: str, recipe: Path, store: str) -> Json:
+    """How far the backends are apart, given the same inputs at every stage."""
+    compared, code, seconds = etude("parity", str(recipe), "--store", store)
+    differences = [stage["loss_difference"] or 0.0 for stage in compared["stages"]]
+    found = {"agrees": code == 0, "loss_difference": max(differences, default=0.0), "stages": len(differences)}
+    print(f"{name} parity: {found}, {seconds:.0f} s", flush=True)
     return found
 
 
@@ -64,6 +63,8 @@ def table(figures: Json) -> str:
     """The page for people."""
     lines = [HEAD, "| recipe | claim | torch | jax | parity |", "|---|---|---|---|---|"]
     for name, found in sorted(figures.items()):
+        if not found.keys() >= set(BACKENDS):
+            continue
         seconds = [f"{found[backend]['seconds']:.0f} s" for backend in BACKENDS]
         lines.append(f"| **{name}** | | {seconds[0]} | {seconds[1]} | {parity_text(found.get('parity'))} |")
         for ours, theirs in zip(*(found[backend]["claims"] for backend in BACKENDS), strict=True):
@@ -97,18 +98,20 @@ def recipes() -> dict[str, Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("recipes", nargs="*", choices=[[], *recipes()], metavar="RECIPE")
-    parser.add_argument("--without-parity", action="store_true")
+    parser.add_argument("--only", choices=["runs", "parity"], help="do one part, and keep the figures of the other")
     parser.add_argument("--store", help="keep results here (default: a folder that is removed)")
     options = parser.parse_args()
     figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     known = recipes()
     figures = {name: found for name, found in figures.items() if name in known}
     for name in options.recipes or known:
+        found = figures.setdefault(name, {})
         with tempfile.TemporaryDirectory() as folder:
-            found = measured(name, known[name], options.store or folder, with_parity=not options.without_parity)
-        if options.without_parity and "parity" in figures.get(name, {}):
-            found["parity"] = figures[name]["parity"]
-        figures[name] = found
+            store = options.store or folder
+            if options.only != "parity":
+                found |= runs(name, known[name], store)
+            if options.only != "runs":
+                found["parity"] = parity(name, known[name], store)
         FIGURES.write_text(json.dumps(dict(sorted(figures.items())), indent=1, ensure_ascii=False) + "\n")
         TABLE.write_text(table(figures))
 
