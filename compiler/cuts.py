@@ -207,9 +207,9 @@ def _draws_before(op: Op, children: Sequence[Child], sites: int) -> bool:
         subs = [children[place].sub for place in callees(op)]
         return any(_draws_before(inner, sub.children, sites) for sub in subs if sub.is_random for inner in sub.ops)
     if op.name == "call":
-        return children[op.attrs["child"]].sub.is_random and op.attrs["site"] < sites
+        return children[op.attrs["child"]].sub.is_random and int(op.attrs["site"]) < sites
     row = find(op.name)
-    return row is not None and row.is_random and op.attrs["site"] < sites
+    return row is not None and row.is_random and int(op.attrs["site"]) < sites
 
 
 def _mentions(item: Any) -> bool:

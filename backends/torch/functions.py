@@ -112,8 +112,7 @@ def scan(
 
 def element_keys(key: Any, elements: Tensor) -> Tensor:
     """A key for each element of the first axis."""
-    keys: Tensor = fold(key, torch.arange(elements.shape[0], dtype=torch.int32, device=elements.device))
-    return keys
+    return torch.as_tensor(fold(key, torch.arange(elements.shape[0], dtype=torch.int32, device=elements.device)))
 
 
 def loop(function: Callable[..., Any], numbers: range, states: int, *given: Tensor, key: Any = None) -> Any:
