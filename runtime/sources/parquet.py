@@ -60,7 +60,7 @@ def _opened(file: DataFile) -> Iterator[Any]:
         with parquet.ParquetFile(file.path, pre_buffer=False, buffer_size=1 << 20) as table:
             yield table
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the file system's word, not the reader's about what it read
+        if isinstance(error, OSError) and error.errno is not None:  # the file system's word, not the reader's
             raise file.error(f"this file cannot be read: {os.strerror(error.errno).lower()}") from error
         raise file.error(
             f"not a complete Parquet file ({str(error).splitlines()[0]})",
