@@ -35,7 +35,9 @@ def resumed(site: CallSite, resume: Any, spec: Mapping[str, Any], inputs: Inputs
     for what, before, now in _parts(resume.spec, spec):
         if before != now:
             text = f"the training cannot go on from '{site.session.stages.stages[resume.stage].name}': {what}"
-            raise faults.wrong_kind(text, before, now, site.at("resume"), "lr, budget, schedule, data and what the loss computes may differ")
+            raise faults.wrong_kind(
+                text, before, now, site.at("resume"), "lr, budget, schedule, data and what the loss computes may differ"
+            )
     return {"resume": inputs.index(Ref(resume.stage, RUN))}
 
 

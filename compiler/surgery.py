@@ -32,8 +32,10 @@ from etude.compiler.wrappers import rewrap
 
 
 class Replacement(Struct, eq=False):
-    """Which parts of a model others stand in for: `models` by the identity of the part, and the `paths` of the parts, in
-    order, once the parts are known. `kind` keeps parts of one constructor."""
+    """Which parts of a model others stand in for: `models` by the identity of the part, and the `paths` of the parts.
+
+    The paths are in order, once the parts are known; `kind` keeps parts of one constructor.
+    """
 
     identity: Identity
     globs: tuple[str, ...]

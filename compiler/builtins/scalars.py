@@ -47,9 +47,9 @@ def static_operation(name: str, positional: list[Any], named: dict[str, Any], si
         return _reduce(name, positional[0], site)
     if name in UNARY and len(positional) == 1 and is_number(positional[0]):
         return _compute(name, UNARY[name], positional, site)
-    if (name, len(positional)) in LATE and all(isinstance(v, Deferred | bool | int | float) for v in positional):
-        if any(isinstance(v, Deferred) for v in positional):
-            return Deferred([LATE[name, len(positional)], *(expression(v, site.location) for v in positional)])
+    is_late = (name, len(positional)) in LATE and any(isinstance(v, Deferred) for v in positional)
+    if is_late and all(isinstance(v, Deferred | bool | int | float) for v in positional):
+        return Deferred([LATE[name, len(positional)], *(expression(v, site.location) for v in positional)])
     if name in EXTREMES and len(positional) == 2 and all(is_number(v) for v in positional):
         return min(positional) if name in {"min", "minimum"} else max(positional)
     return None

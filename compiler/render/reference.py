@@ -1,4 +1,4 @@
-"""The reference pages of the manual, `docs/library.md` and `docs/operations.md`: what the names of the language mean."""
+"""The reference pages of the manual, `docs/library.md` and `docs/operations.md`: what names mean."""
 
 from __future__ import annotations
 

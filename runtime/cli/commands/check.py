@@ -112,7 +112,9 @@ def _weights(options: Options, compilations: list[Compilation]) -> dict[str, Any
     from etude.compiler.ownership import to_json
     from etude.runtime.cli.views import View
 
-    views = [View(each, options.stage, options.backend, paint_for(sys.stdout)) for each in compilations if each.workflow]
+    views = [
+        View(each, options.stage, options.backend, paint_for(sys.stdout)) for each in compilations if each.workflow
+    ]
     players = [player for view in views for stage in view.stages() for player in view.players(stage)]
     return {"weights": to_json(players)}
 
