@@ -9,6 +9,7 @@ WIDTH = 120
 INDENT = "    "
 QUOTED = re.compile(r"'([^'\"\\]*)'")
 STATEMENT = re.compile(r"(\s*(?:return |\w+ = ))")
+TARGETS = re.compile(r"(\s*)(\w+(?:, \w+)+) = ")
 OPENING, CLOSING = "([{", ")]}"
 ATOM = re.compile(r"[\w.]+")
 
@@ -40,7 +41,17 @@ def fit(line: str) -> list[str]:
     """
     if len(line) <= WIDTH:
         return [line]
-    return _at_operators(line) or _at_brackets(line)
+    return _at_targets(line) or _at_operators(line) or _at_brackets(line)
+
+
+def _at_targets(line: str) -> list[str]:
+    """An assignment to more names than fit on a line, with a line for each; nothing where they fit."""
+    targets = TARGETS.match(line)
+    if targets is None or targets.end() <= WIDTH:
+        return []
+    indent, names = targets[1], targets[2].split(", ")
+    first, *rest = fit(f"{indent}_ = {line[targets.end() :]}")
+    return [f"{indent}(", *(f"{indent}{INDENT}{name}," for name in names), first.replace("_ = ", ") = ", 1), *rest]
 
 
 def _at_operators(line: str) -> list[str]:

@@ -96,6 +96,17 @@ def _spell_take(types: Types, attributes: Attributes) -> str:
     return f"{{x}}[{':, ' * normal_axis(attributes['axis'], types[0])}{{index}}]"
 
 
+def _spell_take_torch(types: Types, attributes: Attributes) -> str:
+    """PyTorch would read a single position back to the host."""
+    if types[1].rank:
+        return _spell_take(types, attributes)
+    return f"entry_at({{x}}, {{index}}, {normal_axis(attributes['axis'], types[0])})"
+
+
+def _spell_gather_torch(types: Types, attributes: Attributes) -> str:
+    return "{x}[{index}]" if types[1].rank else "entry_at({x}, {index}, 0)"
+
+
 def _gather(types: Types, attributes: Attributes) -> tuple[TensorType, ...]:
     ranked(types[0], 1, None, "a tensor to pick from", 0)
     return _taken(types[0], 0, types[1])
@@ -266,7 +277,7 @@ ROWS = (
         signature="x: tensor, index: int, axis: axis = 0",
         infer=_take,
         numpy=_spell_take,
-        torch=_spell_take,
+        torch=_spell_take_torch,
         jax=_spell_take,
         rows=_take_rows,
         flops=_free,
@@ -277,7 +288,7 @@ ROWS = (
         signature="x: tensor, index: int",
         infer=_gather,
         numpy="{x}[{index}]",
-        torch="{x}[{index}]",
+        torch=_spell_gather_torch,
         jax="{x}[{index}]",
         rows=_take_rows,
         flops=_free,

@@ -189,6 +189,14 @@ def slice_at(x: Tensor, start: Tensor, length: int, axis: int) -> Tensor:
     return x.index_select(axis, places)
 
 
+def entry_at(x: Tensor, index: Tensor | int, axis: int) -> Tensor:
+    """The entry of an axis at a position that stays on the device; a negative one counts from the end."""
+    if isinstance(index, int):
+        return x.select(axis, index)
+    before: tuple[slice, ...] = (slice(None),) * axis
+    return x[(*before, index[None])].squeeze(axis)
+
+
 def ctc(
     logits: Tensor, labels: Tensor, length: Tensor | None = None, label_length: Tensor | None = None, blank: int = 0
 ) -> Tensor:

@@ -58,7 +58,8 @@ def test_the_examples_of_a_command_are_valid(command: str) -> None:
     module = find_command(command)
     parser = parser_for(command, module.Options, module.__doc__, module.EXAMPLES)
     for line, _ in module.EXAMPLES:
-        words = shlex.split(line.replace('eval "$(', "").removesuffix(')"').split(">")[0])
+        own = line.split("|")[-1].replace('eval "$(', "").removesuffix(')"')
+        words = shlex.split(own.split(">")[0])
         assert words[: 1 + len(command.split())] == ["etude", *command.split()]
         parser.parse_intermixed_args(words[1 + len(command.split()) :])
 
