@@ -193,8 +193,7 @@ def entry_at(x: Tensor, index: Tensor | int, axis: int) -> Tensor:
     """The entry of an axis at a position that stays on the device; a negative one counts from the end."""
     if isinstance(index, int):
         return x.select(axis, index)
-    before: tuple[slice, ...] = (slice(None),) * axis
-    return x[(*before, index[None])].squeeze(axis)
+    return x.movedim(axis, 0)[index[None]][0]
 
 
 def ctc(

@@ -15,7 +15,7 @@ LONG = [
     "x = first(alpha, beta)" + " + second(gamma, delta)" * 6,
     f"def f({', '.join(f'argument_{i}: Tensor' for i in range(8))}) -> tuple[Tensor, Tensor]:",
     f"self.layers = nn.ModuleList([{', '.join(f'Linear({i}, {i})' for i in range(30))}])",
-    f"{', '.join(f'slope_{i}' for i in range(20))} = grad(value, argnums=tuple(range(20)))({', '.join('abcdefgh' * 5)})",
+    f"{', '.join(f'slope_{i}' for i in range(20))} = grad(value, argnums=range(20))({', '.join('abcdefgh' * 5)})",
     f'return {{"text, with (brackets": [{", ".join(["1.0"] * 40)}]}}',
 ]
 
