@@ -9,8 +9,8 @@ def main() -> int:
     try:
         from etude.runtime.cli.main import main as run
 
-        # trees and graphs have few cycles: looking for them takes a tenth of a check
-        gc.set_threshold(100_000, 20, 100)
+        # trees and graphs have few cycles: looking for them takes a tenth of a check, and a second of a large one
+        gc.set_threshold(2_000_000, 20, 100)
         result = run()
     except KeyboardInterrupt:  # before the command line, or after it: there is nothing to say, and no trace to show
         return 130
