@@ -8,10 +8,11 @@ turns, and the ratio etude / by hand of the medians counts: at most 1.1 is the a
 - "first": the very first run there: the parser's tables and matplotlib's list of fonts are made, too, once for good;
 - "again": with what JAX has compiled before, as when only data or numbers change.
 
-On two idle cores with two threads, seconds by hand / etude (3 pairs): GPT 7.65 / 8.20 (1.07x) on PyTorch since curves'
-drawing is imported while the worker imports its framework (8.49 / 9.37, 1.10x, before), its very first run 1.13x; before
-that, 13.09 / 13.54 (1.03x) on JAX; convnet, first runs: 4.64 / 3.74 (0.81x) and 5.77 / 5.39 (0.93x). Before stages went to
-the worker that was importing the framework, the processor time of the convnet on PyTorch was 8.4 s against 5.8 by hand.
+On two idle cores with two threads, seconds by hand / etude (3 pairs): GPT on PyTorch 7.65 / 8.20 (1.07x), the very
+first run 8.61 (1.13x). Before drawing was imported while the worker imports its framework, GPT 8.49 / 9.37 (1.10x) on
+PyTorch and 13.09 / 13.54 (1.03x) on JAX; convnet, first runs: 4.64 / 3.74 (0.81x) and 5.77 / 5.39 (0.93x). Before
+stages went to the worker that was importing the framework, the processor time of the convnet on PyTorch was 8.4 s
+against 5.8 by hand.
 
     python benchmarks/cold_process.py [--pairs 3] [--threads 2] [--work convnet] [--backend torch]
 """
