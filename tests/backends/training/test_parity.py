@@ -98,6 +98,32 @@ def test_a_kink_that_only_the_second_backend_is_close_to_is_no_disagreement(
     assert found["agrees"]
 
 
+@pytest.mark.parametrize(("apart", "agrees"), [(5e-4, True), (2e-3, False)])
+def test_losses_far_above_one_are_compared_by_their_share(
+    both: list[Backend], train_spec: Make, data: Rows, apart: float, agrees: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "MOVES", 1)
+
+    def above(offset: float) -> Any:
+        """A backend whose losses are all that much larger."""
+
+        class Above:
+            name = "above"
+
+            def train(self, spec: Spec, *arguments: Any, **named: Any) -> Any:
+                found = both[0].train(spec, *arguments, **named)
+                for entry in found.history:
+                    entry["loss"] += offset
+                return found
+
+        return Above()
+
+    found = compare_train([above(100.0), above(100.0 + apart)], train_spec(valid=None), *data, None, {}, steps=3)
+
+    assert found["loss_difference"] == pytest.approx(apart, rel=0.1)
+    assert found["agrees"] == agrees
+
+
 def test_measurements_agree(both: list[Backend], rows_spec: Spec, data: Rows) -> None:
     found = compare_rows(both, rows_spec, *data, {})
 
