@@ -22,6 +22,8 @@ $(READY): pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/libtpu libtpu==$(LIBTPU) || \
 	echo "there is no libtpu for this machine: what compiles for TPUs is not tested" >&2
 	$(BIN)/python -m compileall -q etude grammar compiler runtime backends
+	@# What a first run would make once for good: the parser's tables, matplotlib's list of fonts.
+	@$(BIN)/etude check examples/gan.etude >/dev/null && $(BIN)/python -c "import matplotlib.font_manager"
 	@touch $(READY)
 
 demo: setup
