@@ -2,14 +2,18 @@
 
 A backward pass needs what most operations between a weight that learns and the loss have read, and of some what they
 have given: that is kept until the end. All else is let go after its last use.
+
+In the precision "bf16" products read copies of their operands of half the size, weights too, and these are kept in the
+place of the operands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 
 from msgspec import Struct
 
+from etude.backends.emission.precision import PRODUCTS
 from etude.backends.program.dims import evaluate
 from etude.backends.program.ir import CALLING, Literal, Module, Op, Operand, StageProgram, Sub, Value, callees
 from etude.backends.program.types import BYTES, TensorType
@@ -37,16 +41,29 @@ class Held(Struct, frozen=True):
     gives: tuple[bool, ...] = ()
 
 
-def held_bytes(program: StageProgram, batch: int, learning: Collection[int] = ()) -> Held:
+class Rounded(Struct, frozen=True):
+    """The bytes of the copies in bfloat16 that a product reads, of those that are kept for a gradient, and of what it
+    gives before that is float32 again."""
+
+    read: int = 0
+    kept: int = 0
+    given: int = 0
+
+
+NO_COPIES = Rounded()
+
+
+def held_bytes(program: StageProgram, batch: int, learning: Collection[int] = (), precision: str = "float32") -> Held:
     """The memory of one evaluation on `batch` rows, weights aside; `learning` are the slots that gradients are for."""
     sub = program.sub
-    walk = _Walk(frozenset(learning), {})
+    walk = _Walk(frozenset(learning), {}, precision == "bf16")
     return walk.held(sub, Module((), program.modules), batch, (False,) * len(sub.inputs))
 
 
 class _Walk(Struct):
     learning: frozenset[int]
     known: dict[tuple[int, int, bool, tuple[bool, ...]], Held]
+    rounds: bool
 
     def held(self, sub: Sub, module: Module, batch: int, inputs: tuple[bool, ...]) -> Held:
         """`inputs` says which of the inputs depend on weights that learn."""
@@ -66,10 +83,19 @@ class _Walk(Struct):
             for place, op in enumerate(sub.ops)
             if op.name in CALLING
         }
-        needed = _needed(sub, tracked, inside)
-        kept, peak = _sweep(sub, batch, needed, inside)
+        rounded = self._rounded(sub, tracked, batch)
+        needed = _needed(sub, tracked, inside, rounded)
+        kept, peak = _sweep(sub, batch, needed, inside, rounded)
         reads = tuple(value.id in needed for _, value in sub.inputs)
         return Held(kept, peak, reads, tuple(value.id in needed for value in _outputs(sub)))
+
+    def _rounded(self, sub: Sub, tracked: set[int], batch: int) -> dict[int, Rounded]:
+        """The copies of the products that are computed in bfloat16, by their place."""
+        return {
+            place: _copies(op, tracked, batch)
+            for place, op in enumerate(sub.ops)
+            if self.rounds and op.name in PRODUCTS and _is_float(op.results[0])
+        }
 
     def _tracked(self, sub: Sub, module: Module, inputs: tuple[bool, ...]) -> set[int]:
         """The values that depend on weights that learn."""
@@ -132,7 +158,7 @@ def _flat(module: Module) -> Iterator[int]:
         yield from _flat(child)
 
 
-def _needed(sub: Sub, tracked: set[int], inside: dict[int, Held]) -> set[int]:
+def _needed(sub: Sub, tracked: set[int], inside: dict[int, Held], rounded: Container[int]) -> set[int]:
     """The values that the backward pass needs; of a view, what it is a view of."""
     needed: set[int] = set()
     for place in range(len(sub.ops) - 1, -1, -1):
@@ -146,20 +172,22 @@ def _needed(sub: Sub, tracked: set[int], inside: dict[int, Held]) -> set[int]:
             needed |= {value.id for value, reads in zip(op.operands, inside[place].reads, strict=False) if reads
                        and isinstance(value, Value)}  # fmt: skip
         elif results & tracked and op.name not in LINEAR:
-            needed |= {value.id for value in _values(op.operands)}
+            needed |= {value.id for value in _values(op.operands) if place not in rounded or not _is_float(value)}
     return needed
 
 
-def _sweep(sub: Sub, batch: int, needed: set[int], inside: dict[int, Held]) -> tuple[int, int]:
+def _sweep(
+    sub: Sub, batch: int, needed: set[int], inside: dict[int, Held], rounded: dict[int, Rounded]
+) -> tuple[int, int]:
     """Go through the operations in order: what is kept at the end, and the most at one moment."""
     last = {value.id: place for place, op in enumerate(sub.ops) for value in _values(op.operands)}
     last |= {value.id: len(sub.ops) for value in _outputs(sub)}
     live: dict[int, int] = {}
     kept = peak = 0
     for place, op in enumerate(sub.ops):
-        own = inside.get(place, Held())
-        peak = max(peak, kept + sum(live.values()) + own.peak)
-        kept += own.kept
+        own, copies = inside.get(place, Held()), rounded.get(place, NO_COPIES)
+        peak = max(peak, kept + sum(live.values()) + own.peak + copies.read + copies.given)
+        kept += own.kept + copies.kept
         if op.name not in {"weight", "read"} and op.name not in VIEWS:
             gives = (own.gives + (False,) * len(op.results))[: len(op.results)]
             for result, is_kept in zip(op.results, gives, strict=True):
@@ -167,7 +195,7 @@ def _sweep(sub: Sub, batch: int, needed: set[int], inside: dict[int, Held]) -> t
                     kept += _bytes(result.type, batch)
                 elif not is_kept:
                     live[result.id] = _bytes(result.type, batch)
-        peak = max(peak, kept + sum(live.values()))
+        peak = max(peak, kept + sum(live.values()) + copies.given)
         for value in _values(op.operands):
             if last[value.id] == place:
                 live.pop(value.id, None)
@@ -180,6 +208,20 @@ def _outputs(sub: Sub) -> list[Value]:
 
 def _values(operands: Iterable[Operand]) -> list[Value]:
     return [operand for operand in operands if not isinstance(operand, Literal)]
+
+
+def _copies(op: Op, tracked: set[int], batch: int) -> Rounded:
+    """What a product in bfloat16 copies: the gradient by one operand needs the others."""
+    read = [operand for operand in _values(op.operands) if _is_float(operand)]
+    depends = [operand.id in tracked for operand in read]
+    sizes = [_bytes(operand.type, batch) // 2 for operand in read]
+    kept = [any(depends[:i] + depends[i + 1 :]) or (op.name == "attention" and any(depends)) for i in range(len(read))]
+    held = sum(size for size, is_kept in zip(sizes, kept, strict=True) if is_kept)
+    return Rounded(sum(sizes), held, _bytes(op.results[0].type, batch) // 2)
+
+
+def _is_float(value: Value) -> bool:
+    return value.type.dtype == "float32"
 
 
 def _rows(op: Op, batch: int) -> int:

@@ -14,7 +14,7 @@ Json = Any
 SHARE = 2  # of the memory for one part: data, weights and what optimizers keep take the rest
 
 
-def with_parts(spec: Mapping[str, Json], rows: int, memory: int) -> dict[str, Json]:
+def with_parts(spec: Mapping[str, Json], rows: int, memory: int, precision: str = "float32") -> dict[str, Json]:
     """The spec of a training with the number of parts decided for so many rows and bytes of memory.
 
     The numbers are the same up to rounding, so this is no part of the stage's key.
@@ -26,7 +26,7 @@ def with_parts(spec: Mapping[str, Json], rows: int, memory: int) -> dict[str, Js
     programs = [(program_from_json(player["loss"]), player["update"]) for player in spec["steps"]]
     parts = 1
     while parts < batch:
-        held = max(held_bytes(program, batch // parts, update).peak for program, update in programs)
+        held = max(held_bytes(program, batch // parts, update, precision).peak for program, update in programs)
         if held * SHARE <= memory:
             break
         parts = parts_of(batch, parts + 1)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from etude.backends.numerics import Precision
 from etude.backends.program.dims import evaluate
 from etude.backends.program.ir import StageProgram
 from etude.backends.program.serialize import program_from_json
@@ -79,24 +80,30 @@ def _compiled(estimate: Estimate, step: CompiledStep, settings: Settings) -> Est
 def _on_chip(stage: Stage, estimate: Estimate, chip: Accelerator, settings: Settings) -> Estimate:
     """The roofline, with what starting each operation costs."""
     moving = max(estimate.flops / chip.flops_per_second(settings.precision), estimate.bytes / chip.bandwidth)
-    memory = _training_bytes(stage, estimate, chip) if stage.kind == "train" else _rows_bytes(stage)
+    precision = settings.precision
+    is_training = stage.kind == "train"
+    memory = _training_bytes(stage, estimate, chip, precision) if is_training else _rows_bytes(stage, precision)
     seconds = round(moving + estimate.operations * LAUNCH_SECONDS, 3)
     return replace(estimate, device_bytes=memory, limit=chip.memory, seconds=seconds)
 
 
-def _training_bytes(stage: Stage, estimate: Estimate, chip: Accelerator) -> int:
+def _training_bytes(stage: Stage, estimate: Estimate, chip: Accelerator, precision: Precision) -> int:
     """Weights, gradients, the state of the optimizer, what the backward pass needs, and the columns."""
     from etude.backends.batches import batch_rows
     from etude.backends.feeding import DEVICE_SHARE
+    from etude.backends.program.microbatches import parts_of
+    from etude.runtime.accumulating import with_parts
 
-    spec = stage.spec
+    spec = stage.spec if estimate.rows is None else with_parts(stage.spec, estimate.rows, chip.memory, precision)
     batch = batch_rows(spec["batch"], estimate.rows) if estimate.rows else spec["batch"]
+    parts = parts_of(batch, spec["accumulate"]) if isinstance(spec.get("accumulate"), int) else 1
     states = working = columns = 0
     for player in spec["steps"]:
         program = program_from_json(player["loss"])
         learned = weight_bytes(program, player["update"])
         states += learned * OPTIMIZER_STATES.get(player["optimizer"]["name"], 2)
-        working = max(working, weight_bytes(program) + learned + held_bytes(program, batch, player["update"]).peak)
+        held = held_bytes(program, batch // parts, player["update"], precision)
+        working = max(working, weight_bytes(program) + learned + held.peak)
         columns = max(columns, _column_bytes(program, 1))
     resident = columns * (estimate.rows or batch)
     return states + working + (resident if resident * DEVICE_SHARE <= chip.memory else columns * batch)
@@ -108,6 +115,8 @@ def _column_bytes(program: StageProgram, rows: int) -> int:
     return sum(evaluate(kind.size, rows) * BYTES[kind.dtype] for kind in types)
 
 
-def _rows_bytes(stage: Stage) -> int:
+def _rows_bytes(stage: Stage, precision: Precision) -> int:
     program = program_from_json(stage.spec["program"])
-    return weight_bytes(program) + held_bytes(program, 1).peak * ROW_BATCH
+    weights = weight_bytes(program)
+    copies = weights // 2 if precision == "bf16" else 0  # of all weights at most, as products read them
+    return weights + copies + held_bytes(program, 1).peak * ROW_BATCH

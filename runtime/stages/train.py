@@ -71,7 +71,8 @@ def decided(job: Job) -> Mapping[str, Any]:
 
     if job.spec.get("accumulate") != "auto":
         return job.spec
-    return with_parts(job.spec, epoch_rows(job), job.backend().memory() or memory_bytes())
+    memory = job.backend().memory() or memory_bytes()
+    return with_parts(job.spec, epoch_rows(job), memory, job.settings.precision)
 
 
 def put_checkpoints(job: Job, checkpoints: Sequence[Checkpoint]) -> dict[str, str]:

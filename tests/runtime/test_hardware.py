@@ -74,6 +74,32 @@ def test_bf16_is_faster_where_computing_decides(tmp_path: Path) -> None:
     assert fast.seconds < slow.seconds
 
 
+def test_parts_of_a_batch_take_less_memory(tmp_path: Path) -> None:
+    text = RECIPE.replace("linear(WIDTH)", "linear(20000)")
+    found = []
+    for setting in ("", "  accumulate = 8\n"):
+        workflow = compile_text(
+            text.replace("  batch     = 64\n", f"  batch     = 64\n{setting}"), "r.etude", Path()
+        ).workflow
+        assert workflow is not None
+        found.append(training(on(find_target("gpu:l4", tmp_path), workflow), workflow).device_bytes)
+
+    assert found[0] - found[1] > 7 / 8 * 64 * 20000 * 4  # seven eighths of the hidden layer, and of what follows it
+
+
+def test_in_bf16_the_gradient_needs_half_of_what_products_read(tmp_path: Path) -> None:
+    layers = " >> ".join(f"linear(512, seed = {number}) >> (x => x * 0.5)" for number in range(4))
+    workflow = compile_text(
+        RECIPE.replace("linear(WIDTH)", layers).replace("64\n", "1024\n"), "r.etude", Path()
+    ).workflow
+    assert workflow is not None
+    h200 = find_target("gpu:h200", tmp_path)
+    full, half = (training(on(h200, workflow, precision), workflow).device_bytes for precision in ("float32", "bf16"))
+
+    # what four products read is half as large, less the copies of weights and what stands in float32 at the last
+    assert full - half > 1024 * 512 * 2
+
+
 def test_a_target_without_hardware_is_left_to_the_machine() -> None:
     workflow = workflow_of()
     found = on(Target(name="gpu", device="cuda"), workflow)
