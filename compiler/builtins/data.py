@@ -17,6 +17,7 @@ from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
 from etude.compiler.keys import canonical_program
 from etude.compiler.lambdas import TracedFunction, computed_outputs, scalar_outputs, trace
+from etude.compiler.members import RowStage
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.structure import digest
@@ -27,6 +28,7 @@ from etude.compiler.vocabularies import with_vocabulary
 from etude.compiler.watch import current
 from etude.compiler.workflow import Ref
 
+Json = Any
 ROLES = {"train", "valid", "test"}
 
 
@@ -292,17 +294,27 @@ def subtract(session: Any, left: Dataset, right: Dataset, location: Location) ->
 
 def row_stage(site: CallSite, d: Dataset, traced: TracedFunction, seed: Any = None) -> tuple[dict[str, Any], Inputs]:
     """The part of a spec that every stage with a row function has, and the stage's inputs."""
+    made = row_member(site, d, traced, seed)
+    return made.spec, made.inputs
+
+
+def row_member(
+    site: CallSite, d: Dataset, traced: TracedFunction, seed: Any = None, found: Any = None, more: Json = None
+) -> RowStage:
+    """The same for members of a sweep to share: with `found` in tracing, and `more` in the spec."""
     inputs = Inputs([asked(site, replace(d, ref=texts_read(site, d, traced.texts)), traced)])
     own = _seed(site, seed)
     slots = SlotTable(inputs, own)
     program = traced.to_json(slots)
     warn_about_fresh(site, slots)
-    return {
+    spec = {
         "program": program,
         "slots": slots.entries,
         "seed": own if traced.sub.is_random else 0,  # what draws nothing is the same stage under every seed
         "identity": digest(canonical_program(program)),
-    }, inputs
+        **(more or {}),
+    }
+    return RowStage(spec, inputs, slots, found, is_own=bool(traced.hosted or traced.texts))
 
 
 def texts_read(site: CallSite, d: Dataset, texts: Mapping[str, TextRead]) -> Ref:

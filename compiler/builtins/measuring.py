@@ -6,11 +6,12 @@ from typing import Any
 
 from etude.compiler import faults
 from etude.compiler.arithmetic import expression
-from etude.compiler.builtins.data import add_stage, column_name, dataset, function_argument, row_stage
+from etude.compiler.builtins.data import add_stage, column_name, dataset, function_argument, row_member
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.gathering import Gathered
 from etude.compiler.lambdas import scalar_outputs, trace
+from etude.compiler.members import RowStage, shared
 from etude.compiler.typing import is_float
 from etude.compiler.values import Dataset, Deferred, describe
 
@@ -23,13 +24,19 @@ def measure(site: CallSite, on: Any, function: Any, *, by: Any = None, seed: Any
     """
     d = dataset(site, on, "on")
     call = function_argument(site, function, "function")
-    gathered = Gathered(None if by is None else _label_column(site, d, by))
-    traced = trace(site, "measure", "row", call, d.columns, gather=gathered, hosts=True)
-    scalar_outputs(gathered.averaged_only(traced), "a measured value", site.at("function"))
-    spec, inputs = row_stage(site, d, traced, seed)
-    id = add_stage(site, "measure", {**spec, **gathered.spec()}, inputs.refs, gathered.ports(traced.result), d.role)
+    column = None if by is None else _label_column(site, d, by)
+
+    def traced() -> RowStage:
+        gathered = Gathered(column)
+        traced = trace(site, "measure", "row", call, d.columns, gather=gathered, hosts=True)
+        scalar_outputs(gathered.averaged_only(traced), "a measured value", site.at("function"))
+        return row_member(site, d, traced, seed, (gathered, traced.result), gathered.spec())
+
+    made = shared(site, d, call, (column, seed), traced)
+    gathered, returned = made.traced
+    id = add_stage(site, "measure", made.spec, made.inputs.refs, gathered.ports(returned), d.role)
     classes = None if by is None else d.columns[by].classes
-    return gathered.result(traced.result, ["ref", id, "value"], classes)
+    return gathered.result(returned, ["ref", id, "value"], classes)
 
 
 def _label_column(site: CallSite, d: Dataset, by: Any) -> str:
