@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from etude.compiler.keys import canonical_json
 from etude.compiler.workflow import Stage, Workflow
 from etude.runtime.events import Event, Listener
 from etude.runtime.events import Kind as EventKind
@@ -28,6 +29,7 @@ from etude.runtime.store import Store
 Json = Any
 STEPS = 12
 PARTS = ("whole", "killed", "continued")
+OWN = {"seed", "identity", "names", "structure"}  # what every training has for itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,29 @@ class Trial:
     def spec(self) -> dict[str, Json]:
         spec = {"stage": self.stage.spec, "part": PARTS[self.part]}
         return spec | ({"every": self.every, "kill_after": self.kill_after, "whole": self.whole} if self.part else {})
+
+
+def distinct(stages: Iterable[Stage]) -> list[Stage]:
+    """Of trainings that differ in nothing but seeds and numbers, as the members of a sweep do, the first.
+
+    One behind a condition stands only for others behind that condition.
+    """
+    found: dict[bytes, Stage] = {}
+    for stage in stages:
+        guards = [f"{ref.stage} {ref.port}" for ref in stage.guards]
+        found.setdefault(canonical_json([guards, _kind_of(stage.spec)]), stage)
+    return list(found.values())
+
+
+def _kind_of(value: Json) -> Json:
+    """A part of a spec without its numbers; a program is known by its digest."""
+    if isinstance(value, Mapping):
+        return (
+            value["digest"] if "digest" in value else {name: _kind_of(value[name]) for name in value if name not in OWN}
+        )
+    if isinstance(value, list | tuple):
+        return [_kind_of(each) for each in value]
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def verify_resumption(

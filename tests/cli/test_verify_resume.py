@@ -62,6 +62,25 @@ def test_a_difference_and_a_failure_are_told_with_exit_code_4(
     ]
 
 
+def test_members_of_a_sweep_are_left_out_unless_all_are_asked_for(
+    cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = "net = finetune(mlp([8]) >> linear(3), on = irises.train, valid = irises.valid, budget = 50steps)"
+    recipe.write_text(RECIPE.replace(net, f"nets = [ {net[6:-1]}, seed = s) for s in 1..3 ]"))
+    asked: list[int] = []
+    monkeypatch.setattr(
+        "etude.runtime.resuming.verify_resumption", lambda *_, only, **__: asked.append(len(only)) or []
+    )
+
+    found = cli("verify-resume", "recipe.etude", "--backend", "torch", "--json").json
+    everything = cli("verify-resume", "recipe.etude", "--backend", "torch", "--all")
+
+    assert asked == [1, 3]
+    assert found["left_out"] == 2
+    assert "--all" not in everything.out
+    assert "2 more differ" in cli("verify-resume", "recipe.etude", "--backend", "torch").out
+
+
 def test_wrong_uses_are_refused(cli: Cli, recipe: Path) -> None:
     assert "nothing is in the middle of one" in cli("verify-resume", "recipe.etude", "--steps", "1").err
     wrong = cli("verify-resume", "recipe.etude", "--stage", "nett")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from etude.compiler.workflow import Stage
-from etude.runtime.resuming import Trial
+from etude.runtime.compiling import compile_text
+from etude.runtime.resuming import Trial, distinct
 from etude.runtime.stages.resume import history_difference, weights_difference
 
 
@@ -31,6 +33,25 @@ def test_weights_are_compared_by_their_bits() -> None:
     assert weights_difference(["a", "b", "c"], weights, moved) == "b[1, 2]: 5.0 and 5.0000005"
     assert weights_difference(["a", "b", "c"], weights, signed) == "a[0]: 0.0 and -0.0"
     assert weights_difference(["a", "b", "c"], weights, scalar) == "c[]: 1.0 and 2.0"
+
+
+SWEEP = """
+irises = load("sklearn:iris") |> split(train = 80%, valid = 20%)
+runs = [ finetune(mlp([width]) >> linear(3), on = irises.train, valid = irises.valid, budget = 20steps,
+                  optimizer = adamw(lr = rate), seed = s) for s in 1..3 for rate in [1e-2, 1e-3] for width in [4, 8] ]
+mean_of = mean([measure(irises.valid, r => argmax(m(r.features)) == r.label) for m in runs])
+"""
+
+
+def test_of_a_sweep_one_of_those_is_taken_that_differ_in_seeds_and_numbers_only() -> None:
+    workflow = compile_text(SWEEP, "sweep.etude", Path()).workflow
+    assert workflow is not None
+    trainings = [stage for stage in workflow.stages.values() if stage.kind == "train"]
+
+    assert len(trainings) == 12
+    assert distinct(trainings) == trainings[:2]  # one of each width
+    behind = replace(trainings[5], guards=trainings[5].inputs)
+    assert distinct([*trainings[:2], behind]) == [*trainings[:2], behind]
 
 
 @pytest.mark.parametrize("steps", range(2, 30))

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from etude.compiler.render.ansi import Paint
 from etude.runtime.cli import faults
 from etude.runtime.cli.execution import DEFAULT_STORE
-from etude.runtime.cli.options import Adjustments, argument, flag, option
+from etude.runtime.cli.options import Adjustments, argument, flag, number_from, option
 from etude.runtime.cli.recipes import workflow_of
 from etude.runtime.cli.terminal import is_live, paint_for, print_json
 from etude.runtime.targets import BACKENDS, installed_backends
 
 if TYPE_CHECKING:
-    from etude.compiler.workflow import Workflow
+    from etude.compiler.workflow import Stage, Workflow
     from etude.runtime.resuming import StageResumption
 
 EXAMPLES = (
@@ -37,13 +37,17 @@ class Options(Adjustments):
         "check on this framework (default: all that are installed)", choices=BACKENDS, many=True
     )
     stage: tuple[str, ...] = option("check only these trainings, by name or glob", metavar="NAME", many=True)
+    all: bool = flag("check every member of a sweep, not one of those that differ in numbers only")
     steps: int = option("how many steps each training is cut to", metavar="N", default=12, parse=int)
-    jobs: int | None = option("how many trainings run side by side (default: one per core)", metavar="N", parse=int)
+    jobs: int | None = option(
+        "how many trainings run side by side (default: one per core)", metavar="N", parse=number_from(1)
+    )
     store: Path = option("where results are kept", metavar="DIR", default=DEFAULT_STORE, parse=Path)
     json: bool = flag("print one JSON object")
 
 
 def run(options: Options) -> int:
+    from etude.runtime.resuming import distinct
     from etude.runtime.smoke import capped
 
     missing = [name for name in options.backend if name not in installed_backends()]
@@ -53,22 +57,34 @@ def run(options: Options) -> int:
     if options.steps < 2:
         raise faults.UsageError("--steps must be at least 2: nothing is in the middle of one")
     workflow = capped(workflow_of(options.file, options), options.steps)
-    found = [each for name in options.backend or installed_backends() for each in _verified(options, workflow, name)]
+    trainings = _trainings(options, workflow)
+    wanted = trainings if options.all else distinct(trainings)
+    backends = options.backend or installed_backends()
+    found = [each for name in backends if wanted for each in _verified(options, workflow, wanted, name)]
+    left_out = len(trainings) - len(wanted)
     agrees = all(each.agrees for each in found)
     if options.json:
-        print_json({"steps": options.steps, "agrees": agrees, "stages": [each.to_json() for each in found]})
+        stages = [each.to_json() for each in found]
+        print_json({"steps": options.steps, "agrees": agrees, "left_out": left_out, "stages": stages})
     else:
-        print("\n".join(_lines(found, paint_for(sys.stdout))))
+        print("\n".join(_lines(found, left_out, paint_for(sys.stdout))))
     return faults.OK if agrees else faults.STAGE_FAILED
 
 
-def _verified(options: Options, workflow: Workflow, backend: str) -> list[StageResumption]:
+def _trainings(options: Options, workflow: Workflow) -> list[Stage]:
+    """The trainings that are asked for."""
     from etude.runtime.cli.selection import select_stages
+
+    named = {stage.id for pattern in options.stage for stage in select_stages(workflow, pattern)}
+    stages = workflow.stages.values()
+    return [each for each in stages if each.kind == "train" and (each.id in named or not options.stage)]
+
+
+def _verified(options: Options, workflow: Workflow, wanted: list[Stage], backend: str) -> list[StageResumption]:
     from etude.runtime.progress import show_progress
     from etude.runtime.resuming import verify_resumption
     from etude.runtime.store import Store
 
-    wanted = [stage.id for pattern in options.stage for stage in select_stages(workflow, pattern)] or None
     store = Store(options.store)
     with show_progress(workflow, store.read_json, live=is_live(sys.stderr) and not options.json) as listener:
         return verify_resumption(
@@ -77,12 +93,12 @@ def _verified(options: Options, workflow: Workflow, backend: str) -> list[StageR
             base=options.file.parent,
             backend=backend,
             jobs=options.jobs,
-            only=wanted,
+            only=[stage.id for stage in wanted],
             on_event=listener,
         )
 
 
-def _lines(found: list[StageResumption], paint: Paint) -> Iterator[str]:
+def _lines(found: list[StageResumption], left_out: int, paint: Paint) -> Iterator[str]:
     width = max((len(each.name) for each in found), default=0)
     for each in found:
         mark = paint("✓ agrees ", "green") if each.agrees else paint("✗ differs", "bold red")
@@ -91,6 +107,8 @@ def _lines(found: list[StageResumption], paint: Paint) -> Iterator[str]:
         yield "there is no training to check"
     elif all(each.agrees for each in found):
         yield paint("every training ends with the same bits, killed or not", "bold")
+    if left_out:
+        yield f"{left_out} more differ from these in seeds and numbers only: --all checks them, too"
 
 
 def _detail(each: StageResumption) -> str:
