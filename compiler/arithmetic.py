@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from etude.backends.program.dims import Size, divide
-from etude.compiler import faults, limits
+from etude.compiler import comparing, faults, limits
 from etude.compiler.diagnostics import Location
 from etude.compiler.session import Session
 from etude.compiler.tracing import apply_operation
 from etude.compiler.values import (
     Dataset,
     Deferred,
+    Made,
     Measured,
     Model,
     Quantity,
@@ -34,7 +35,8 @@ NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
     "%": operator.mod, "**": operator.pow, "<": operator.lt, "<=": operator.le, ">": operator.gt,
     ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
-COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
+TENSORS = (Tensor, Measured, Made)
+COMPARISONS = comparing.COMPARISONS
 
 
 def binary(session: Session, symbol: str, left: Any, right: Any, location: Location) -> Any:
@@ -55,7 +57,7 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
         from etude.compiler.trees import combine
 
         return combine(session, ROWS[symbol], [left, right], location)
-    if isinstance(left, Tensor | Measured) or isinstance(right, Tensor | Measured):
+    if isinstance(left, TENSORS) or isinstance(right, TENSORS):
         return tensor_operation(session, ROWS[symbol], [left, right], location)
     if isinstance(left, Deferred) or isinstance(right, Deferred):
         return deferred(symbol, left, right, location)
@@ -85,12 +87,11 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
             return found
     if symbol == "+" and isinstance(left, Record) and isinstance(right, Record):
         return Record({**left, **right})
-    help = None
-    if symbol in COMPARISONS and isinstance(left, list) != isinstance(right, list):
-        help = "compare one number of the list, mean(...) or min(...), or two lists with better(...)"
-    raise faults.wrong_kind(
-        f"'{symbol}'", "two numbers, tensors or lists", f"{describe(left)} and {describe(right)}", location, help
-    )
+    if symbol in {"==", "!="}:
+        found = comparing.compared(session, symbol, left, right, location)
+        if found is not None:
+            return found
+    raise comparing.refused(symbol, left, right, location)
 
 
 def negate(session: Session, value: Any, location: Location) -> Any:
@@ -102,7 +103,7 @@ def negate(session: Session, value: Any, location: Location) -> Any:
         from etude.compiler.trees import combine
 
         return combine(session, "neg", [value], location)
-    if isinstance(value, Tensor | Measured):
+    if isinstance(value, TENSORS):
         return tensor_operation(session, "neg", [value], location)
     if isinstance(value, Deferred):
         return Deferred(["neg", value.expression], dtype=value.dtype)
@@ -195,7 +196,7 @@ def _quantities(symbol: str, left: Any, right: Any, location: Location) -> Any:
             return _numbers(symbol, left.value, right.value, location)
         if symbol in {"+", "-"}:
             return Quantity(_numbers(symbol, left.value, right.value, location), left.unit)
-    elif symbol in {"*", "/"} and isinstance(left, Quantity) and is_number(right):
+    elif symbol in {"*", "/", "//"} and isinstance(left, Quantity) and is_number(right):
         return Quantity(_numbers(symbol, left.value, right, location), left.unit)
     elif symbol == "*" and is_number(left) and isinstance(right, Quantity):
         return Quantity(_numbers(symbol, left, right.value, location), right.unit)

@@ -18,13 +18,13 @@ from etude.compiler.diagnostics import Diagnostic, Location, RecipeError, Relate
 from etude.compiler.faults import Poisoned
 from etude.compiler.indexing import index_value
 from etude.compiler.limits import STEPS_OF_A_CALL
-from etude.compiler.measured import check_settings, is_late, operated, shape_of
+from etude.compiler.measured import as_measured, check_settings, is_late, operated, shape_of
 from etude.compiler.models import call_model, chain, construct
 from etude.compiler.scopes import MISSING, Lazy, Scope
 from etude.compiler.session import Session
 from etude.compiler.texts import METRICS as TEXTS
 from etude.compiler.texts import call_text, is_text
-from etude.compiler.tracing import call_operation, name_value
+from etude.compiler.tracing import call_operation, made_tensor, name_value
 from etude.compiler.unrolling import Unrolling
 from etude.compiler.values import (
     POISON,
@@ -254,6 +254,12 @@ class Evaluator(Unrolling):
             if name in value:
                 return self._field(value[name])
             raise faults.unknown_field(name, location, list(value), describe(value))
+        if isinstance(value, Made) and name == "shape":
+            value = (
+                made_tensor(self.session, value, location)
+                if self.session.frame
+                else as_measured(self.session, value, location)
+            )
         if isinstance(value, Tensor | Measured) and name == "shape":
             return list(value.type.shape) if isinstance(value, Tensor) else shape_of(self.session, value, location)
         if isinstance(value, Model):

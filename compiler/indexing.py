@@ -10,11 +10,11 @@ from etude.backends.program.dims import Size
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location, Related
 from etude.compiler.loops import check_index
-from etude.compiler.measured import operated
+from etude.compiler.measured import as_measured, operated
 from etude.compiler.scopes import Scope
 from etude.compiler.session import Session
-from etude.compiler.tracing import apply_operation
-from etude.compiler.values import Chain, Deferred, Measured, Model, Range, Tensor, describe
+from etude.compiler.tracing import apply_operation, made_tensor
+from etude.compiler.values import Chain, Deferred, Made, Measured, Model, Range, Tensor, describe
 from etude.compiler.windows import cut_windows
 from etude.grammar import nodes
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 def index_value(evaluator: Evaluator, value: Any, node: nodes.Index, scope: Scope) -> Any:
     location = Location(scope.source, node.span)
+    if isinstance(value, Made):
+        session = evaluator.session
+        value = made_tensor(session, value, location) if session.frame else as_measured(session, value, location)
     if isinstance(value, Tensor | Measured):
         return _tensor(evaluator, value, node, scope, location)
     if isinstance(value, Range):

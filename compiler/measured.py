@@ -23,6 +23,7 @@ from etude.compiler.values import (
     Computation,
     Deferred,
     FrozenOrigin,
+    Made,
     Measured,
     StartOrigin,
     Stored,
@@ -38,8 +39,16 @@ Apply = Callable[[list[Tensor]], Any]
 
 
 def is_late(value: Any) -> bool:
-    """Whether a value is a number or a tensor known after the run, or a list with one."""
-    return isinstance(value, Late) or (isinstance(value, list) and any(map(is_late, value)))
+    """Whether a value is a number or a tensor known after the run, or a list with one. One that is made of plain
+    numbers counts: the compiler holds no tensors, so that arithmetic on it is a stage, too."""
+    return isinstance(value, Late | Made) or (isinstance(value, list) and any(map(is_late, value)))
+
+
+def as_measured(session: Session, value: Any, location: Location) -> Any:
+    """A tensor of plain numbers outside of traced functions as one that a stage makes; anything else as it is."""
+    if not isinstance(value, Made) or session.frame is not None:
+        return value
+    return operated(session, [value], {}, lambda given, _: made_tensor(session, given[0], location), location)
 
 
 def type_of(value: Late) -> TensorType:
