@@ -31,6 +31,13 @@ class RemoteOptions(StoreOptions):
     remote: str | None = option("the second store (default: etude.toml's)", metavar="URL")
 
 
+def refuse_none_named(store: Store) -> None:
+    """Raise UsageError where no second store was named."""
+    if store.remote is None:
+        hint = 'name it with --remote URL, or in etude.toml: [store] remote = "s3://bucket/folder"'
+        raise faults.UsageError("no second store is named", hint=hint)
+
+
 def existing_store(options: StoreOptions, *, make: bool = False) -> Store:
     """The store, which must be there unless it is to be made. Raises UsageError, StoreError."""
     if not make and not options.store.is_dir():

@@ -2,11 +2,15 @@
 
 It has the same folders, `objects/` and `records/`, and `runs/` with a file for each. It is never believed: what comes
 from there is hashed on its way in. An object may be there cut short after an upload that broke off; its size tells.
+
+A question takes a second store a tenth of a second: who asks often is given the list of all that is there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +21,45 @@ if TYPE_CHECKING:
     from etude.runtime.store.objects import Objects
 
 CHUNK = 8 << 20
+SINGLE = 16  # questions about a folder that are asked one by one
+LISTED_SECONDS = 60.0  # then it is listed, and again after so long: others may send results meanwhile
+NEAR = {"file", "local", "memory"}  # where reading an object again costs no transfer
+
+
+class Folder:
+    """The sizes of the files in `objects/` or `records/`, each named by two characters and the rest of a hash."""
+
+    def __init__(self, name: str, ending: str = "") -> None:
+        self.name, self.ending = name, ending
+        self._asked = 0
+        self._listed: dict[str, int] = {}
+        self._until = 0.0
+
+    def file(self, hash: str) -> str:
+        """Where the file for a hash is, or would be."""
+        return f"{self.name}/{hash[:2]}/{hash[2:]}{self.ending}"
+
+    def size(self, hash: str, files: Any, root: str) -> int | None:
+        """The bytes of a file, None when it is not there."""
+        self._asked += 1
+        if self._asked > SINGLE:
+            return self._list(files, root).get(hash)
+        try:
+            return int(files.info(f"{root}/{self.file(hash)}")["size"])
+        except FileNotFoundError:
+            return None
+
+    def _list(self, files: Any, root: str) -> dict[str, int]:
+        if time.monotonic() > self._until:
+            files.invalidate_cache()  # file systems keep what they have been told before
+            try:
+                found = files.find(f"{root}/{self.name}", detail=True)
+            except FileNotFoundError:
+                found = {}
+            named = ((str(path).rstrip("/").rsplit("/", 2)[-2:], info["size"]) for path, info in found.items())
+            self._listed = {"".join(parts).removesuffix(self.ending): int(size) for parts, size in named}
+            self._until = time.monotonic() + LISTED_SECONDS
+        return self._listed
 
 
 class Remote:
@@ -26,25 +69,26 @@ class Remote:
         self.url = url
         self._opened: tuple[Any, str] | None = None
         self._sizes: dict[str, int | None] = {}
+        self._objects, self._records = Folder("objects"), Folder("records", ".json")
 
     def size(self, hash: str) -> int | None:
         """The bytes of an object, None when it is not there."""
         if hash not in self._sizes:
-            files, path = self._file(_object(hash))
-            with self._explaining(path):
-                try:
-                    self._sizes[hash] = int(files.info(path)["size"])
-                except FileNotFoundError:
-                    return None
+            found = self._size(self._objects, hash)
+            if found is None:
+                return None
+            self._sizes[hash] = found
         return self._sizes[hash]
 
     def record(self, key: str) -> bytes | None:
         """The file of a record, None when it is not there."""
-        return self._content(_record(key))
+        if self._size(self._records, key) is None:
+            return None
+        return self._content(self._records.file(key))
 
     def fetch(self, hash: str, objects: Objects) -> bool:
         """Bring an object here. False when it is not there, or is not what its name says."""
-        files, path = self._file(_object(hash))
+        files, path = self._file(self._objects.file(hash))
         with self._explaining(path):
             try:
                 stream = files.open(path, "rb")
@@ -63,19 +107,34 @@ class Remote:
         """Count an object of the second store as not there, as it is not what its name says."""
         self._sizes[hash] = None
 
-    def put_object(self, hash: str, source: Path, size: int) -> bool:
-        """Send an object; False when it was there."""
-        if self.size(hash) == size:
+    def put_object(self, hash: str, source: Path, size: int, *, verify: bool = False) -> bool:
+        """Send an object; False when it was there.
+
+        What is there is read again where that costs no transfer, and with `verify` anywhere; else its size has to do.
+        """
+        if self.size(hash) == size and self._is_sound(hash, verify=verify):
             return False
-        self._send(_object(hash), source)
+        self._send(self._objects.file(hash), source)
         self._sizes[hash] = size
         return True
+
+    def _is_sound(self, hash: str, *, verify: bool) -> bool:
+        """Whether the bytes of an object hash to its name, as far as they are read."""
+        files, path = self._file(self._objects.file(hash))
+        protocols = {files.protocol} if isinstance(files.protocol, str) else set(files.protocol)
+        if not verify and protocols.isdisjoint(NEAR):
+            return True
+        digest = hashlib.sha256()
+        with self._explaining(path), files.open(path, "rb") as stream:
+            while piece := stream.read(CHUNK):
+                digest.update(piece)
+        return digest.hexdigest() == hash
 
     def put_record(self, key: str, source: Path) -> bool:
         """Send a record, after its objects; False when it was there."""
         if self.record(key) == source.read_bytes():
             return False
-        self._send(_record(key), source)
+        self._send(self._records.file(key), source)
         return True
 
     def put_run(self, run: str, source: Path) -> None:
@@ -94,6 +153,11 @@ class Remote:
                 return [str(path).rstrip("/").rsplit("/", 1)[-1] for path in files.ls(f"{root}/runs", detail=False)]
             except FileNotFoundError:
                 return []
+
+    def _size(self, folder: Folder, hash: str) -> int | None:
+        files, root = self._files()
+        with self._explaining(f"{root}/{folder.name}"):
+            return folder.size(hash, files, root)
 
     def _content(self, name: str) -> bytes | None:
         files, path = self._file(name)
@@ -134,14 +198,6 @@ class Remote:
             raise
         except Exception as error:
             raise RemoteError(self.url, f"{path}: {error or type(error).__name__}") from error
-
-
-def _object(hash: str) -> str:
-    return f"objects/{hash[:2]}/{hash[2:]}"
-
-
-def _record(key: str) -> str:
-    return f"records/{key[:2]}/{key[2:]}.json"
 
 
 class _RefusedError(Exception):

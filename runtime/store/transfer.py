@@ -29,8 +29,8 @@ class Sent:
     bytes: int
 
 
-def push_run(store: Store, run: str) -> Sent:
-    """Send a run and all that it needs to the second store. Raises `StoreError`."""
+def push_run(store: Store, run: str, *, verify: bool = False) -> Sent:
+    """Send a run and all that it needs to the second store; `verify` what is there already. Raises `StoreError`."""
     remote = second_store(store)
     folder = store.runs / run
     records = Reach.of_run(folder).records(store)
@@ -38,7 +38,7 @@ def push_run(store: Store, run: str) -> Sent:
     for hash in sorted(Reach.of_run(folder).with_objects_of(records).objects):
         path = store.objects.path(hash)  # sound, or it is not sent
         size = path.stat().st_size
-        if remote.put_object(hash, path, size):
+        if remote.put_object(hash, path, size, verify=verify):
             objects, sent_bytes = objects + 1, sent_bytes + size
     sent = sum(remote.put_record(record.key, store.records.locate(record.key)) for record in records)
     with temporary(store.scratch) as (_, draft):

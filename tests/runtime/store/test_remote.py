@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from etude.runtime.store import MissingObject, Store, StoreError
+from etude.runtime.store import MissingObject, Store, StoreError, remote
 from etude.runtime.store.inspection import verify_store
 from etude.runtime.store.transfer import pull_run, push_run, runs_of
 
@@ -74,14 +76,56 @@ def test_an_object_that_is_not_what_its_name_says_is_not_used(
     path = file_of(url, f"objects/{hash[:2]}/{hash[2:]}")
     path.chmod(0o644)
     path.write_bytes(change(path.read_bytes()))
-    is_cut = path.stat().st_size == 3
     here = Store(tmp_path / "here", remote=url)
     with pytest.raises(MissingObject):
         here.objects.read(hash)
     assert list(here.objects) == [] and here.record(record.key) is None
-    assert push_run(Store(pushed.root, remote=url), "20260101-a").objects == is_cut, (
-        "an upload that broke off is repeated"
-    )
+    assert push_run(Store(pushed.root, remote=url), "20260101-a").objects == 1, "what is damaged is sent again"
+    assert here.objects.read(hash) == pushed.objects.read(hash)
+
+
+def test_far_away_sizes_are_compared_unless_all_is_to_be_verified(
+    pushed: Store, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "NEAR", set())
+    source = Store(pushed.root, remote=url)
+    (hash,) = next(iter(pushed.records)).outputs.values()
+    assert source.remote is not None
+    files, path = source.remote._file(f"objects/{hash[:2]}/{hash[2:]}")
+    right = files.cat_file(path)
+    if "file" in files.protocol:
+        Path(path).chmod(0o644)
+    files.pipe_file(path, right[:-1] + b"?")
+
+    assert push_run(source, "20260101-a").objects == 0
+    assert push_run(source, "20260101-a", verify=True).objects == 1
+    assert files.cat_file(path) == right
+
+
+def test_who_asks_often_is_given_a_list(pushed: Store, url: str, tmp_path: Path) -> None:
+    here = Store(tmp_path / "here", remote=url)
+    assert here.remote is not None
+    files, _ = here.remote._files()
+    asked: Counter[str] = Counter()
+    spy = Spy(files, asked)
+    here.remote._opened = (spy, here.remote._files()[1])
+
+    assert all(here.record(f"{number:064x}") is None for number in range(300))
+    for key in pushed.records.all_keys():
+        assert here.record(key) == pushed.record(key)
+    assert asked["info"] + asked["find"] <= 2 * remote.SINGLE + 2
+    assert asked["find"] >= 1
+
+
+class Spy:
+    """A file system of fsspec that counts what it is asked."""
+
+    def __init__(self, files: Any, asked: Counter[str]) -> None:
+        self._files, self._asked = files, asked
+
+    def __getattr__(self, name: str) -> Any:
+        self._asked[name] += 1
+        return getattr(self._files, name)
 
 
 @pytest.mark.parametrize("url", ["file"], indirect=True)
