@@ -18,6 +18,7 @@ from etude.runtime.progress.durations import duration_text, speed_text
 from etude.runtime.progress.plain import QUIET
 from etude.runtime.progress.sparklines import sparkline
 from etude.runtime.progress.state import SHOWN, metrics_text, value_text
+from etude.runtime.report.classes import HEADS, PORT, confusions, summary_text
 from etude.runtime.report.numbers import column_texts, number_text
 from etude.runtime.runs import Run, file_names
 from etude.runtime.store import Store, StoreError
@@ -183,6 +184,7 @@ def detail_lines(stage: Stage, stages: Sequence[Stage], store: Store, folder: Pa
         yield from _training_lines(stage, store, folder, paint)
     elif "value" in stage["outputs"]:
         yield f"  value: {value_text(read_value(store, stage, 'value'))}"
+        yield from _class_lines(stage, store, paint)
 
 
 def _training_lines(stage: Stage, store: Store, folder: Path, paint: Paint) -> Iterator[str]:
@@ -192,6 +194,19 @@ def _training_lines(stage: Stage, store: Store, folder: Path, paint: Paint) -> I
     yield from history_lines(history, 60)
     if history:
         yield from history_table(history, paint)
+
+
+def _class_lines(stage: Stage, store: Store, paint: Paint) -> Iterator[str]:
+    """The classes of what a measure compared with a label, each with its rows, precision, recall and F1."""
+    for each in confusions(stage["name"], read_value(store, stage, PORT) or []):
+        yield f"  {each.names[0]}: {summary_text(each)}"
+        columns = [column_texts(column) for column in zip(*each.table(), strict=True)]
+        widths = [max(map(len, [head, *column])) for head, column in zip(HEADS, columns, strict=True)]
+        for number, row in enumerate([HEADS, *zip(*columns, strict=True)]):
+            line = f"  {row[0]:<{widths[0]}}  " + "  ".join(
+                f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True)
+            )
+            yield line if number else paint(line, "grey")
 
 
 def history_table(history: History, paint: Paint) -> Iterator[str]:

@@ -60,14 +60,17 @@ def definitions(rows: Mapping[str, str]) -> str:
 
 
 def data_table(table: Json) -> str:
-    """A table; columns of several numbers get their mean and deviation below."""
+    """A table; columns of several measured numbers, which ints are not, get their mean and deviation below."""
     columns = list(zip(*table["rows"], strict=True)) if table["rows"] else [() for _ in table["columns"]]
     numeric = [bool(column) and all(isinstance(v, int | float) or v is None for v in column) for column in columns]
     heads = "".join(_cell("th", name, right) for name, right in zip(table["columns"], numeric, strict=True))
     texts = zip(*map(column_texts, columns), strict=True) if table["rows"] else ()
     rows = ("".join(_cell("td", text, right) for text, right in zip(row, numeric, strict=True)) for row in texts)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    summary = [mean_and_deviation(column) if right else None for column, right in zip(columns, numeric, strict=True)]
+    measured = [
+        right and any(isinstance(v, float) for v in column) for column, right in zip(columns, numeric, strict=True)
+    ]
+    summary = [mean_and_deviation(column) if each else None for column, each in zip(columns, measured, strict=True)]
     if any(summary) and len(table["rows"]) > 1:
         body += _summary("mean", [found and found[0] for found in summary], numeric)
         body += _summary("deviation", [found and f"\u00b1 {found[1]}" for found in summary], numeric)
@@ -96,13 +99,19 @@ def _cell(tag: str, text: str, right: bool) -> str:
     return f'<{tag} class="number">{escape(text)}</{tag}>' if right else f"<{tag}>{escape(text)}</{tag}>"
 
 
-def picture(pngs: Mapping[str, bytes], alt: str) -> str:
-    """An image for light paper and one for dark, inside the page."""
+def picture(pngs: Mapping[str, bytes], alt: str, *, scale: float | None = None) -> str:
+    """An image for light paper and one for dark, inside the page; `scale` is how many of its pixels are one there."""
+    width = f' width="{png_width(pngs["light"]) / scale:.0f}"' if scale else ""
     light, dark = (f"data:image/png;base64,{base64.b64encode(pngs[p]).decode()}" for p in ("light", "dark"))
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img src="{light}" alt="{escape(alt)}"></picture>'
+        f'<img src="{light}" alt="{escape(alt)}"{width}></picture>'
     )
+
+
+def png_width(png: bytes) -> int:
+    """The width that the header of a PNG gives."""
+    return int.from_bytes(png[16:20])
 
 
 def image(png: bytes, alt: str) -> str:

@@ -22,12 +22,14 @@ from etude.runtime.histories import History, histories_told
 from etude.runtime.progress.durations import duration_text, speed_text
 from etude.runtime.report import markup
 from etude.runtime.report.cache import drawn_once
+from etude.runtime.report.classes import MOST_SHOWN, class_table, shown_confusions, summary_text
 from etude.runtime.report.curves import curves_png
 from etude.runtime.report.heatmaps import heatmap_png, heatmap_table
+from etude.runtime.report.matrices import matrix_svg
 from etude.runtime.report.numbers import number_text
 from etude.runtime.report.panels import panels_html, panels_of
 from etude.runtime.report.provenance import Provenance, environment
-from etude.runtime.report.spreadsheets import figure_csv, heatmap_csv, histories_csv, table_csv
+from etude.runtime.report.spreadsheets import classes_csv, figure_csv, heatmap_csv, histories_csv, table_csv
 from etude.runtime.results import RunResult, StageResult
 from etude.runtime.runs import file_names
 from etude.runtime.store.files import make_folder, replace_file
@@ -35,6 +37,7 @@ from etude.runtime.store.files import make_folder, replace_file
 Json = Any
 STYLE = Path(__file__).with_name("style.css")
 MOST_TRAININGS, MOST_MEMBERS = 24, 50  # kinds of trainings with charts, and lines in one
+SHARPNESS = 1.35  # pixels of a heat map's picture for one of the page
 
 
 def write_page(result: RunResult, recipe_text: str) -> Path:
@@ -72,8 +75,8 @@ class Page:
 
     def html(self) -> str:
         title = PurePath(self.result.workflow.recipe).stem
-        parts = [self._head(title), *self._claims(), *self._results(), *self._trainings(), *self._graph()]
-        parts += [*self._stages(), *self._recipe(), *self._environment()]
+        parts = [self._head(title), *self._claims(), *self._results(), *self._classes(), *self._trainings()]
+        parts += [*self._graph(), *self._stages(), *self._recipe(), *self._environment()]
         return (
             f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
@@ -167,7 +170,7 @@ class Page:
         if pngs is not None:
             files[f"{file}.png"] = pngs["light"]
             alt = f"heat map of {len(figure['rows'])} rows and {len(figure['columns'])} columns"
-            picture = f'<figure class="heatmap">{markup.picture(pngs, alt)}</figure>'
+            picture = f'<figure class="heatmap">{markup.picture(pngs, alt, scale=SHARPNESS)}</figure>'
         return picture + self._files(files) + heatmap_table(figure)
 
     def _pictures(self, file: str, figure: Json) -> str:
@@ -185,6 +188,25 @@ class Page:
             replace_file(self.folder / name, data, self.result.store.scratch)
             links.append(f'<a href="{escape(name)}">{escape(name)}</a>')
         return f'<p class="files">{" · ".join(links)}</p>'
+
+    def _classes(self) -> Iterator[str]:
+        """What classifiers take rows of each class for; a matrix that the recipe itself shows is not shown again."""
+        found = shown_confusions(self.result, self.classes)[:MOST_SHOWN]
+        files = file_names(each.names[0] for each in found)
+        drawn = [self.result.value(ref) for _, ref in self.result.workflow.report if ref.port == "figure"]
+        matrices = [figure.get("values") for figure in drawn if figure]
+        if found:
+            yield "<h2>Classes</h2>\n"
+        for each in found:
+            file, figure = files[each.names[0]], each.figure()
+            table = class_table(each) + self._files({f"classes-{file}.csv": classes_csv(each)})
+            matrix = ""
+            if figure["values"] not in matrices:
+                matrix = matrix_svg(each) + self._files({f"confusion-{file}.csv": heatmap_csv(figure)})
+            yield (
+                f'<h3>{escape(", ".join(each.names))}</h3><p class="speed">{escape(summary_text(each))}</p>'
+                f'<div class="beside"><div>{matrix}</div><div>{table}</div></div>\n'
+            )
 
     def _trainings(self) -> Iterator[str]:
         """How each training went, the members of a sweep together."""

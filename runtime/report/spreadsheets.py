@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from etude.runtime.histories import History, columns_of
+from etude.runtime.report.classes import Confusion, class_rows
 from etude.runtime.report.heatmaps import heatmap_rows
 
 Json = Any
@@ -38,6 +39,11 @@ def histories_csv(histories: Mapping[str, History]) -> str:
 def heatmap_csv(figure: Json) -> str:
     """A matrix with the names of its rows and columns."""
     return _csv(heatmap_rows(figure))
+
+
+def classes_csv(confusion: Confusion) -> str:
+    """The classes of a measure with their rows, precision, recall and F1."""
+    return _csv(class_rows(confusion))
 
 
 def _csv(rows: list[list[Json]]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from etude.runtime.arrays import Array
 from etude.runtime.collecting import collected
+from etude.runtime.confusions import Counts
 from etude.runtime.metrics import metric
 from etude.runtime.rows import row_backend, row_pieces, row_source
 from etude.runtime.stages import Job, Result, StageError
@@ -25,20 +27,22 @@ def execute(job: Job) -> Result:
     dataset = job.dataset(0)
     by = job.spec.get("by")
     classes = None if by is None else dataset.schema(by).classes or 0
-    averages = TreeAverages(job, classes)
-    values = collected(job.store.objects, averages.taken(row_pieces(job, dataset)))
+    averages, counts = TreeAverages(job, classes), Counts(job.spec, dataset)
+    job = replace(job, spec=counts.spec)
+    values = collected(job.store.objects, averages.taken(counts.taken(row_pieces(job, dataset))))
     values |= {name: dataset.column(name.removeprefix(TEXT)) for name in _texts(job)}
     made = {"rows": dataset.rows, "backend": row_backend(job).describe()}
     files = averages.stored()
+    beside = counts.stored(job.store.objects)
     has_numbers = any(not name.startswith("#") for name in values) or {"metrics", "weighted"} & set(job.spec)
     if averages.trees and not has_numbers:
-        return Result(files, made=made, source=row_source(job))
+        return Result({**files, **beside}, made=made, source=row_source(job))
     if classes is None:
         found = measured(job, values)
     else:
         found = listed([measured(job, part) for part in per_class(values, classes)])
     value = found[""] if list(found) == [""] else found
-    outputs = {"value": job.store.objects.put_json(value), **files}
+    outputs = {"value": job.store.objects.put_json(value), **files, **beside}
     return Result(outputs, made=made, source=row_source(job))
 
 

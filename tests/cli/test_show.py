@@ -110,3 +110,20 @@ def test_a_run_that_goes_on_is_told_by_its_events(cli: Cli, folder: Path, traine
     assert "  loss            █▃▁▁  1 → 0.25" in shown
     assert "is running; what it finished is in the store" in shown
     assert cli("show", "--json").json["stages"][1]["action"] == "running"
+
+
+def test_a_measure_of_classes_is_told_class_by_class(cli: Cli, folder: Path) -> None:
+    store = Store(folder / ".etude")
+    kept = [{"of": "", "label": "kind", "classes": ["cat", "dog"], "counts": [[8, 2], [1, 4]]}]
+    outputs = {"value": store.objects.put_json(0.8), "confusion": store.objects.put_json(kept)}
+    stage = {"id": "s1", "name": "right", "kind": "measure", "action": "run", "seconds": 1.0, "key": "k"}
+    manifest = {"recipe": "r.etude", "stages": [stage | {"outputs": outputs, "made": {}}], "claims": []}
+    finish(store, create_folder(store), manifest)
+    shown = cli("show", "--stage", "right")
+    assert shown.out.endswith(
+        "  value: 0.8\n  right: 12 of 15 rows right (0.8)\n"
+        "  class  rows  precision  recall      F1\n"
+        "  cat      10     0.8889     0.8  0.8421\n"
+        "  dog       5     0.6667     0.8  0.7273\n"
+    )
+    assert cli("show", "--stage", "right", "--json").json["stages"][0]["confusion"] == kept

@@ -86,6 +86,7 @@ def _lines(found: Run, stages: Sequence[Json], store: Store, paint: Paint, *, in
 def _json(found: Run, stages: Sequence[Json], store: Store, *, in_full: bool) -> dict[str, Json]:
     """The manifest with where things are; of chosen stages also the history or value of each."""
     from etude.runtime.cli.showing import read_value, stage_history
+    from etude.runtime.report.classes import PORT
 
     place = {"status": found.status, "folder": str(found.folder), "report": _report(found)}
     if not in_full:
@@ -94,7 +95,8 @@ def _json(found: Run, stages: Sequence[Json], store: Store, *, in_full: bool) ->
     full = []
     for stage in stages:
         history = stage_history(stage, store, events) if stage["kind"] == "train" else None
-        full.append({**stage, "history": history, "value": read_value(store, stage, "value")})
+        value, confusion = read_value(store, stage, "value"), read_value(store, stage, PORT)
+        full.append({**stage, "history": history, "value": value, "confusion": confusion})
     return {"run": found.id, "stages": full, **place}
 
 
