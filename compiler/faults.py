@@ -111,7 +111,18 @@ def ambiguous_name(name: str, modules: Sequence[str], location: Location) -> Rec
 
 
 def unreadable_module(path: str, location: Location, reason: str) -> RecipeError:
-    return fault("E212", f"cannot use '{path}': {reason}", location, "not read")
+    help = "a path is relative to the folder of the file that it stands in"
+    return fault("E212", f"cannot use '{path}': {reason}", location, "not read", help=help)
+
+
+def module_cycle(paths: Sequence[str], location: Location) -> RecipeError:
+    return fault(
+        "E208",
+        f"'{paths[0]}' uses itself",
+        location,
+        "the cycle closes here",
+        help=f"the path is {' -> '.join(paths)}; move what both need into a third file",
+    )
 
 
 def recursion(name: str, location: Location) -> RecipeError:
@@ -408,10 +419,18 @@ def test_decides(what: str, path: str, location: Location, made: Location) -> Di
     )  # fmt: skip
 
 
-def test_was_seen(data: str, seen: str, location: Location, where: Location) -> Diagnostic:
+def test_reaches_weights(path: str, location: Location, made: Location) -> Diagnostic:
+    return Diagnostic(
+        "E501", f"test data reaches the weights of a model: {path}", location, "computed from what test labels say",
+        (Related(made, "the test data is made here"),),
+        "compute them from another part, as a validation part of the split",
+    )  # fmt: skip
+
+
+def test_was_seen(data: str, seen: str, path: str, location: Location, where: Location) -> Diagnostic:
     return Diagnostic(
         "E503",
-        f"the model measured on '{data}' was shaped by '{seen}', which may hold the same rows",
+        f"what is measured on '{data}' was shaped by '{seen}', which may hold the same rows: {path}",
         location,
         "measured as if these rows were new",
         (Related(where, f"'{seen}' is made here"),),
@@ -461,23 +480,3 @@ def equal_models(first: str, second: str, location: Location) -> Diagnostic:
 def fresh_frozen(name: str, location: Location) -> Diagnostic:
     text = f"'{name}' is used here without ever being trained"
     return Diagnostic("W402", text, location, "random weights", help="train it, or reseed it on purpose")
-
-
-def single_seed(location: Location) -> Diagnostic:
-    return Diagnostic(
-        "W403",
-        "this claim rests on a single seed",
-        location,
-        "one run each",
-        help="compare lists of runs: better(runs(1..5, s => ...), ...)",
-    )
-
-
-def same_runs(runs: int, location: Location) -> Diagnostic:
-    return Diagnostic(
-        "W404",
-        f"the {runs} runs of each list are one and the same",
-        location,
-        "nothing differs between them",
-        help="let the seed reach what is random: runs(1..5, s => ...) does, a value made outside of it does not",
-    )

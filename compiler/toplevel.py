@@ -9,8 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from etude.backends.program.dims import evaluate
-from etude.compiler import faults
-from etude.compiler.arithmetic import is_number
+from etude.compiler import claim_faults, faults
 from etude.compiler.builtins import library_names
 from etude.compiler.builtins.data import add_stage
 from etude.compiler.builtins.reporting import compute, with_inputs
@@ -22,14 +21,14 @@ from etude.compiler.elaborate import Evaluator
 from etude.compiler.ends import end_stages
 from etude.compiler.instances import slot_of
 from etude.compiler.models import model_origins
-from etude.compiler.modules import Library, define
+from etude.compiler.modules import Library, alias_place, define
+from etude.compiler.params import param_value
 from etude.compiler.passed_over import without_passed_over
 from etude.compiler.schema import SourceSchema
 from etude.compiler.scopes import Lazy, Scope
 from etude.compiler.session import Session
 from etude.compiler.slots import Inputs, SlotTable
 from etude.compiler.train_results import with_wanted_ports
-from etude.compiler.typing import expected_text, matches
 from etude.compiler.values import (
     POISON,
     Chain,
@@ -38,7 +37,6 @@ from etude.compiler.values import (
     Model,
     Output,
     Quantity,
-    Range,
     Trained,
     Wrapper,
     describe,
@@ -102,25 +100,43 @@ class Recipe(Struct, dict=True):
                 self._guard(partial(self.library.open, statement, into, where))
 
     def _bind_module(self, program: nodes.Program, scope: Scope) -> None:
-        """The bindings of a module, evaluated when they are first used."""
+        """What a module uses itself, and its bindings and params, evaluated when they are first used."""
         for statement in program.statements:
-            if isinstance(statement, nodes.Binding):
-                where = Location(scope.source, statement.name_span)
-                value = partial(self.evaluator.binding, statement, scope)
-                scope.names[statement.name] = self._lazy(statement.name, where, value)
+            if isinstance(statement, nodes.Use):
+                assert scope.parent is not None
+                where = Location(scope.source, statement.span)
+                self._guard(partial(self.library.open, statement, scope.parent, where))
+        for statement in self._bound_once(program, scope):
+            where = Location(scope.source, statement.name_span)
+            evaluate = {nodes.Binding: self.evaluator.binding, nodes.Param: self._module_param}.get(type(statement))
+            if evaluate is not None:
+                value = partial(evaluate, statement, scope)
+                scope.names[statement.name] = self._lazy(statement.name, where, value, is_own=False)
 
     # --- bindings ---
 
-    def _define_bindings(self) -> None:
+    def _bound_once(self, program: nodes.Program, scope: Scope) -> list[Any]:
+        """The statements of a file that bind a name, but for those that bind one again: these are reported."""
         seen: dict[str, Location] = {}
-        for statement in self.program.statements:
-            if not isinstance(statement, nodes.Binding | nodes.Param | nodes.Fn | nodes.ModelDef):
+        found: list[Any] = []
+        for statement in program.statements:
+            if isinstance(statement, nodes.Use) and statement.alias is not None:
+                name, where = statement.alias, alias_place(statement, scope.source)
+            elif isinstance(statement, nodes.Binding | nodes.Param | nodes.Fn | nodes.ModelDef):
+                name, where = statement.name, Location(scope.source, statement.name_span)
+            else:
                 continue
+            if name in seen:
+                self.diagnostics.add(faults.bound_twice(name, where, seen[name]).diagnostic)
+                continue
+            seen[name] = where
+            if not isinstance(statement, nodes.Use):
+                found.append(statement)
+        return found
+
+    def _define_bindings(self) -> None:
+        for statement in self._bound_once(self.program, self.scope):
             where = Location(self.source, statement.name_span)
-            if statement.name in seen:
-                self.diagnostics.add(faults.bound_twice(statement.name, where, seen[statement.name]).diagnostic)
-                continue
-            seen[statement.name] = where
             if isinstance(statement, nodes.Binding):
                 self.scope.names[statement.name] = self._lazy(statement.name, where, self._binding_value(statement))
             elif isinstance(statement, nodes.Param):
@@ -141,7 +157,8 @@ class Recipe(Struct, dict=True):
     def _param_value(self, statement: nodes.Param) -> Callable[[], Any]:
         return lambda: self._param(statement)
 
-    def _lazy(self, name: str, location: Location, compute_value: Callable[[], Any]) -> Lazy:
+    def _lazy(self, name: str, location: Location, compute_value: Callable[[], Any], is_own: bool = True) -> Lazy:
+        """A binding of the recipe (`is_own`), or of a module that it uses."""
         state: dict[str, Any] = {"value": None, "at": "new"}
 
         def force() -> Any:
@@ -149,7 +166,7 @@ class Recipe(Struct, dict=True):
                 active = self._active[self._active.index(name) :]
                 raise faults.cycle(active, location)
             if state["at"] == "new":
-                if len(self._active) >= MAX_WAITING and not self.session.memo.get("going deep"):
+                if is_own and len(self._active) >= MAX_WAITING and not self.session.memo.get("going deep"):
                     self._force_before(name)
                 state["at"] = "running"
                 self._active.append(name)
@@ -162,7 +179,8 @@ class Recipe(Struct, dict=True):
                         self.diagnostics.add(faults.wrong_value(DEEP, location, DEEP_HELP).diagnostic)
                 self._active.pop()
                 state["at"] = "done"
-                self.values[name] = state["value"]
+                if is_own:
+                    self.values[name] = state["value"]
             return state["value"]
 
         return Lazy(name, location, force)
@@ -199,48 +217,13 @@ class Recipe(Struct, dict=True):
         return active
 
     def _param(self, node: nodes.Param) -> Any:
-        where = Location(self.source, node.name_span)
-        if node.name in self.overrides:
-            value = self._parse_override(node.name, self.overrides[node.name], where)
-        elif node.default is None:
-            raise faults.param_value(node.name, f"it has no default; give it with --set {node.name}=...", where)
-        else:
-            value = self.evaluator.evaluate(node.default, self.scope)
-            where = Location(self.source, node.default.span)
-        if not matches(value, node.type):
-            raise faults.param_value(node.name, f"expected {expected_text(node.type)}, got {describe(value)}", where)
-        if node.range is not None:
-            self._check_range(node, value, where)
+        value = param_value(self.evaluator, node, self.scope, self.overrides.get(node.name))
         self.params[node.name] = str(value) if isinstance(value, Quantity) else value
         return value
 
-    def _check_range(self, node: nodes.Param, value: Any, where: Location) -> None:
-        assert node.range is not None
-        allowed = self.evaluator.evaluate(node.range, self.scope)
-        if not isinstance(allowed, Range):
-            raise faults.wrong_kind("'in'", "a range a..b", describe(allowed), Location(self.source, node.range.span))
-        low, high, got = (v.value if isinstance(v, Quantity) else v for v in (allowed.start, allowed.stop, value))
-        if not (is_number(low) and is_number(high) and is_number(got)):
-            raise faults.wrong_unit("in", describe(value), describe(allowed.start), where)
-        if not low <= got <= high:
-            raise faults.param_value(node.name, f"{value} is not in {allowed.start}..{allowed.stop}", where)
-
-    def _parse_override(self, name: str, text: str, where: Location) -> Any:
-        from etude.grammar.faults import SyntaxFault
-        from etude.grammar.parser import parse
-
-        try:
-            (statement,) = parse(f"{name} = {text}").statements
-            assert isinstance(statement, nodes.Binding)
-        except (SyntaxFault, ValueError, AssertionError):
-            raise faults.param_value(name, f"cannot read the value '{text}'", where) from None
-        scope = Scope(Source(f"--set {name}={text}", f"{name} = {text}"), self.scope)
-        try:
-            return self.evaluator.evaluate(statement.value, scope)
-        except RecipeError as error:
-            if isinstance(statement.value, nodes.Name):
-                return text
-            raise faults.param_value(name, error.diagnostic.message, where) from None
+    def _module_param(self, node: nodes.Param, scope: Scope) -> Any:
+        """A param of a module has its default: what `--set` sets are the params of the recipe."""
+        return param_value(self.evaluator, node, scope, None)
 
     # --- the whole ---
 
@@ -282,7 +265,7 @@ class Recipe(Struct, dict=True):
             id = add_stage(site, "claim", spec, inputs.refs, {"verdict": "Claim"}, " ".join(text.split()))
         self.claims.append(Claim(id, line, " ".join(text.split()), node.because))
         if not _compares_runs(value.expression) and self._depends_on_training(inputs.refs):
-            self.diagnostics.add(faults.single_seed(Location(self.source, node.claim.span)))
+            self.diagnostics.add(claim_faults.single_seed(Location(self.source, node.claim.span)))
 
     def _assume(self, node: nodes.Assume) -> None:
         """`assume disjoint(a, b)`: the recipe's word that two datasets share no row."""
@@ -358,7 +341,7 @@ class Recipe(Struct, dict=True):
             self.params,
             self.seed,
             ends,
-            self.session.stages.aliases(),
+            {id: names for id, names in table.aliases().items() if id in stages},
         )
 
     def _ends(self, metrics: Mapping[str, Ref], models: Sequence[ModelBinding]) -> tuple[str, ...]:

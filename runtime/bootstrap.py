@@ -13,8 +13,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations_with_replacement
-from statistics import NormalDist
 from typing import Any
+
+from etude.compiler.confidence import expanded_level, fewest_runs
 
 RESAMPLES = 10_000
 EXACT_RUNS = 9  # 24,310 multisets; the next sizes take longer than resampling
@@ -54,7 +55,7 @@ def compare(
         return _undecided(pairs, confidence, f"{len(pairs) - len(values)} of {len(pairs)} pairs have no value")
     level = expanded_level(len(values), confidence)
     if level is None:
-        return _undecided(pairs, confidence, f"{len(values)} runs are too few for {confidence:.0%} confidence")
+        return _undecided(pairs, confidence, few_runs_text(len(values), confidence))
     means = sorted(resampled_means(values))
     total = sum(weight for _, weight in means)
     low, high = quantile(means, level * total), -quantile([(-m, w) for m, w in reversed(means)], level * total)
@@ -64,24 +65,21 @@ def compare(
     return Comparison(verdict, len(values), confidence, math.fsum(values) / len(values), low, high, wins, reason)
 
 
+def few_runs_text(runs: int, confidence: float) -> str:
+    """What is said of a comparison of too few runs.
+
+    >>> few_runs_text(3, 0.9)
+    '3 runs are too few for 90% confidence: 4 can show it'
+    """
+    count = "1 run is" if runs == 1 else f"{runs} runs are"
+    return f"{count} too few for {100 * confidence:.4g}% confidence: {fewest_runs(confidence)} can show it"
+
+
 def _undecided(pairs: Sequence[tuple[float | None, float | None]], confidence: float, reason: str) -> Comparison:
     values = [a - b for a, b in pairs if a is not None and b is not None]
     mean = math.fsum(values) / len(values) if values else None
     wins = sum(value > 0 for value in values)
     return Comparison(None, len(pairs), confidence, mean, None, None, wins, reason)
-
-
-def expanded_level(runs: int, confidence: float) -> float | None:
-    """The tail of the bootstrap distribution that a bound cuts off; None where its smallest atom is larger.
-
-    >>> [level and round(level, 4) for level in (expanded_level(3, 0.95), expanded_level(5, 0.95))]
-    [None, 0.0086]
-    """
-    if runs < 2:
-        return None
-    widening = math.sqrt(runs / (runs - 1))
-    level = NormalDist().cdf(-widening * student_quantile(confidence, runs - 1))
-    return level if level >= float(runs) ** -runs else None
 
 
 def resampled_means(values: Sequence[float]) -> Iterator[tuple[float, int]]:
@@ -118,33 +116,3 @@ def mix(x: int) -> int:
     x = ((x ^ x >> 16) * 0x21F0AAAD) & MASK
     x = ((x ^ x >> 15) * 0x735A2D97) & MASK
     return x ^ x >> 15
-
-
-def student_quantile(probability: float, freedom: int) -> float:
-    """The quantile of Student's t with whole degrees of freedom, for a probability of at least one half.
-
-    >>> round(student_quantile(0.95, 4), 3)
-    2.132
-    """
-    low, high = 0.0, 1.0
-    while student_cdf(high, freedom) < probability:
-        high *= 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if student_cdf(middle, freedom) < probability else (low, middle)
-    return high
-
-
-def student_cdf(t: float, freedom: int) -> float:
-    """The finite series of Abramowitz and Stegun 26.7.3 and 26.7.4, for t >= 0."""
-    angle = math.atan(t / math.sqrt(freedom))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    odd = freedom % 2
-    term = total = cosine if odd else 1.0
-    for k in range(2 + odd, freedom - 1, 2):
-        term *= cosine * cosine * (k - 1) / k
-        total += term
-    if odd:
-        inside = angle + (sine * total if freedom > 1 else 0.0)
-        return 0.5 + inside / math.pi
-    return 0.5 + sine * total / 2

@@ -27,11 +27,20 @@ Status: TypeAlias = Literal["finished", "failed", "interrupted", "running"]
 
 
 class RunError(Exception):
-    """No run is called so."""
+    """No run is called so, or several are; `known` are the ids that are meant, or all."""
 
-    def __init__(self, wanted: str, known: Iterable[str]) -> None:
-        super().__init__(f'no run is called "{wanted}"')
+    def __init__(self, wanted: str, known: Iterable[str], *, several: bool = False) -> None:
         self.wanted, self.known = wanted, tuple(known)
+        latest = ", ".join(reversed(self.known[-3:]))
+        if several:
+            super().__init__(f'{len(self.known)} runs have ids that start with "{wanted}"')
+            self.hint = f"write more of the id; the latest are {latest}"
+        elif self.known:
+            super().__init__(f'no run is called "{wanted}"')
+            self.hint = f"the latest are {latest}; `etude runs` lists them"
+        else:
+            super().__init__("there are no runs here")
+            self.hint = "`etude run FILE` makes one; --store names another folder of results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +127,11 @@ def list_runs(store: Store) -> list[Run]:
 def find_run(store: Store, wanted: str = "last") -> Run:
     """The run of an id, of the start of one, or the last. Raises `RunError` when none or several are meant."""
     names = sorted(os.listdir(store.runs))
-    found = names[-1:] if wanted == "last" else [name for name in names if name.startswith(wanted)]
+    found = names[-1:] if wanted == "last" else [name for name in names if wanted and name.startswith(wanted)]
     if wanted in found:
         found = [wanted]
     if len(found) != 1:
-        raise RunError(wanted, found or names)
+        raise RunError(wanted, found or names, several=len(found) > 1)
     return read_run(store.runs / found[0])
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from etude.compiler import faults
+from etude.compiler import claim_faults, faults
 from etude.compiler.arithmetic import expression
 from etude.compiler.builtins.data import add_stage, column_name, dataset, function_argument, row_member
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
+from etude.compiler.confidence import expanded_level, fewest_runs
 from etude.compiler.gathering import Gathered
 from etude.compiler.lambdas import scalar_outputs, trace
 from etude.compiler.members import RowStage, shared
@@ -87,5 +88,9 @@ def better(site: CallSite, first: Any, second: Any, *, confidence: Any = 0.95, l
     settings = {"confidence": float(confidence), "lower": lower}
     sides = [expression(side, site.location) for side in (first, second)]
     if len(first) > 1 and all(_is_repeated(side) for side in (first, second)):
-        site.session.diagnostics.add(faults.same_runs(len(first), site.session.place(site.location)))
+        site.session.diagnostics.add(claim_faults.same_runs(len(first), site.session.place(site.location)))
+    elif expanded_level(len(first), float(confidence)) is None:
+        enough = fewest_runs(float(confidence))
+        place = site.session.place(site.location)
+        site.session.diagnostics.add(claim_faults.few_runs(len(first), enough, float(confidence), place))
     return Deferred(["better", *sides, settings], "bool")

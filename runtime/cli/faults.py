@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -79,4 +80,13 @@ def world_fault(error: BaseException) -> int | None:
         code = WORLD.get(f"{kind.__module__}.{kind.__qualname__}")
         if code is not None:
             return code
+    if isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError | IsADirectoryError):
+        return WRONG_USE
     return STAGE_FAILED if isinstance(error, OSError) else None
+
+
+def world_text(error: BaseException) -> str:
+    """What an error of the world says, without the numbers of the operating system."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror[0].lower()}{error.strerror[1:]}"
+    return str(error)

@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fault = faults.world_fault(error)
         if fault is None:
             return _report_own_fault(error, given)
-        say_error(str(error), getattr(error, "hint", None) if "hint:" not in str(error) else None)
+        said = faults.world_text(error)
+        say_error(said, getattr(error, "hint", None) if "hint:" not in said else None)
         return fault
 
 
@@ -85,6 +86,8 @@ def find_command(name: str) -> ModuleType:
     known = command_names(" ".join(above))
     close = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(known)}"
+    if name.endswith(".etude"):
+        hint = f"did you mean 'etude run {name}', or 'etude check {name}'?"
     raise faults.UsageError(f"there is no command '{name}'", hint=hint)
 
 

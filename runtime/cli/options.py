@@ -54,6 +54,29 @@ def _field(default: Any, settings: dict[str, Any], flags: tuple[str | None, ...]
     return dataclasses.field(default=default, metadata={_KEY: (kept, flags)})
 
 
+def number_from(least: int) -> Callable[[str], int]:
+    """Read a whole number that is not below `least`."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a whole number, got '{text}'") from None
+        if number < least:
+            raise argparse.ArgumentTypeError(f"expected a number from {least} on, got {number}")
+        return number
+
+    return read
+
+
+def _permission(text: str) -> str:
+    """What `--allow` lets a recipe do."""
+    kind, _, name = text.partition(":")
+    if text != "external" and not (kind == "plugin" and name):
+        raise argparse.ArgumentTypeError(f"expected external or plugin:NAME, got '{text}'")
+    return text
+
+
 @dataclass(frozen=True, kw_only=True)
 class Adjustments:
     """What every command that compiles a recipe takes."""
@@ -61,9 +84,12 @@ class Adjustments:
     set: tuple[str, ...] = option("give a param of the recipe another value", metavar="NAME=VALUE", many=True)
     seed: int = option("the seed that all others are made from", metavar="N", default=0, parse=int)
     allow: tuple[str, ...] = option(
-        "let the recipe run code that is not Etude: external, or plugin:NAME", metavar="WHAT", many=True
+        "let the recipe run code that is not Etude: external, or plugin:NAME",
+        metavar="WHAT",
+        many=True,
+        parse=_permission,
     )
-    max_stages: int = option("refuse a recipe with more stages", metavar="N", default=100_000, parse=int)
+    max_stages: int = option("refuse a recipe with more stages", metavar="N", default=100_000, parse=number_from(1))
 
 
 class Parser(argparse.ArgumentParser):

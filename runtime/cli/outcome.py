@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from etude.compiler.render.ansi import Paint
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Json = Any
 MARKS = {"holds": ("✓", "bold green"), "fails": ("✗", "bold red"), "cannot tell": ("?", "bold yellow")}
-MOST_ROWS = 12
+MOST_ROWS, MOST_CHARACTERS = 12, 80  # of a table in the terminal, and of one of its cells
 
 
 def outcome_text(result: RunResult, paint: Paint) -> str:
@@ -87,7 +87,7 @@ def _tables(result: RunResult, paint: Paint) -> Iterator[str]:
         kind, value = result.workflow.stages[ref.stage].kind, result.value(ref)
         if value is None or kind in ("plot", "heatmap", "images"):
             continue
-        if kind == "table":
+        if kind in ("table", "texts"):
             yield paint(name, "bold")
             yield from _table(value, paint)
         else:
@@ -95,13 +95,23 @@ def _tables(result: RunResult, paint: Paint) -> Iterator[str]:
 
 
 def _table(table: Json, paint: Paint) -> Iterator[str]:
-    columns = [column_texts(column) for column in zip(*table["rows"], strict=True)]
-    rows = list(zip(*columns, strict=True))
-    widths = [max([len(name), *(len(row[i]) for row in rows)]) for i, name in enumerate(table["columns"])]
-    yield "  " + "  ".join(
-        paint(f"{name:>{width}}", "grey") for name, width in zip(table["columns"], widths, strict=True)
-    )
-    for row in rows[:MOST_ROWS]:
-        yield "  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-    if len(rows) > MOST_ROWS:
-        yield paint(f"  … {len(rows) - MOST_ROWS} more rows in the report", "grey")
+    rows = table["rows"][:MOST_ROWS]
+    columns = [_aligned(name, [row[i] for row in rows]) for i, name in enumerate(table["columns"])]
+    for number, row in enumerate(zip(*columns, strict=True)):
+        line = "  " + "  ".join(row).rstrip()
+        yield paint(line, "grey") if number == 0 else line
+    if len(table["rows"]) > MOST_ROWS:
+        yield paint(f"  … {len(table['rows']) - MOST_ROWS} more rows in the report", "grey")
+
+
+def _aligned(name: str, values: Sequence[Json]) -> list[str]:
+    """A column under its name: numbers end at the right, texts begin at the left, each on one line."""
+    cells = [name, *map(_line, column_texts(values))]
+    width = max(map(len, cells))
+    left = any(isinstance(value, str) for value in values)
+    return [cell.ljust(width) if left else cell.rjust(width) for cell in cells]
+
+
+def _line(text: str) -> str:
+    line = text.replace("\n", "⏎").replace("\t", " ")
+    return line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…"

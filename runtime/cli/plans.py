@@ -182,7 +182,7 @@ def totals(plan: Plan) -> dict[str, Json]:
         "merged": actions.count("merged") + len(plan.merged),
         "dropped": actions.count("dropped"),
         "flops": sum(plan.estimates[id].flops for id in plan.runs),
-        "seconds": round(sum(plan.estimates[id].seconds for id in plan.runs), 1),
+        "seconds": round(sum(plan.estimates[id].seconds for id in plan.runs), 3),
     }
 
 

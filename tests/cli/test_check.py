@@ -181,3 +181,26 @@ def test_fmt_of_a_wrong_recipe_shows_the_mistake_and_leaves_it_alone(cli: Cli, f
     assert shown.code == 1
     assert "error[E101]" in shown.err
     assert file.read_text() == "x = 1 +\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stage", "few"], "--stage goes with --show"),
+        (["--show", "types", "--format", "sarif"], "SARIF has no place for what --show prints"),
+        (["--max-stages", "0"], "--max-stages: expected a number from 1 on, got 0"),
+        (["--max-stages", "many"], "--max-stages: expected a whole number, got 'many'"),
+        (["--allow", "all"], "expected external or plugin:NAME, got 'all'"),
+        (["--allow", "plugin:"], "expected external or plugin:NAME, got 'plugin:'"),
+    ],
+)
+def test_options_that_nothing_would_read_are_refused(
+    cli: Cli, folder: Path, arguments: list[str], message: str
+) -> None:
+    shown = cli("check", "host.etude", *arguments)
+    assert (shown.code, message in shown.err) == (2, True)
+
+
+def test_what_a_phase_made_is_in_the_json(cli: Cli, folder: Path) -> None:
+    found = cli("check", "host.etude", "--show", "types", "--format", "json").json
+    assert found["shown"]["host.etude"] == cli("check", "host.etude", "--show", "types").out

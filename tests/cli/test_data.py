@@ -58,7 +58,7 @@ def test_only_the_columns_are_shown_without_reading_the_data(cli: Cli, folder: P
     (folder / "numbers.csv").write_text("x\n" + "1\n" * 2000 + "broken\n")
     assert cli("data", "numbers.csv", "--schema").out == "numbers.csv: rows not counted, for train\n\n  x  int32[]\n"
     shown = cli("data", "numbers.csv")
-    assert shown.code == faults.STAGE_FAILED and 'numbers.csv:2002: column "x"' in shown.err
+    assert shown.code == faults.WRONG_USE and 'numbers.csv:2002: column "x"' in shown.err
 
 
 def test_texts_and_multi_labels_are_shown_short(cli: Cli, folder: Path) -> None:
@@ -74,10 +74,11 @@ def test_texts_and_multi_labels_are_shown_short(cli: Cli, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["numbers.cvs"], faults.STAGE_FAILED, 'did you mean "csv"?'),
+        (["numbers.cvs"], faults.WRONG_USE, 'did you mean "csv"?'),
         (["numbers.csv", "--with", "label"], faults.WRONG_USE, "expected NAME=VALUE, got 'label'"),
-        (["numbers.csv", "--with", "labl=x"], faults.STAGE_FAILED, 'did you mean "label"?'),
-        (["nowhere/"], faults.STAGE_FAILED, 'no folder is called "nowhere"'),
+        (["numbers.csv", "--with", "labl=x"], faults.WRONG_USE, 'did you mean "label"?'),
+        (["nowhere/"], faults.WRONG_USE, 'no folder is called "nowhere"'),
+        (["numbers.csv", "--rows", "-1"], faults.WRONG_USE, "expected a number from 0 on, got -1"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(arguments: list[str], code: int, message: str, cli: Cli, folder: Path) -> None:

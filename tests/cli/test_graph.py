@@ -101,3 +101,19 @@ def test_a_wrong_recipe_is_not_drawn(cli: Cli, folder: Path) -> None:
     assert shown.code == 1
     assert "error[E201]" in shown.err
     assert not (folder / "g.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stage", "few"], "--stage goes with --level step"),
+        (["--format", "json", "-o", "x.svg"], "'x.svg' is no name for a drawing in json"),
+        (["--target", "pod"], "there is no target 'pod'"),
+    ],
+)
+def test_options_that_say_nothing_or_two_things_are_refused(
+    cli: Cli, folder: Path, arguments: list[str], message: str
+) -> None:
+    shown = cli("graph", "host.etude", *arguments)
+    assert (shown.code, message in shown.err) == (2, True)
+    assert not (folder / "x.svg").exists()

@@ -126,6 +126,7 @@ def test_errors_of_the_world_are_found_by_their_class() -> None:
         __import__(module)
         assert issubclass(getattr(sys.modules[module], kind), Exception)
     assert faults.world_fault(PermissionError("no")) == faults.STAGE_FAILED
+    assert faults.world_fault(FileNotFoundError("no")) == faults.WRONG_USE
     assert faults.world_fault(ValueError("ours")) is None
 
 
@@ -160,3 +161,14 @@ def test_a_closed_pipe_is_no_error(folder: Path) -> None:
 def test_main_reads_the_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
     monkeypatch.setattr(sys, "argv", ["etude", "--version"])
     assert main() == 0
+
+
+def test_a_recipe_in_the_place_of_a_command_is_told_the_commands(cli: Cli) -> None:
+    assert cli("a.etude").err.endswith("hint: did you mean 'etude run a.etude', or 'etude check a.etude'?\n")
+
+
+def test_errors_of_the_operating_system_have_no_numbers(cli: Cli, folder: Path) -> None:
+    (folder / "file").write_text("")
+    shown = cli("plan", "host.etude", "-o", "file/plan.json")
+    assert (shown.code, shown.err) == (2, "error: file: file exists\n")
+    assert cli("plan", "host.etude", "-o", "new/plan.json").code == 0

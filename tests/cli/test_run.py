@@ -130,7 +130,7 @@ def test_one_stage_can_be_run_with_what_it_needs(cli: Cli, folder: Path) -> None
 
 def test_wrong_settings_are_refused_before_anything_runs(cli: Cli, folder: Path) -> None:
     for arguments, message in [
-        (["--jobs", "0"], "--jobs must be at least 1"),
+        (["--jobs", "0"], "--jobs: expected a number from 1 on, got 0"),
         (["--only", "fwe"], "hint: did you mean 'few'?"),
         (["--target", "pod"], "hint: there are cpu, gpu, tpu"),
         (["--no-pass", "hoist"], "there is no pass 'hoist'"),
@@ -167,7 +167,7 @@ def test_there_is_nothing_to_show_in_an_empty_folder(cli: Cli, folder: Path) -> 
 def test_a_run_that_does_not_exist_is_a_wrong_use(cli: Cli, folder: Path) -> None:
     shown = cli("show", "1999")
     assert shown.code == 2
-    assert 'no run is called "1999"' in shown.err
+    assert "there are no runs here\nhint: `etude run FILE` makes one" in shown.err
 
 
 def test_a_run_that_finds_everything_loads_nothing_heavy(cli: Cli, folder: Path) -> None:
@@ -180,3 +180,20 @@ def test_a_run_that_finds_everything_loads_nothing_heavy(cli: Cli, folder: Path)
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == [0, 0, []]
+
+
+def test_tables_and_texts_of_the_report_stand_in_the_terminal_a_row_a_line(cli: Cli, folder: Path) -> None:
+    (folder / "said.jsonl").write_text(
+        "".join(json.dumps({"text": text, "count": n}) + "\n" for n, text in [(1, "one\ntwo"), (12, "x" * 99)])
+    )
+    (folder / "said.etude").write_text(
+        'report {\n  said = texts(load("said.jsonl"))\n'
+        '  sizes = table([{name: "small", size: 1}, {name: "large", size: 10}])\n}\n'
+    )
+
+    lines = cli("run", "said.etude").out.splitlines()
+
+    at = lines.index("said")
+    assert sorted(lines[at + 2 : at + 4]) == [f"  one⏎two{' ' * 73}      1", f"  {'x' * 79}…     12"]
+    at = lines.index("sizes")
+    assert lines[at + 1 : at + 4] == ["  name   size", "  small     1", "  large    10"]

@@ -127,3 +127,10 @@ def test_a_measure_of_classes_is_told_class_by_class(cli: Cli, folder: Path) -> 
         "  dog       5     0.6667     0.8  0.7273\n"
     )
     assert cli("show", "--stage", "right", "--json").json["stages"][0]["confusion"] == kept
+
+
+def test_a_start_of_several_ids_is_told_so(cli: Cli, trained: str) -> None:
+    cli("run", "host.etude")
+    shown = cli("show", trained[:2])
+    assert shown.code == 2 and f'runs have ids that start with "{trained[:2]}"' in shown.err
+    assert "`etude runs` lists them" in cli("show", "nothing").err

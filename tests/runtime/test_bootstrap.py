@@ -4,15 +4,8 @@ import random
 
 import pytest
 
-from etude.runtime.bootstrap import (
-    compare,
-    expanded_level,
-    mix,
-    quantile,
-    resampled_means,
-    student_cdf,
-    student_quantile,
-)
+from etude.compiler.confidence import expanded_level, fewest_runs, student_cdf, student_quantile
+from etude.runtime.bootstrap import compare, mix, quantile, resampled_means
 
 
 @pytest.mark.parametrize(
@@ -110,3 +103,18 @@ def test_a_level_is_only_given_where_resampling_can_reach_it() -> None:
     assert expanded_level(1, 0.95) is None
     level = expanded_level(1000, 0.95)
     assert level == pytest.approx(0.05, abs=0.001)
+
+
+def test_quantiles_and_levels_are_those_of_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for runs in (2, 3, 5, 10, 31, 100):
+        for confidence in (0.5, 0.8, 0.95, 0.999):
+            assert student_quantile(confidence, runs - 1) == pytest.approx(stats.t.ppf(confidence, runs - 1), abs=1e-9)
+            level = stats.norm.cdf(-((runs / (runs - 1)) ** 0.5) * stats.t.ppf(confidence, runs - 1))
+            found = expanded_level(runs, confidence)
+            assert found == pytest.approx(level) if level >= runs**-runs else found is None
+
+
+def test_it_is_known_before_how_many_runs_can_show_something() -> None:
+    assert [fewest_runs(share) for share in (0.5, 0.85, 0.9, 0.95, 0.99)] == [2, 3, 4, 5, 6]
+    assert compare([1.0], [0.0]).reason == "1 run is too few for 95% confidence: 5 can show it"

@@ -18,6 +18,7 @@ from etude.runtime.cli.terminal import paint_for, print_json
 if TYPE_CHECKING:
     from etude.compiler.diagnostics import Diagnostic
     from etude.compiler.pipeline import Compilation
+    from etude.compiler.render.ansi import Paint
     from etude.runtime.cli.fixing import Repair
 
 EXAMPLES = (
@@ -42,11 +43,16 @@ class Options(Adjustments):
     fix: bool = flag("apply the fixes that are safe, then check again")
     diff: bool = flag("with --fix: write nothing, print what would change")
     show: str | None = option("print the result of a phase of the compiler", choices=VIEWS)
-    stage: str = option("the stages that --show is about, by name or glob", metavar="NAME", default="*")
+    stage: str | None = option("the stages that --show is about, by name or glob", metavar="NAME")
     backend: str = option("the backend that --show source prints for", choices=("torch", "jax"), default="torch")
+
+    @property
+    def pattern(self) -> str:
+        return "*" if self.stage is None else self.stage
 
 
 def run(options: Options) -> int:
+    _refuse_what_says_nothing(options)
     compilations = [compile_recipe_file(path, options) for path in options.files]
     repairs = _repairs(options, compilations)
     if repairs and not options.diff:
@@ -56,12 +62,25 @@ def run(options: Options) -> int:
     _print_problems(options, compilations, found, repairs)
     if any(each.has_errors for each in compilations):
         return faults.WRONG_RECIPE
-    if options.show and not (options.format == "json" and options.show == "weights"):
-        from etude.runtime.cli.views import show
-
+    if options.show and options.format == "text":
         for each in compilations:
-            print(show(options.show, each, options.stage, options.backend, paint_for(sys.stdout)), end="")
+            print(_view(options, each, paint_for(sys.stdout)), end="")
     return faults.OK
+
+
+def _refuse_what_says_nothing(options: Options) -> None:
+    """Raise UsageError for options that nothing would read."""
+    if options.stage is not None and options.show is None:
+        raise faults.UsageError("--stage goes with --show", command="etude check")
+    if options.show is not None and options.format == "sarif":
+        raise faults.UsageError("SARIF has no place for what --show prints", hint="write --format json")
+
+
+def _view(options: Options, compilation: Compilation, paint: Paint) -> str:
+    from etude.runtime.cli.views import show
+
+    assert options.show is not None
+    return show(options.show, compilation, options.pattern, options.backend, paint)
 
 
 def _repairs(options: Options, compilations: list[Compilation]) -> list[Repair]:
@@ -93,7 +112,7 @@ def _print_problems(
         made = [each for repaired in repairs for each in repaired.to_json()]
         extra: dict[str, Any] = {"fixed": [] if options.diff else made} if options.fix else {}
         extra |= {"diff": "".join(each.diff() for each in repairs)} if options.diff else {}
-        extra |= _weights(options, compilations) if options.show == "weights" else {}
+        extra |= _shown(options, compilations) if options.show else {}
         print_json({**diagnostics_to_json([str(path) for path in options.files], found), **extra})
     elif options.format == "sarif":
         from etude import __version__
@@ -107,14 +126,15 @@ def _print_problems(
         _print_text(compilations, found, sys.stderr if options.show or options.diff else sys.stdout)
 
 
-def _weights(options: Options, compilations: list[Compilation]) -> dict[str, Any]:
-    """What --show weights says, as data."""
+def _shown(options: Options, compilations: list[Compilation]) -> dict[str, Any]:
+    """What --show says: weights as data, else the text of each recipe without errors."""
     from etude.compiler.ownership import to_json
+    from etude.compiler.render.ansi import PLAIN
     from etude.runtime.cli.views import View
 
-    views = [
-        View(each, options.stage, options.backend, paint_for(sys.stdout)) for each in compilations if each.workflow
-    ]
+    if options.show != "weights":
+        return {"shown": {each.source.name: _view(options, each, PLAIN) for each in compilations if each.workflow}}
+    views = [View(each, options.pattern, options.backend, PLAIN) for each in compilations if each.workflow]
     players = [player for view in views for stage in view.stages() for player in view.players(stage)]
     return {"weights": to_json(players)}
 

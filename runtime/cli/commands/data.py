@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.runtime.cli import faults
-from etude.runtime.cli.options import argument, flag, option
+from etude.runtime.cli.options import argument, flag, number_from, option
 from etude.runtime.cli.terminal import paint_for, print_json
 
 if TYPE_CHECKING:
@@ -31,21 +31,23 @@ class Options:
     settings: tuple[str, ...] = option(
         "an option of load, its value as JSON or text", name="--with", metavar="NAME=VALUE", many=True
     )
-    rows: int = option("how many rows to show", metavar="N", default=5, parse=int)
+    rows: int = option("how many rows to show", metavar="N", default=5, parse=number_from(0))
     schema: bool = flag("only the columns: the data is not read")
     json: bool = flag("print one JSON object")
 
 
 def run(options: Options) -> int:
-    from etude.runtime.sources import describe
+    from etude.runtime.sources import SourceError, describe
 
-    settings = dict(map(_setting, options.settings))
-    schema = describe(options.uri, settings, Path())
-    summary = None
-    if not options.schema:
-        from etude.runtime.reading.summary import summarize
+    settings, summary = dict(map(_setting, options.settings)), None
+    try:
+        schema = describe(options.uri, settings, Path())
+        if not options.schema:
+            from etude.runtime.reading.summary import summarize
 
-        summary = summarize(options.uri, settings, Path(), max(options.rows, 0))
+            summary = summarize(options.uri, settings, Path(), options.rows)
+    except SourceError as error:
+        raise faults.UsageError(str(error)) from error
     if options.json:
         print_json({"uri": options.uri, "options": settings, **_json(schema, summary)})
     else:

@@ -115,7 +115,7 @@ def _totals(difference: Difference, plan: Plan) -> dict[str, Json]:
         "removed": len(difference.removed),
         "run": len(runs),
         "flops": sum(plan.estimates[id].flops for id in runs),
-        "seconds": round(sum(plan.estimates[id].seconds for id in runs), 1),
+        "seconds": round(sum(plan.estimates[id].seconds for id in runs), 3),
     }
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from etude.backends.numerics import PORTABLE
 from etude.runtime.cli import faults
 from etude.runtime.cli.execution import Execution, chosen_target, settings_for
-from etude.runtime.cli.options import argument, option
+from etude.runtime.cli.options import argument, number_from, option
 from etude.runtime.cli.recipes import workflow_of
 from etude.runtime.cli.terminal import is_live, paint_for, say_error
 
@@ -39,11 +39,15 @@ class Options(Execution):
     output: Path | None = option(
         "the folder to write script, inputs and command to", metavar="DIR", short="-o", parse=Path
     )
-    threads: int = option("the processor threads that the script computes with", metavar="N", default=1, parse=int)
-    jobs: int | None = option("how many stages run side by side before it", metavar="N", parse=int)
+    threads: int = option(
+        "the processor threads that the script computes with", metavar="N", default=1, parse=number_from(1)
+    )
+    jobs: int | None = option("how many stages run side by side before it", metavar="N", parse=number_from(1))
 
 
 def run(options: Options) -> int:
+    if options.output is not None and options.output.exists() and not options.output.is_dir():
+        raise faults.UsageError(f"{options.output} is a file, and a folder is written", hint="name another with -o")
     workflow, target = workflow_of(options.file, options), chosen_target(options, options.file)
     stage = _training(workflow, options.stage)
     _refuse_other_numerics(target, settings_for(target, workflow).of(stage.id))
@@ -76,6 +80,9 @@ def _training(workflow: Workflow, pattern: str) -> Stage:
     found = select_stages(workflow, pattern)
     trainings = [stage for stage in found if stage.kind == "train"]
     if trainings:
+        if len(trainings) > 1:
+            others = f"the others are {', '.join(stage.name for stage in trainings[1:5])}"
+            print(f"ejecting `{trainings[0].name}`, the first of {len(trainings)}; {others}", file=sys.stderr)
         return trainings[0]
     names = list(dict.fromkeys(stage.name for stage in workflow.stages.values() if stage.kind == "train"))
     hint = f"the trainings are {', '.join(names[:8])}" if names else "this recipe trains nothing"

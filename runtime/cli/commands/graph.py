@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etude.runtime.cli import faults
-from etude.runtime.cli.execution import Execution, chosen_target, settings_for, store_to_read
+from etude.runtime.cli.execution import Execution, chosen_target, file_faults, settings_for, store_to_read
 from etude.runtime.cli.options import argument, flag, option
 from etude.runtime.cli.recipes import workflow_of
 from etude.runtime.cli.selection import one_stage
 from etude.runtime.cli.terminal import paint_for
+from etude.runtime.targets import find_target, installed_backends
 
 if TYPE_CHECKING:
     from etude.compiler.draw.picture import Picture
@@ -71,12 +72,14 @@ def run(options: Options) -> int:
 def _format(options: Options) -> str:
     from etude.compiler.draw.drawing import FORMATS
 
-    if options.format:
-        return options.format
     if options.output is None:
-        return "txt"
+        return options.format or "txt"
     suffix = options.output.suffix[1:].lower()
     format = {"mermaid": "mmd", "htm": "html", "gv": "dot"}.get(suffix, suffix)
+    if options.format:
+        if format in FORMATS and format != options.format:
+            raise faults.UsageError(f"'{options.output.name}' is no name for a drawing in {options.format}")
+        return options.format
     if format not in FORMATS:
         known = ", ".join(f".{name}" for name in FORMATS)
         raise faults.UsageError(f"no drawing is written as '{options.output.name}'", hint=f"the suffixes are {known}")
@@ -90,6 +93,8 @@ def _picture(options: Options, workflow: Workflow) -> Picture:
         if options.stage is None:
             raise faults.UsageError("--level step needs --stage NAME", command="etude graph")
         return step_picture(one_stage(workflow, options.stage))
+    if options.stage is not None:
+        raise faults.UsageError("--stage goes with --level step", command="etude graph")
     from etude.compiler.draw.workflow import workflow_picture
 
     return workflow_picture(workflow, expand=options.expand, states=_states(options, workflow))
@@ -97,11 +102,14 @@ def _picture(options: Options, workflow: Workflow) -> Picture:
 
 def _states(options: Options, workflow: Workflow) -> dict[str, str]:
     """Which stages the store knows; nothing is said of a store that is not there."""
-    if not options.store.is_dir():
+    with file_faults():
+        named = find_target(options.target, options.file.parent)
+    if not options.store.is_dir() or not (options.backend or named.backend or installed_backends()):
         return {}
+    target = chosen_target(options, options.file)
     from etude.runtime.planning import plan_stages
 
-    settings = settings_for(chosen_target(options, options.file), workflow)
+    settings = settings_for(target, workflow)
     with store_to_read(options.store, options.remote, options.file.parent) as store:
         planned = plan_stages(workflow, store, settings, options.file.parent)
     return {id: "cached" for id, each in planned.items() if each.action == "cached"}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from etude.compiler.render.ansi import Paint
 from etude.runtime.cli import faults
-from etude.runtime.cli.options import Adjustments, argument, flag, option
+from etude.runtime.cli.options import Adjustments, argument, flag, number_from, option
 from etude.runtime.cli.recipes import workflow_of
 from etude.runtime.cli.terminal import is_live, paint_for, print_json
 
@@ -33,9 +33,11 @@ EXAMPLES = (
 @dataclass(frozen=True, kw_only=True)
 class Options(Adjustments):
     file: Path = argument("the recipe", metavar="FILE", parse=Path)
-    steps: int = option("how many steps of each training are compared", metavar="N", default=10, parse=int)
+    steps: int = option("how many steps of each training are compared", metavar="N", default=10, parse=number_from(1))
     only: tuple[str, ...] = option("compare only these stages, by name or glob", metavar="STAGE", many=True)
-    jobs: int | None = option("how many stages run side by side (default: one per core)", metavar="N", parse=int)
+    jobs: int | None = option(
+        "how many stages run side by side (default: one per core)", metavar="N", parse=number_from(1)
+    )
     target: str = option("where to compare: cpu, gpu, or one of etude.toml", metavar="NAME", default="cpu")
     store: Path = option("where results are kept", metavar="DIR", default=DEFAULT_STORE, parse=Path)
     json: bool = flag("print one JSON object")
@@ -98,6 +100,9 @@ def _lines(result: ParityResult, paint: Paint) -> Iterator[str]:
     for stage in result.stages:
         mark = paint("✓ agrees ", "green") if stage.agrees else paint("✗ differs", "bold red")
         yield f"{mark}  {stage.name:<{width}}  {_detail(stage)}"
+    if not result.stages:
+        yield "no stage uses a backend: there is nothing to compare"
+        return
     verdict = "agree" if result.agrees else "differ"
     yield paint(f"{' and '.join(result.backends)} {verdict} over {result.steps} steps of each stage", "bold")
 

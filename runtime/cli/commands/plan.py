@@ -57,6 +57,7 @@ def run(options: Options) -> int:
         from etude.runtime.cli.saved_plans import plan_to_save
 
         saved = plan_to_save(plan, options, options.file)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps(saved, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     fits = all(plan.estimates[id].fits for id in plan.runs)
     return faults.OK if fits else faults.DOES_NOT_FIT

@@ -44,9 +44,13 @@ def run(options: Options) -> int:
         model = saved_model(find_run(store, options.run), options.name)
         from etude.runtime.predicting import predictions, read_inputs
         from etude.runtime.processors import available_cores
+        from etude.runtime.sources import SourceError
         from etude.runtime.stages import loaded_backend
 
-        columns = read_inputs(model, options.input)
+        try:
+            columns = read_inputs(model, options.input)
+        except SourceError as error:
+            raise faults.UsageError(str(error)) from error
         backend = loaded_backend(options.backend or model.backend, options.device, available_cores())
         for record in predictions(model, columns, backend):
             print(json.dumps(record, ensure_ascii=False))

@@ -21,7 +21,7 @@ from etude.runtime.cli.execution import (
     refuse_times,
     settings_for,
 )
-from etude.runtime.cli.options import argument, flag, option
+from etude.runtime.cli.options import argument, flag, number_from, option
 from etude.runtime.cli.recipes import compiled
 from etude.runtime.cli.terminal import is_live, paint_for, print_json
 
@@ -49,14 +49,16 @@ REPAIRS = 2  # runs more than the first, when the report finds an object damaged
 class Options(Execution):
     file: Path = argument("the recipe (may be left out with --plan)", metavar="FILE", parse=Path, default=None)
     plan: Path | None = option("run exactly this saved plan, or say what moved", metavar="FILE", parse=Path)
-    jobs: int | None = option("how many stages run side by side (default: one per core)", metavar="N", parse=int)
+    jobs: int | None = option(
+        "how many stages run side by side (default: one per core)", metavar="N", parse=number_from(1)
+    )
     only: tuple[str, ...] = option(
         "run only these stages, by name or glob, and what they need", metavar="STAGE", many=True
     )
     retries: int | None = option(
         "how often to try a stage again whose worker died or that had too little memory (default: etude.toml's, or 0)",
         metavar="N",
-        parse=int,
+        parse=number_from(0),
     )
     strict: bool = flag("use no rewrite that is not exact to the bit, and no result made with one")
     no_pass: tuple[str, ...] = option("leave out a pass of the compiler", metavar="NAME", many=True)
@@ -72,10 +74,6 @@ def run(options: Options) -> int:
     from etude.runtime.smoke import as_asked
     from etude.runtime.tracking.settings import chosen_trackers
 
-    if options.jobs is not None and options.jobs < 1:
-        raise faults.UsageError("--jobs must be at least 1")
-    if options.retries is not None and options.retries < 0:
-        raise faults.UsageError("--retries must be at least 0")
     _refuse_unknown_passes(options.no_pass)
     options, saved = _as_planned(options)
     compilation, workflow = compiled(options.file, options)

@@ -31,6 +31,7 @@ def run(options: Options) -> int:
     store = existing_store(options)
     found = find_run(store, options.run)
     target = options.output or Path(f"{found.id}.tar")
+    target.parent.mkdir(parents=True, exist_ok=True)
     contents = export_run(store, found.id, target)
     text = f"{target}: run {found.id}, {count_text(contents.objects, 'object')}, {size_text(contents.bytes)}"
     answer(options, {**contents.__dict__, "file": str(target)}, text)
