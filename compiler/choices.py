@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -15,14 +15,19 @@ from etude.compiler.diagnostics import Location
 from etude.compiler.regions import formed, leaves, made_of, parts, source_of, traced_region
 from etude.compiler.session import Session
 from etude.compiler.tracing import Frame, operand_of, tensor
-from etude.compiler.values import Closure, Model, Tensor
+from etude.compiler.trees import write
+from etude.compiler.values import AnyOrigin, Closure, Model, Tensor
 
 
 class Branch(Struct, frozen=True):
-    """A branch, a child at `place`: what it reads beside its arguments, the form of its result, and where it stands."""
+    """A branch, a child at `place`: what it reads beside its arguments, the form of its result, and where it stands.
+
+    `running` are the statistics of batches that it moves, with what they were before.
+    """
 
     place: int
     captured: Sequence[Value]
+    running: Mapping[AnyOrigin, Value]
     result: Any
     types: Sequence[tuple[str, TensorType]]
     location: Location
@@ -40,17 +45,20 @@ def choose(
         if branch.types != found[0].types:
             shown = [", ".join(f"{p}: {t}" if p else str(t) for p, t in one.types) for one in (found[0], branch)]
             raise faults.branch_types(number, shown[0], shown[1], branch.location, found[0].location)
-    captured = list(dict.fromkeys(value for branch in found for value in branch.captured))
+    running = {origin: value for branch in found for origin, value in branch.running.items()}
+    captured = list(dict.fromkeys([*running.values(), *(value for branch in found for value in branch.captured)]))
     for branch in found:
-        _give_all(frame, branch, len(arguments), captured)
+        _give_all(frame, branch, len(arguments), captured, running)
     operands = [operand_of(frame, value, at, "'choose'") for value in (index, *arguments)]
     attributes = {
         "children": tuple(branch.place for branch in found),
         "site": frame.builder.next_site(),
         "select": False,
     }
-    types = [kind for _, kind in found[0].types]
+    types = [kind for _, kind in found[0].types] + [value.type for value in running.values()]
     made = frame.builder.append("choose", [*operands, *captured], attributes, types)
+    for origin, value in zip(running, made[len(found[0].types) :], strict=True):
+        write(frame, origin, frame.builder.apply("stop", [value])[0])
     return formed(found[0].result, iter(tensor(frame, value, at) for value in made))
 
 
@@ -67,19 +75,28 @@ def _branch(
         outputs = [(p, made_of(session, value, place)) for p, value in parts("", result, "a branch", place)]
         _, child = region.cut(outputs)
     types = [(path, value.type) for path, value in outputs]
-    return Branch(child, tuple(region.captured), result, types, place)
+    running = dict(zip(region.moving, region.running, strict=True))
+    return Branch(child, tuple(region.captured), running, result, types, place)
 
 
-def _give_all(frame: Frame, branch: Branch, arguments: int, captured: Sequence[Value]) -> None:
-    """Make a branch a function of the arguments and of all that any of the branches reads."""
+def _give_all(
+    frame: Frame, branch: Branch, arguments: int, captured: Sequence[Value], running: Mapping[AnyOrigin, Value]
+) -> None:
+    """Make a branch a function of the arguments and of all that any of the branches reads, to all that any moves."""
     child = frame.builder.children[branch.place]
-    own = dict(zip((value.id for value in branch.captured), child.sub.inputs[arguments:], strict=True))
+    read = [value.id for value in (*branch.running.values(), *branch.captured)]
+    own = dict(zip(read, child.sub.inputs[arguments:], strict=True))
     inputs = list(child.sub.inputs[:arguments])
     free = _unused(child.sub)
     for number, value in enumerate(captured):
         name = frame.builder.names.get(value.id, "unused")
         inputs.append(own.get(value.id) or (name, Value(free + number, value.type)))
-    frame.builder.children[branch.place] = replace(child, sub=replace(child.sub, inputs=tuple(inputs)))
+    given = {value.id: new for value, (_, new) in zip(captured, inputs[arguments:], strict=True)}
+    outputs = dict(child.sub.outputs[len(branch.types) :])
+    made = {origin: outputs[f"@running.{number}"] for number, origin in enumerate(branch.running)}
+    moved = [(f"@running.{n}", made.get(o, given[value.id])) for n, (o, value) in enumerate(running.items())]
+    sub = replace(child.sub, inputs=tuple(inputs), outputs=(*child.sub.outputs[: len(branch.types)], *moved))
+    frame.builder.children[branch.place] = replace(child, sub=sub)
 
 
 def _unused(sub: Sub) -> int:

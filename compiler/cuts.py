@@ -12,7 +12,7 @@ from typing import Any, Literal
 from etude.backends.ops import find
 from etude.backends.program.builder import Builder
 from etude.backends.program.dims import Size
-from etude.backends.program.explicit import explicit, flat_slots
+from etude.backends.program.explicit import explicit, flat_slots, moved, updates
 from etude.backends.program.inner import call_on_row, on_one_row
 from etude.backends.program.ir import CALLING, HIGHER, Child, Op, Operand, Sub, Value, callees, recalled
 from etude.backends.program.ir import Literal as Constant
@@ -26,12 +26,13 @@ Holds = Literal["what depends", "draws", "all"]
 OUTER = frozenset({"read", "weight", "placeholder"})  # these stay where they are: others may read them too
 
 
-def explicit_model(session: Session, sub: Sub) -> Sub:
-    """A model's sub-program as a function of its weights; one object for each."""
-    known: dict[int, Any] = session.memo.setdefault("explicit", {})
-    if id(sub) not in known:
-        known[id(sub)] = (sub, explicit(sub))  # the sub-program is kept, so that nothing else gets its id
-    found: Sub = known[id(sub)][1]
+def explicit_model(session: Session, sub: Sub, *, moving: bool = False) -> Sub:
+    """A model's sub-program as a function of its weights, with `moving` also to its statistics; one object for each."""
+    known: dict[Any, Any] = session.memo.setdefault("explicit", {})
+    if (id(sub), moving) not in known:
+        # the sub-program is kept, so that nothing else gets its id
+        known[id(sub), moving] = (sub, explicit(sub, moving=moving))
+    found: Sub = known[id(sub), moving][1]
     return found
 
 
@@ -41,7 +42,7 @@ class Cut:
     def __init__(
         self, session: Session, frame: Frame, by: Sequence[Value], location: Location, name: str = "value"
     ) -> None:
-        self.name, self.since, self.holds = name, 0, "what depends"
+        self.name, self.since, self.holds, self.threads = name, 0, "what depends", False
         self.session, self.frame, self.by, self.location = session, frame, by, location
         self.build = Builder(name)
         self.inputs: dict[int, Operand] = {value.id: self._input(value) for value in by}
@@ -51,6 +52,9 @@ class Cut:
         self.depends = {value.id for value in by}
         self.ops: list[Op] = []
         self.is_random = False
+        self.moving: dict[AnyOrigin, Value] = {}  # statistics that the function moves, by what is read of them before
+        self.current: dict[AnyOrigin, Operand] = {}  # what they are by now
+        self.reads: dict[int, AnyOrigin] = {}
 
     def _weights(self) -> dict[AnyOrigin, Value]:
         """The weights among `by`, by origin: calls of models depend on them without naming them."""
@@ -60,12 +64,17 @@ class Cut:
                 found[self.frame.child_origins[child].flat[place]] = value
         return found
 
-    def inside(self, since: int, holds: Holds) -> None:
-        """Of the operations from this place on hold also those that draw, or all, whatever they depend on."""
-        self.since, self.holds = since, holds
+    def inside(self, since: int, holds: Holds, *, threads: bool) -> None:
+        """Of the operations from this place on hold also those that draw, or all, whatever they depend on.
+
+        With `threads`, also those that move running statistics, which become states of the function.
+        """
+        self.since, self.holds, self.threads = since, holds, threads
 
     def follow(self, values: Sequence[Operand]) -> None:
         """Find the operations that depend on `by` and that some values depend on."""
+        if self.threads:
+            self._find_moving()
         ops = list(self.frame.builder.ops)
         held = {id(op) for op in ops[self.since :] if self._is_held(op)}
         for op in ops:
@@ -73,17 +82,45 @@ class Cut:
                 self.depends |= {result.id for result in op.results}
         needed = {value.id for value in values if isinstance(value, Value)}
         for op in reversed(ops):
-            if any(result.id in needed for result in op.results) and (id(op) in held or self._depends(op)):
+            acts = self.threads and id(op) in held and self.moves(op)
+            if acts or (any(result.id in needed for result in op.results) and (id(op) in held or self._depends(op))):
                 self.ops.append(op)
                 needed |= {operand.id for operand in op.operands if isinstance(operand, Value)}
         self.ops = [op for op in reversed(self.ops) if not any(result.id in self.inputs for result in op.results)]
         self.is_random = any(self.draws(op) for op in self.ops)
 
+    def _find_moving(self) -> None:
+        """Find the running statistics that the function moves, and make them inputs of it."""
+        places = [place for op in self.frame.builder.ops[self.since :] for place in self._moved(op)]
+        self.moving = {self.frame.child_origins[child].flat[slot]: self._read(child, slot) for child, slot in places}
+        for op in self.frame.builder.ops:
+            if op.name == "read" and (origin := self._origins(op)[op.attrs["slot"]]) in self.moving:
+                self.reads[op.results[0].id] = origin
+        self.current = {origin: self._input(value) for origin, value in self.moving.items()}
+
+    def _read(self, child: int, slot: int) -> Value:
+        found = read(self.frame, self.frame.child_origins[child].flat[slot], self.location)
+        assert isinstance(found.operand, Value)
+        return found.operand
+
+    def _moved(self, op: Op) -> list[tuple[int, int]]:
+        """The statistics that an operation moves: the child that has them, and the place among its weights."""
+        if op.name == "write":
+            return [(op.attrs["child"], op.attrs["slot"])]
+        return [(op.attrs["child"], slot) for slot in moved(self.child(op).sub)] if op.name == "call" else []
+
+    def moves(self, op: Op) -> bool:
+        """Whether an operation moves running statistics."""
+        return op.name == "write" or (op.name == "call" and updates(self.child(op).sub))
+
     def _is_held(self, op: Op) -> bool:
+        if self.threads and self.moves(op):
+            return True
         return self.holds != "what depends" and op.name not in OUTER and (self.holds == "all" or self.draws(op))
 
     def _depends(self, op: Op) -> bool:
-        if any(isinstance(operand, Value) and operand.id in self.depends for operand in op.operands):
+        ids = [operand.id for operand in op.operands if isinstance(operand, Value)]
+        if any(each in self.depends or each in self.reads for each in ids):
             return True
         if op.name == "read":
             return self._origins(op)[op.attrs["slot"]] in self.weights
@@ -91,6 +128,10 @@ class Cut:
 
     def _origins(self, op: Op) -> tuple[AnyOrigin, ...]:
         return self.frame.child_origins[int(op.attrs["child"])].flat
+
+    def dependent(self, since: int) -> list[Op]:
+        """The operations from a place on that depend on `by`."""
+        return [op for op in self.frame.builder.ops[since:] if self._depends(op)]
 
     def draws(self, op: Op) -> bool:
         """Whether an operation needs random numbers."""
@@ -114,6 +155,7 @@ class Cut:
         for op in self.ops:
             self._copy(op)
         found = [(name, self._operand(value)) for name, value in outputs]
+        found += [(f"@running.{number}", value) for number, value in enumerate(self.current.values())]
         if self._mentions_batch() and not any(_has_batch(kind) for _, kind in self.build.inputs):
             sized = next(v for _, v in self.frame.builder.inputs if _has_batch(v))
             self._operand(sized)
@@ -129,6 +171,9 @@ class Cut:
             return
         if op.name == "call":
             self._call(op)
+            return
+        if op.name == "write":
+            self.current[self._origins(op)[op.attrs["slot"]]] = self._operand(op.operands[0])
             return
         attributes = recalled(op, self._function_taken).attrs
         operands = [self._operand(operand) for operand in op.operands]
@@ -146,7 +191,8 @@ class Cut:
     def _call(self, op: Op) -> None:
         """Call a model as a function of its weights; in a function that is mapped over rows, on this row alone."""
         sub, is_row = self.child(op).sub, op.attrs["rows"]
-        child = self._taken(op.attrs["child"], explicit_model(self.session, sub))
+        moving = self.threads and updates(sub)
+        child = self._taken(op.attrs["child"], explicit_model(self.session, sub, moving=moving))
         operands = [self._operand(operand) for operand in op.operands]
         weights = [self._weight(origin) for origin in self._origins(op)]
         assert len(weights) == sum(1 for _ in flat_slots(sub))
@@ -154,10 +200,15 @@ class Cut:
             self._bind(op, call_on_row(self.build, op, child, operands, weights))
             return
         attributes = op.attrs | {"child": child} | ({"weights": len(weights)} if is_row else {})
-        types = [result.type for result in op.results]
-        self._bind(op, self.build.append("call", [*operands, *weights], attributes, types))
+        origins = [self._origins(op)[slot] for slot in moved(sub)] if moving else []
+        types = [result.type for result in op.results] + [self.moving[origin].type for origin in origins]
+        results = self.build.append("call", [*operands, *weights], attributes, types)
+        self._bind(op, results[: len(op.results)])
+        self.current |= dict(zip(origins, results[len(op.results) :], strict=True))
 
     def _weight(self, origin: AnyOrigin) -> Operand:
+        if origin in self.current:
+            return self.current[origin]
         if origin in self.weights:
             return self.inputs[self.weights[origin].id]
         found = read(self.frame, origin, self.location)
@@ -173,6 +224,8 @@ class Cut:
     def _operand(self, operand: Operand) -> Operand:
         if isinstance(operand, Constant):
             return operand
+        if operand.id in self.reads:
+            return self.current[self.reads[operand.id]]
         if operand.id not in self.inputs:
             self.inputs[operand.id] = self._input(operand)
             self.captured.append(operand)

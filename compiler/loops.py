@@ -63,14 +63,15 @@ def _traced(session: Session, node: nodes.Loop, start: Any, numbers: range, body
         result = body(carried, tensor(frame, number, at))
         following = _following(session, node, start, first, result, at)
         _, place = region.cut(following)
-    operands = [operand_of(frame, value, at, "'loop'") for _, value in first]
+    operands = [*[operand_of(frame, value, at, "'loop'") for _, value in first], *region.running]
     attributes = {
-        "child": place, "start": numbers[0], "stop": numbers[-1], "states": len(first),
+        "child": place, "start": numbers[0], "stop": numbers[-1], "states": len(operands),
         "site": frame.builder.next_site(),
     }  # fmt: skip
-    types = [value.type for _, value in first]
+    types = [value.type for value in operands]
     made = frame.builder.append("loop", [*operands, *region.captured], attributes, types)
-    return formed(start, iter(tensor(frame, value, at) for value in made))
+    region.put_back(made[len(first) :])
+    return formed(start, iter(tensor(frame, value, at) for value in made[: len(first)]))
 
 
 def _following(

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from etude.backends.program.explicit import updates
+from etude.backends.program.explicit import flat_slots, moved
 from etude.backends.program.ir import Literal
 from etude.compiler import faults
 from etude.compiler.cuts import explicit_model
@@ -25,7 +25,7 @@ from etude.compiler.models import (
 )
 from etude.compiler.session import Session
 from etude.compiler.tracing import Origins, apply_operation, name_value, operand_of
-from etude.compiler.trees import local, place_weights, read, weights_of
+from etude.compiler.trees import local, place_weights, read, weights_of, write
 from etude.compiler.values import Chain, Frozen, Model, Rebound, Tensor, Tree, describe
 from etude.compiler.weight_paths import named_weights
 
@@ -46,8 +46,16 @@ def rebound(session: Session, model: Model, tree: Tree, location: Location) -> R
     return Rebound(("rebound", session.next_id(), base.identity), base, tensors, name=base.name)
 
 
-def call_rebound(session: Session, model: Rebound, arguments: Sequence[Any], location: Location, evaluator: Any) -> Any:
-    """Call the model as a function of its weights."""
+def call_rebound(
+    session: Session,
+    model: Rebound,
+    arguments: Sequence[Any],
+    location: Location,
+    evaluator: Any,
+    *,
+    training: bool | None = None,
+) -> Any:
+    """Call the model as a function of its weights, by default in training mode where these learn."""
     frame = session.frame
     assert frame is not None
     if frame.kind == "row":
@@ -60,22 +68,24 @@ def call_rebound(session: Session, model: Rebound, arguments: Sequence[Any], loc
         if not isinstance(argument, Tensor):
             raise faults.wrong_kind(f"input of '{model_name(model)}'", "a tensor", describe(argument), location)
     types, batch = canonical_types([argument.type for argument in arguments])
-    traced = trace_model(session, model.base, types, call_mode(session, frame, model.base), location, evaluator)
+    mode = call_mode(session, frame, model.base) if training is None else training
+    traced = trace_model(session, model.base, types, mode, location, evaluator)
     frame.uses_mode |= traced.uses_mode
-    if updates(traced.sub):
-        raise faults.not_available("a model with running statistics in training and other weights", location)
     missing = {origin for origin in traced.origins.flat if origin not in model.tensors}
     place_weights(frame, session, model.base, missing)
-    sub = explicit_model(session, traced.sub)
+    sub = explicit_model(session, traced.sub, moving=True)
     key = ("explicit", id(sub))
     if key not in frame.children:
         frame.children[key] = add_child(frame, sub.name, sub, _without_weights(traced.origins))
     weights = [model.tensors.get(origin) or read(frame, origin, location) for origin in traced.origins.flat]
     operands = [operand_of(frame, value, location, "an input") for value in (*arguments, *weights)]
-    results = frame.builder.call(
-        frame.children[key], operands, [value.type.at_batch(batch) for _, value in traced.sub.outputs]
-    )
-    return assembled(frame, traced, results, location)
+    types = [value.type.at_batch(batch) for _, value in traced.sub.outputs]
+    places = moved(traced.sub)
+    running = [slot.type for _, slot in flat_slots(traced.sub)]
+    results = frame.builder.call(frame.children[key], operands, [*types, *(running[place] for place in places)])
+    for place, value in zip(places, results[len(types) :], strict=True):
+        write(frame, traced.origins.flat[place], value)
+    return assembled(frame, traced, results[: len(types)], location)
 
 
 def call_frozen(session: Session, model: Frozen, arguments: Sequence[Any], location: Location, evaluator: Any) -> Any:
@@ -90,7 +100,7 @@ def call_frozen(session: Session, model: Frozen, arguments: Sequence[Any], locat
     place_weights(frame, session, model.base, set(moving))
     tensors = {o: apply_operation(session, "stop", [read(frame, o, location)], {}, location) for o in moving}
     current = Rebound(("frozen now", session.next_id(), model.identity), model.base, tensors, name=model.name)
-    return call_rebound(session, current, arguments, location, evaluator)
+    return call_rebound(session, current, arguments, location, evaluator, training=False)
 
 
 def _without_weights(origins: Origins) -> Origins:

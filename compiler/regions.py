@@ -10,17 +10,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from etude.backends.program.explicit import updates
 from etude.backends.program.inner import all_selected
 from etude.backends.program.ir import Sub, Value
 from etude.backends.program.types import TensorType
-from etude.compiler import faults
+from etude.compiler import faults, weight_faults
 from etude.compiler.cuts import Cut, Holds
 from etude.compiler.diagnostics import Location
 from etude.compiler.models import add_child
 from etude.compiler.session import Session
 from etude.compiler.tracing import Frame, Region, made_tensor, operand_of, tensor
-from etude.compiler.values import Closure, Made, Record, Tensor, Tree, describe
+from etude.compiler.trees import write
+from etude.compiler.values import AnyOrigin, Closure, Made, Record, Tensor, Tree, describe
 from etude.grammar import nodes
 
 
@@ -75,13 +75,16 @@ def scan(session: Session, xs: Any, start: Any, function: Any, location: Locatio
         named = [(f"next.{path}", value) for path, value in following] + [
             (f"out.{path}", value) for path, value in outs
         ]
-        sub, place = region.cut(named)
-    operands = [operand_of(frame, value, location, "'scan'") for value in (*(v for _, v in first), *given.values())]
-    types = [value.type for _, value in first]
+        sub, place = region.cut(named, states=len(states), elements=len(elements))
+    states += region.running
+    operands = [operand_of(frame, value, location, "'scan'") for _, value in first] + [*region.running]
+    operands += [operand_of(frame, value, location, "'scan'") for value in given.values()]
+    types = [value.type for _, value in first] + [value.type for value in region.running]
     types += [TensorType(value.type.dtype, (*sizes, *value.type.shape)) for _, value in outs]
     attributes = {"child": place, "states": len(states), "elements": len(elements), "mapped": (), **_site(frame, sub)}
-    made = iter(frame.builder.append("scan", [*operands, *region.captured], attributes, types))
-    values = (tensor(frame, value, location) for value in made)
+    made = list(frame.builder.append("scan", [*operands, *region.captured], attributes, types))
+    region.put_back(made[len(first) : len(states)])
+    values = (tensor(frame, value, location) for value in (*made[: len(first)], *made[len(states) :]))
     return Record({"last": formed(start, values), "outs": formed(result["out"], values)})
 
 
@@ -133,12 +136,18 @@ def traced_region(session: Session, name: str, location: Location, holds: Holds 
 
 
 class TracedRegion:
-    """A function that is traced in place; `captured` is what it reads beside its placeholders."""
+    """A function that is traced in place; `captured` is what it reads beside its placeholders.
+
+    Statistics of batches that models move inside of it, unless it is of elements side by side, are states of it:
+    `running` are their values before.
+    """
 
     def __init__(self, session: Session, frame: Frame, region: Region, holds: Holds) -> None:
         self.session, self.frame, self.open, self.holds = session, frame, region, holds
         self.placeholders: list[Value] = []
         self.captured: list[Value] = []
+        self.moving: list[AnyOrigin] = []
+        self.running: list[Value] = []
 
     def placeholder(self, kind: TensorType, name: str, source: Value | None) -> Value:
         """A value that stands for a state, or for one element of `source`, while the function is traced."""
@@ -148,20 +157,29 @@ class TracedRegion:
         self.open.sources[value] = source
         return value
 
-    def cut(self, values: Sequence[tuple[str, Any]]) -> tuple[Sub, int]:
-        """The function that makes these values as a child of the outer one, and its place."""
+    def cut(
+        self, values: Sequence[tuple[str, Any]], *, states: int | None = None, elements: int = 0
+    ) -> tuple[Sub, int]:
+        """The function that makes these values as a child of the outer one, and its place.
+
+        Of the placeholders the last `elements` are no states, of the values the first `states`, or all, are the next
+        ones: the statistics that are carried stand after them.
+        """
         frame, location, name = self.frame, self.open.location, self.open.name
         outputs = [(path, operand_of(frame, value, location, f"'{name}'")) for path, value in values]
         cut = Cut(self.session, frame, self.placeholders, location, name)
-        cut.inside(self.open.before, self.holds)
+        cut.inside(self.open.before, self.holds, threads=name != "each")
         cut.follow([value for _, value in outputs])
         self._check(cut)
-        sub = cut.function(outputs)
+        sub = _with_running_between(cut.function(outputs), len(self.placeholders), elements, len(cut.moving), states)
         called = {"loop": "body", "choose": "branch"}.get(name, name)
         sub = replace(all_selected(sub) if name == "each" else sub, name=called)
         gone = {value.id for value in self.placeholders} | cut.depends
-        frame.builder.ops[:] = [op for op in frame.builder.ops if not any(result.id in gone for result in op.results)]
-        self.captured = cut.captured
+        put = {id(op) for op in (*cut.ops, *cut.dependent(self.open.before)) if op.name == "write"}
+        frame.builder.ops[:] = [
+            op for op in frame.builder.ops if id(op) not in put and not any(result.id in gone for result in op.results)
+        ]
+        self.captured, self.moving, self.running = cut.captured, list(cut.moving), list(cut.moving.values())
         frame.builder.is_random |= sub.is_random
         return sub, add_child(frame, _free_name(frame, called), sub, cut.origins())
 
@@ -171,8 +189,24 @@ class TracedRegion:
             raise faults.not_available(f"a draw for each element, inside '{name}' in a function of rows", location)
         if cut.draws_before(self.open.sites):
             raise faults.not_available(f"a derivative, inside '{name}', of a draw that stands outside of it", location)
-        if any(op.name == "call" and updates(cut.child(op).sub) for op in cut.ops):
-            raise faults.not_available(f"a model with running statistics in training, inside '{name}'", location)
+        # while it is being found what learns, each model with weights is as in training
+        is_known = self.session.live is not None
+        if name == "each" and is_known and any(map(cut.moves, cut.dependent(self.open.before))):
+            raise weight_faults.statistics_of_elements(location)
+
+    def put_back(self, values: Sequence[Value]) -> None:
+        """Let the statistics that were carried be what the last round made of them."""
+        for origin, value in zip(self.moving, values, strict=True):
+            write(self.frame, origin, value)
+
+
+def _with_running_between(sub: Sub, placeholders: int, elements: int, count: int, states: int | None) -> Sub:
+    """A function with its `count` running statistics, which stand after the placeholders and the outputs, as states."""
+    inputs, outputs, first = sub.inputs, sub.outputs, placeholders - elements
+    running = inputs[placeholders : placeholders + count]
+    inputs = (*inputs[:first], *running, *inputs[first:placeholders], *inputs[placeholders + count :])
+    own, moved = outputs[: len(outputs) - count], outputs[len(outputs) - count :]
+    return replace(sub, inputs=inputs, outputs=(*own[:states], *moved, *(own[states:] if states is not None else ())))
 
 
 def _site(frame: Frame, sub: Sub) -> dict[str, int]:

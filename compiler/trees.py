@@ -8,7 +8,7 @@ from typing import Any
 from etude.backends.ops import find
 from etude.backends.ops.rowwise import elementwise
 from etude.backends.program.builder import Builder
-from etude.backends.program.ir import Literal, Slot
+from etude.backends.program.ir import Literal, Slot, Value
 from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location
@@ -90,6 +90,15 @@ def read(frame: Frame, origin: AnyOrigin, location: Location) -> Tensor:
                 (frame.reads[known],) = frame.builder.append("read", (), {"child": child, "slot": place}, (kind,))
             return tensor(frame, frame.reads[known], location)
     raise AssertionError("no child has this weight")
+
+
+def write(frame: Frame, origin: AnyOrigin, value: Value) -> None:
+    """Put a value into a running slot of a child; what is read of it from here on is read again."""
+    children = enumerate(frame.child_origins)
+    child, place = next((child, tree.flat.index(origin)) for child, tree in children if origin in tree.flat)
+    frame.builder.append("write", (value,), {"child": child, "slot": place}, ())
+    for known in [(c, p) for c, p in frame.reads if frame.child_origins[c].flat[p] == origin]:
+        del frame.reads[known]
 
 
 def slot_at(frame: Frame, child: int, place: int) -> Slot:

@@ -68,3 +68,13 @@ def own_teacher(location: Location) -> Diagnostic:
         "moves with the student",
         help="teach by start(m), by a slow copy (ema), or by an earlier version",
     )
+
+
+def statistics_of_elements(location: Location) -> RecipeError:
+    return fault(
+        "E410",
+        "a model that learns here keeps statistics of batches, and 'each' would call it on one element at a time",
+        location,
+        "an element is no batch",
+        help="call it on all elements before, 'scan' over them, or use its slow means: frozen(m)",
+    )

@@ -116,6 +116,9 @@ class _Writer:
             self.text[op.results[0].id] = self.members.callees[op.attrs["child"]].weights[op.attrs["slot"]]
         elif op.name == "update":
             self._update(self.members.weights[op.attrs["slot"]], self._operand(op.operands[0]))
+        elif op.name == "write":
+            place = self.members.callees[op.attrs["child"]].weights[op.attrs["slot"]]
+            self._update(place, self._operand(op.operands[0]))
         elif index in self.chains:
             chain = self.chains[index]
             if chain is not None:
@@ -124,7 +127,7 @@ class _Writer:
             self._place(op, self._expression(op))
 
     def _update(self, place: str, text: str) -> None:
-        """Put a value into a running slot of the module."""
+        """Put a value into a running slot of the module, or of one below it."""
         is_torch = self.members.framework == "torch"
         self.body.lines.append(f"{place}.copy_({text})" if is_torch else f"{place} = {text}")
 

@@ -28,7 +28,11 @@ def simplify(sub: Sub, framework: Framework, done: dict[int, Sub] | None = None)
 
 def is_stateful(sub: Sub) -> bool:
     """Whether calling `sub` changes running slots."""
-    return any(op.name == "update" for op in sub.ops) or any(is_stateful(child.sub) for child in sub.children)
+    return any(op.name in {"update", "write"} for op in sub.ops) or any(map(is_stateful, _subs(sub)))
+
+
+def _subs(sub: Sub) -> list[Sub]:
+    return [child.sub for child in sub.children]
 
 
 def is_tabled(op: Op) -> bool:
@@ -85,8 +89,8 @@ def _passed_through(op: Op, sub: Sub) -> list[Operand] | None:
 def _identity(op: Op, sub: Sub, stateful: list[bool]) -> Hashable:
     operands = tuple(o.id if isinstance(o, Value) else repr(o.value) for o in op.operands)
     attributes: Hashable = op.attributes
-    if op.name == "update":
-        return id(op)
+    if op.name in {"update", "write"} or (op.name == "read" and any(other.name == "write" for other in sub.ops)):
+        return id(op)  # a slot that is written holds something else at each reading
     if op.name == "call":
         child = op.attrs["child"]
         if stateful[child]:
@@ -103,7 +107,7 @@ def _live(ops: list[Op], outputs: tuple[tuple[str, Operand], ...], stateful: lis
     needed = {value.id for _, value in outputs if isinstance(value, Value)}
     kept = []
     for op in reversed(ops):
-        acts = op.name == "update" or (op.name == "call" and stateful[op.attrs["child"]])
+        acts = op.name in {"update", "write"} or (op.name == "call" and stateful[op.attrs["child"]])
         if acts or any(result.id in needed for result in op.results):
             kept.append(op)
             needed |= {operand.id for operand in op.operands if isinstance(operand, Value)}

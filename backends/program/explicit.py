@@ -19,56 +19,99 @@ def flat_slots(sub: Sub, prefix: str = "") -> Iterator[tuple[str, Slot]]:
 
 def updates(sub: Sub) -> bool:
     """Whether calling a model puts something into running slots."""
-    return any(op.name == "update" for op in sub.ops) or any(updates(child.sub) for child in sub.children)
+    return bool(moved(sub))
 
 
-def explicit(sub: Sub, known: dict[int, Sub] | None = None) -> Sub:
+def moved(sub: Sub) -> tuple[int, ...]:
+    """The places, among all slots at and below a model, of those that a call of it puts something into."""
+    known: tuple[int, ...] | None = sub.__dict__.get("_moved")
+    if known is None:
+        found: set[int] = set()
+        for op in sub.ops:
+            if op.name == "update":
+                found.add(op.attrs["slot"])
+            elif op.name == "write":
+                found.add(below(sub, op.attrs["child"]) + op.attrs["slot"])
+            elif op.name == "call":
+                start = below(sub, op.attrs["child"])
+                found |= {start + place for place in moved(sub.children[op.attrs["child"]].sub)}
+        known = sub.__dict__["_moved"] = tuple(sorted(found))
+    return known
+
+
+def below(sub: Sub, child: int) -> int:
+    """The place of a child's first weight among all of a sub-program."""
+    return len(sub.slots) + sum(1 for each in sub.children[:child] for _ in flat_slots(each.sub))
+
+
+def explicit(sub: Sub, *, moving: bool = False, known: dict[tuple[int, bool], Sub] | None = None) -> Sub:
     """`sub` with its slots, and those of all below it, as further inputs in the order of `flat_slots`.
 
-    What it would put into running slots is left out. `known` memoises by object identity.
+    With `moving`, what it puts into running slots are further outputs, in the order of `moved`; else they are left out.
+    `known` memoises by object identity.
     """
     memo = {} if known is None else known
-    if id(sub) not in memo:
-        memo[id(sub)] = _Explicit(sub, memo).sub if any(True for _ in flat_slots(sub)) else sub
-    return memo[id(sub)]
+    moving = moving and updates(sub)
+    if (id(sub), moving) not in memo:
+        has_slots = any(True for _ in flat_slots(sub))
+        memo[id(sub), moving] = _Explicit(sub, moving, memo).run() if has_slots else sub
+    return memo[id(sub), moving]
 
 
 class _Explicit:
-    def __init__(self, sub: Sub, memo: dict[int, Sub]) -> None:
-        self.old = sub
-        self.children = tuple(Child(child.name, explicit(child.sub, memo)) for child in sub.children)
+    def __init__(self, sub: Sub, moving: bool, memo: dict[tuple[int, bool], Sub]) -> None:
+        self.old, self.moving = sub, moving
+        self.children = tuple(Child(each.name, explicit(each.sub, moving=moving, known=memo)) for each in sub.children)
         used = [value.id for _, value in sub.inputs] + [value.id for op in sub.ops for value in op.results]
         first = max(used, default=-1) + 1
         self.slots = list(flat_slots(sub))
         self.inputs = [Value(first + i, slot.type) for i, (_, slot) in enumerate(self.slots)]
-        self.renamed: dict[int, Value] = {}
+        self.current: list[Operand] = list(self.inputs)  # what each slot holds by now
+        self.free = first + len(self.inputs)
+        self.renamed: dict[int, int] = {}
+
+    def run(self) -> Sub:
+        sub = self.old
         ops = tuple(new for op in sub.ops for new in self._op(op))
         named = [(path.replace(".", "_"), value) for (path, _), value in zip(self.slots, self.inputs, strict=True)]
         names = sub.names | {value.id: name for name, value in named}
-        outputs = tuple((name, self._operand(value)) for name, value in sub.outputs)
-        inputs = (*sub.inputs, *named)
-        self.sub = replace(sub, inputs=inputs, slots=(), children=self.children, ops=ops, outputs=outputs, names=names)
+        outputs = [(name, self._operand(value)) for name, value in sub.outputs]
+        if self.moving:
+            outputs += [(f"@running.{place}", self.current[place]) for place in moved(sub)]
+        inputs, children = (*sub.inputs, *named), self.children
+        return replace(sub, inputs=inputs, slots=(), children=children, ops=ops, outputs=tuple(outputs), names=names)
 
     def _op(self, op: Op) -> list[Op]:
-        """An operation with weights among its operands; nothing for one that only names a weight."""
-        if op.name == "update":
-            return []
+        """An operation with weights among its operands; nothing for one that only names or moves a weight."""
         if op.name in {"weight", "read"}:
-            place = op.attrs["slot"]
-            if op.name == "read":
-                place += self._below(op.attrs["child"])
-            self.renamed[op.results[0].id] = self.inputs[place]
+            self.renamed[op.results[0].id] = self._place(op)
+            return []
+        if op.name in {"update", "write"}:
+            if self.moving:
+                self.current[self._place(op)] = self._operand(op.operands[0])
             return []
         operands = tuple(self._operand(operand) for operand in op.operands)
-        if op.name == "call":
-            start, child = self._below(op.attrs["child"]), self.old.children[op.attrs["child"]].sub
-            operands += tuple(self.inputs[start : start + sum(1 for _ in flat_slots(child))])
-        return [replace(op, operands=operands)]
+        if op.name != "call":
+            return [replace(op, operands=operands)]
+        start, child = below(self.old, op.attrs["child"]), self.old.children[op.attrs["child"]].sub
+        operands += tuple(self.current[start : start + sum(1 for _ in flat_slots(child))])
+        return [replace(op, operands=operands, results=(*op.results, *self._moved(start, child)))]
 
-    def _below(self, child: int) -> int:
-        """The place of a child's first weight among all."""
-        before = self.old.children[:child]
-        return len(self.old.slots) + sum(1 for each in before for _ in flat_slots(each.sub))
+    def _moved(self, start: int, child: Sub) -> list[Value]:
+        """What a call of a child puts into running slots, as further results."""
+        places = [start + place for place in moved(child)] if self.moving else []
+        made = [Value(self.free + number, self.slots[place][1].type) for number, place in enumerate(places)]
+        self.free += len(made)
+        for place, value in zip(places, made, strict=True):
+            self.current[place] = value
+        return made
+
+    def _place(self, op: Op) -> int:
+        """The place, among all, of the slot that an operation names."""
+        slot = int(op.attrs["slot"])
+        return slot + below(self.old, op.attrs["child"]) if op.name in {"read", "write"} else slot
 
     def _operand(self, operand: Operand) -> Operand:
-        return operand if isinstance(operand, Literal) else self.renamed.get(operand.id, operand)
+        if isinstance(operand, Literal):
+            return operand
+        return self.current[self.renamed[operand.id]] if operand.id in self.renamed else operand

@@ -36,6 +36,8 @@ class Op(Struct, frozen=True):
     - `weight`, attribute `slot`: the value of the sub-program's own slot;
     - `update`, attribute `slot`: what a running slot holds from now on; it has no result;
     - `read`, attributes `child` and `slot`: the weight of a child at a place among all of its (`explicit.flat_slots`);
+    - `write`, attributes `child` and `slot`: what a running slot of a child, at such a place, holds from now on; it has
+      no result;
     - `grad`, attributes `child`, `count` and `mapped`: the derivatives of the only output of a child, which has no
       weights, by its first `count` inputs; the child is given the key as it is. With `mapped`, a truth value for each
       operand, those that are true are batches of rows and so are the results;
@@ -71,7 +73,7 @@ class Op(Struct, frozen=True):
 # Operations that give a function of the program, which has no weights, to the framework.
 HIGHER = frozenset({"grad", "each", "scan", "loop", "choose"})
 CALLING = HIGHER | {"call"}
-STRUCTURAL = CALLING | {"weight", "update", "read"}
+STRUCTURAL = CALLING | {"weight", "update", "read", "write"}
 
 
 def callees(op: Op) -> tuple[int, ...]:

@@ -53,7 +53,7 @@ def _outputs(sub: Sub, inputs: Sequence[Kind]) -> list[Kind]:
 
 
 def _results(sub: Sub, op: Op, kinds: list[Kind]) -> list[Kind]:
-    if op.name == "update":
+    if op.name in {"update", "write"}:
         raise CoupledError(f"'{sub.name}' keeps statistics of the batch")
     if op.name == "call":
         return _outputs(sub.children[op.attrs["child"]].sub, kinds)

@@ -67,9 +67,10 @@ def _row(sub: Sub, op: Op, names: dict[int, str], texts: dict[int, str]) -> tupl
         model = names[id(child.sub)]
         called = child.name if child.name == model else f"{child.name}: {model}"
         return f"{results} = call {called}({operands})", right
-    if op.name == "read":
+    if op.name in {"read", "write"}:
         path, _ = list(flat_slots(sub.children[op.attrs["child"]].sub))[op.attrs["slot"]]
-        return f"{results} = read {sub.children[op.attrs['child']].name}.{path}", right
+        place = f"{sub.children[op.attrs['child']].name}.{path}"
+        return (f"{results} = read {place}" if op.name == "read" else f"{place} = {operands}"), right
     if op.name in HIGHER:
         functions = ", ".join(names[id(sub.children[place].sub)] for place in callees(op))
         return f"{results} = {_higher(op, functions)}({operands})", right
