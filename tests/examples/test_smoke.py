@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from etude.runtime.cli.main import main
+
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.etude"))
 STEPS = "20"
 JUDGED = {0, 3}  # claims hold or fail; after so few steps either is fine
@@ -19,6 +21,22 @@ JUDGED = {0, 3}  # claims hold or fail; after so few steps either is fine
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One store for all runs: backends share the data."""
     return tmp_path_factory.mktemp("smoke") / "store"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_checked_and_planned(example: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(example), "--format", "json"]) == 0
+    assert {found["code"] for found in json.loads(capsys.readouterr().out)["diagnostics"]} <= {"W403"}  # a single seed
+    plans = []
+    for backend in ("torch", "jax"):
+        assert main(["plan", str(example), "--backend", backend, "--store", str(tmp_path), "--json"]) == 0
+        plans.append(json.loads(capsys.readouterr().out))
+    ids = [[stage["id"] for stage in plan["stages"]] for plan in plans]
+    assert ids[0] == ids[1] and len(set(ids[0])) == len(ids[0])
+    for plan in plans:
+        totals = plan["totals"]
+        assert totals["cached"] == 0
+        assert totals["run"] + totals["merged"] + totals["dropped"] == len(plan["stages"])
 
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
