@@ -5,7 +5,7 @@ The counts are no part of what the stage gives, nor of its key: a result that wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +38,7 @@ class RootProgram:
 
     data: Mapping[str, Json]
 
-    def comparisons(self, spec: Mapping[str, Json], labels: Mapping[str, int]) -> list[Comparison]:
+    def comparisons(self, spec: Mapping[str, Json], labels: Collection[str]) -> list[Comparison]:
         """What is compared with the columns `labels`, in the order of the outputs, each pair once."""
         columns = {id: name for name, id, _ in self.data["inputs"] if name in labels}
         outputs = {name: value for name, value in self.data["outputs"] if isinstance(value, int)}
@@ -90,51 +90,52 @@ class RootProgram:
 
 
 class Counts:
-    """The counts of a measure in the making. `spec` is the stage's with what is compared as further outputs."""
+    """The counts of a measure in the making. `spec` is the stage's with what is compared among its outputs."""
 
     def __init__(self, spec: Mapping[str, Json], dataset: Dataset) -> None:
         program = spec["program"]
         *others, root = program["subs"]
-        self._sizes = {
-            name: column.schema.classes
-            for name, column in dataset.columns.items()
-            if column.schema.kind == "label" and 1 < (column.schema.classes or 0) <= MOST_CLASSES
-        }
-        self._pairs = RootProgram(root).comparisons(spec, self._sizes) if self._sizes else []
-        self._names = {name: dataset.schema(name).class_names for name in self._sizes}
-        self._found = [np.zeros(self._sizes[pair.column] ** 2, np.int64) for pair in self._pairs]
-        self._fits = [True] * len(self._pairs)
-        more = [[f"#{side}.{i}", getattr(p, side)] for i, p in enumerate(self._pairs) for side in ("guess", "label")]
+        schemas = {name: column.schema for name, column in dataset.columns.items() if column.schema.kind == "label"}
+        self._schemas = {name: each for name, each in schemas.items() if 1 < (each.classes or 0) <= MOST_CLASSES}
+        self._pairs = RootProgram(root).comparisons(spec, self._schemas) if self._schemas else []
+        self._labels = {pair.column: dataset.column(pair.column) for pair in self._pairs}
+        self._found = [np.zeros((self._size(pair), self._size(pair)), np.int64) for pair in self._pairs]
+        self._fits, self._row = [True] * len(self._pairs), 0
+        outputs = {value: name for name, value in root["outputs"] if isinstance(value, int)}
+        self._added = {p.guess: f"#guess.{i}" for i, p in enumerate(self._pairs) if p.guess not in outputs}
+        self._outputs = {**outputs, **self._added}
+        more = [[name, value] for value, name in self._added.items()]
         root = {**root, "outputs": [*root["outputs"], *more]}
         self.spec = {**spec, "program": {**program, "subs": [*others, root]}} if more else spec
 
-    def taken(self, pieces: Iterable[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
-        """The pieces without what was added, which is counted."""
-        for piece in pieces:
-            rest = dict(piece)
-            for i in range(len(self._pairs)):
-                self._add(i, rest.pop(f"#guess.{i}"), rest.pop(f"#label.{i}"))
-            yield rest
+    def _size(self, pair: Comparison) -> int:
+        return self._schemas[pair.column].classes or 0
 
-    def _add(self, i: int, guesses: Array, labels: Array) -> None:
-        size = self._sizes[self._pairs[i].column]
-        if not len(guesses) or not self._fits[i]:
+    def taken(self, pieces: Iterable[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
+        """The pieces of consecutive rows, counted, without what was added to them."""
+        added = set(self._added.values())
+        for piece in pieces:
+            for place, pair in enumerate(self._pairs):
+                self._count(place, piece[self._outputs[pair.guess]])
+            self._row += len(next(iter(piece.values()), ()))
+            yield {name: values for name, values in piece.items() if name not in added}
+
+    def _count(self, place: int, guesses: Array) -> None:
+        pair, size = self._pairs[place], self._size(self._pairs[place])
+        if not len(guesses) or not self._fits[place]:
             return
-        self._fits[i] = bool(guesses.min() >= 0 and guesses.max() < size)  # numbers above are no classes of the label
-        if self._fits[i]:
-            self._found[i] += np.bincount(labels.astype(np.int64) * size + guesses, minlength=size * size)
+        self._fits[place] = bool(guesses.min() >= 0 and guesses.max() < size)  # what is above is no class of the label
+        if self._fits[place]:
+            labels = self._labels[pair.column][self._row : self._row + len(guesses)]
+            counts = np.bincount(labels.astype(np.int64) * size + guesses, minlength=size * size)
+            self._found[place] += counts.reshape(size, size)
 
     def stored(self, objects: Objects) -> dict[str, str]:
         """The counts as an artifact of their port, if there are any: [label][prediction] for each comparison."""
         found: list[Json] = []
         for pair, counts, fits in zip(self._pairs, self._found, self._fits, strict=True):
-            size = self._sizes[pair.column]
-            table = {
-                "of": None,
-                "label": pair.column,
-                "classes": list(self._names[pair.column] or map(str, range(size))),
-                "counts": counts.reshape(size, size).tolist(),
-            }
-            if fits and counts.any() and table not in [{**each, "of": None} for each in found]:
-                found.append({**table, "of": pair.path})
+            names = self._schemas[pair.column].class_names or map(str, range(self._size(pair)))
+            table = {"label": pair.column, "classes": list(names), "counts": counts.tolist()}
+            if fits and counts.any() and all({"of": each["of"], **table} != each for each in found):
+                found.append({"of": pair.path, **table})
         return {PORT: objects.put_json(found)} if found else {}
