@@ -11,6 +11,8 @@ from etude.backends.eject.templates import (
     JAX_SCORED,
     JAX_VALID,
     MARK,
+    MEANS,
+    PASSES,
     PREPARE,
     SCHEDULED,
     SHARED,
@@ -75,6 +77,8 @@ def _shared(settings: LoopSettings, about: About, is_torch: bool) -> list[str]:
         seed_argument=", seed: int" if settings.streams else "",
         seed="seed" if settings.streams else "SEED",
         together=["", *fill(TOGETHER)] if settings.streams else None,
+        passes=[*fill(PASSES), "", ""] if settings.has_valid else None,
+        found=MEANS[several],
         scheduled=_scheduled(settings) if settings.has_schedule else None,
         renamed="found = {TERMS.get(name, name): value for name, value in found.items()}" if settings.terms else None,
     )
@@ -223,8 +227,9 @@ def _rate(settings: LoopSettings, is_torch: bool) -> list[str]:
 
 def _mark(settings: LoopSettings, is_torch: bool) -> list[str]:
     due = validation = stop = None
-    is_due = "(done == steps or passes(done, size, rows))"
+    is_due = "(done == steps or done * size // rows > (done - 1) * size // rows)"
     if settings.has_valid:
+        is_due = "(done == steps or passes(done, size, rows))"
         if settings.valid_period != "rows":
             due = f"is_validated = done == steps or passes(done, size, {settings.valid_period})"
             is_due = "(is_validated or passes(done, size, rows))"

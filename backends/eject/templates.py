@@ -27,16 +27,11 @@ def batches(ids: Ids, size: int<seed_argument>) -> Iterator[Indices]:
 <together>
 
 
-def passes(done: int, size: int, rows: int, parts: int = 1) -> bool:
-    """Whether one of the periods of rows / parts rows ends within step `done`, of `size` rows each."""
-    return done * size * parts // rows > (done - 1) * size * parts // rows
-
-
+<passes>
 <scheduled>
 def means(terms: list[dict[str, Any]]) -> dict[str, float]:
     """The mean of each term over some steps; one that is not finite ends the training."""
-    names = dict.fromkeys(name for values in terms for name in values)
-    found = {name: float(np.mean([float(values[name]) for values in terms if name in values])) for name in names}
+    <found>
     <renamed>
     for name, value in found.items():
         if not math.isfinite(value):
@@ -44,6 +39,21 @@ def means(terms: list[dict[str, Any]]) -> dict[str, float]:
     return found
 '''
 
+PASSES = '''
+def passes(done: int, size: int, rows: int, parts: int = 1) -> bool:
+    """Whether one of the periods of rows / parts rows ends within step `done`, of `size` rows each."""
+    return done * size * parts // rows > (done - 1) * size * parts // rows
+
+
+'''
+# Several players do not all move in each step: some steps have terms that others have not.
+MEANS = {
+    False: "found = {name: float(np.mean([float(values[name]) for values in terms])) for name in terms[0]}",
+    True: [
+        "names = dict.fromkeys(name for values in terms for name in values)",
+        "found = {name: float(np.mean([float(values[name]) for values in terms if name in values])) for name in names}",
+    ],
+}
 SCHEDULED = '''
 def factor(step: int, steps: int, warmup: int) -> float:
     """The factor on the learning rate at a step."""

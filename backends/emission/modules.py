@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
@@ -15,7 +16,8 @@ from etude.backends.emission.naming import variables
 from etude.backends.emission.parameters import Argument
 from etude.backends.program.ir import Sub
 
-MOST_SIGNATURES = 6
+# A number on its own: the type `float32` has none.
+NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
 
 
 class ModuleWriter:
@@ -27,7 +29,7 @@ class ModuleWriter:
 
     def class_lines(self, plan: ClassPlan) -> list[str]:
         """A class: its constructor, and a method for each of its forms."""
-        lines = [f"class {plan.name}({self.dialect.module}):", *indented(docstring(plan.forms[0])), ""]
+        lines = [f"class {plan.name}({self.dialect.module}):", *indented(docstring(plan.forms[0], 1)), ""]
         lines += indented(self._constructor(plan))
         members = Members(
             framework=self.dialect.framework,
@@ -77,7 +79,7 @@ class ModuleWriter:
         returns = self.dialect.array
         if len(body.outputs) != 1:
             returns = f"tuple[{', '.join([returns] * len(body.outputs))}]"
-        lines = docstring(form) if is_documented else []
+        lines = docstring(form, 2 if is_method else 1) if is_documented else []
         lines += [double_quoted(line) for line in [*body.lines, f"return {', '.join(body.outputs)}"]]
         return [f"def {self.called[form]}({', '.join(arguments)}) -> {returns}:", *indented(lines)]
 
@@ -127,16 +129,31 @@ def construction(plan: ClassPlan, arguments: Sequence[Argument]) -> str:
     return f"{plan.name}({', '.join(map(str, arguments))})"
 
 
-def docstring(form: Form) -> list[str]:
-    """What the sub-programs of a form are called, and their types."""
+def docstring(form: Form, level: int) -> list[str]:
+    """What the sub-programs of a form are called, and their types; `_` is a number in which they differ.
+
+    It stands `level` levels deep.
+    """
+    width = WIDTH - level * len(INDENT)
     signatures = list(dict.fromkeys(signature(sub) for sub in form.subs))
-    if len(signatures) == 1 and len(signatures[0]) < WIDTH - 2 * len(INDENT) - 7:
-        return [f'"""{signatures[0]}."""']
-    shown = signatures[:MOST_SIGNATURES]
-    if len(signatures) > MOST_SIGNATURES:
-        shown.append(f"and {len(signatures) - MOST_SIGNATURES} more")
-    lines = [line for text in shown for line in wrap(f"- {text}", WIDTH - 2 * len(INDENT), subsequent_indent="  ")]
-    return ['"""Apply one of:' if len(signatures) > 1 else '"""Apply:', "", *lines, '"""']
+    alike = [NUMBER.sub("_", text) for text in signatures]
+    shown = _common([text for text, shape in zip(signatures, alike, strict=True) if shape == alike[0]])
+    text = f"{shown}{', and others' if len(set(alike)) > 1 else ''}"
+    first, *rest = wrap(f'"""{text}.', width, break_on_hyphens=False)
+    if not rest and len(first) + 3 <= width:
+        return [f'{first}"""']
+    return [first, *rest, '"""']
+
+
+def _common(signatures: Sequence[str]) -> str:
+    """One of several texts that differ in numbers only, without those numbers.
+
+    >>> _common(["linear(out=8): [b, 4] -> [b, 8]", "linear(out=2): [b, 4] -> [b, 2]"])
+    'linear(out=_): [b, 4] -> [b, _]'
+    """
+    numbers = [NUMBER.findall(text) for text in signatures]
+    shown = iter(each[0] if len(set(each)) == 1 else "_" for each in zip(*numbers, strict=True))
+    return NUMBER.sub(lambda _: next(shown), signatures[0])
 
 
 def signature(sub: Sub) -> str:

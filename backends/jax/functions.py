@@ -76,11 +76,7 @@ def attention(
 
 
 def cross_entropy(
-    logits: Array,
-    labels: Array,
-    where: Array | None = None,
-    reduce: str = "mean",
-    label_smoothing: float = 0.0,
+    logits: Array, labels: Array, where: Array | None = None, reduce: str = "mean", label_smoothing: float = 0.0
 ) -> Array:
     """-log softmax(logits)[label] over the last axis; means are over the places where `where` is true."""
     chosen = jnp.take_along_axis(logits, labels[..., None], axis=-1, mode="clip")[..., 0]

@@ -45,11 +45,7 @@ def standardize(x: Tensor, axis: tuple[int, ...], eps: float) -> Tensor:
 
 
 def cross_entropy(
-    logits: Tensor,
-    labels: Tensor,
-    where: Tensor | None = None,
-    reduce: str = "mean",
-    label_smoothing: float = 0.0,
+    logits: Tensor, labels: Tensor, where: Tensor | None = None, reduce: str = "mean", label_smoothing: float = 0.0
 ) -> Tensor:
     """-log softmax(logits)[label] over the last axis; means are over the places where `where` is true."""
     flat = logits.reshape(-1, logits.shape[-1])

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.etude"))
 STEPS = 20
 LINES, MOST_LINES = 400, 800  # of a script; of one whose models are large: two transformers, twenty layers
-LARGE = {"edubert", "electra", "gradient-noise", "diffusion-classification", "connect-not-collapse"}
+LARGE = {"edubert", "electra", "gradient-noise"}
 SEEDS = re.compile(r"^(?:SEED|KEY) = .*$|^\"\"\"Train .*$", re.MULTILINE)
 
 
