@@ -9,19 +9,20 @@ from etude.backends.emission.layout import closing
 MAKERS = re.compile(
     r"\b(?:torch\.(?:arange|zeros|ones|eye|full|tensor)|random\.(?:uniform|normal|gumbel|bernoulli|beta|randint|permutation))\("
 )
-SCALAR = "torch.full(()"
 DEVICE = "device=device"
 
 
 def on_device(text: str) -> str:
-    """`text`, an expression, with an argument `device=device` for everything that makes a tensor; numbers may stay.
+    """`text`, an expression, with an argument `device=device` for everything that makes a tensor.
+
+    Numbers too: sums and comparisons take them from the host, but to stack or to broadcast one has to be there.
 
     >>> on_device("torch.eye(2 * b) > torch.full((), 0.5)")
-    'torch.eye(2 * b, device=device) > torch.full((), 0.5)'
+    'torch.eye(2 * b, device=device) > torch.full((), 0.5, device=device)'
     """
     for match in reversed(list(MAKERS.finditer(text))):
         end = closing(text, match.end() - 1)
-        if not text.startswith(SCALAR, match.start()) and not text.endswith(DEVICE, match.start(), end):
+        if not text.endswith(DEVICE, match.start(), end):
             text = f"{text[:end]}, {DEVICE}{text[end:]}"
     return text
 
