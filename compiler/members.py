@@ -23,14 +23,13 @@ Json = Any
 class RowStage(Struct):
     """The spec of a stage with a row function, as far as the function decides it, its inputs, and its weights.
 
-    `traced` is what else tracing found out, which is the same for all members; with `is_own` it is for one alone.
+    `traced` is what else tracing found out, which is the same for all members.
     """
 
     spec: dict[str, Json]
     inputs: Inputs
     slots: SlotTable
     traced: Any
-    is_own: bool = False
 
 
 class Pattern(Struct):
@@ -69,12 +68,12 @@ def shared(
         made = pattern.member(d.ref, holes)
         warn_about_fresh(site, made.slots)
         return made
-    made = make()
+    before, made = session.asked, make()
     if pattern is not None:
         if pattern.is_proven is None:
             derived = pattern.member(d.ref, holes)
             pattern.is_proven = (derived.spec, derived.inputs.refs) == (made.spec, made.inputs.refs)
-    elif not made.is_own:
+    elif session.asked == before:  # else each member asks for stages in its own name and under its own conditions
         if len(known) >= MOST_KEPT:
             known.clear()
         known[key] = Pattern(made, holes, kept)

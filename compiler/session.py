@@ -27,7 +27,8 @@ class Session(Struct):
     `wraps` are the wrappers of the model whose base is being traced, outermost first, each with what was live around
     it; `ordinal` tells apart the models that a function makes for several parts.
     `places` has where each stage stands, `sources` the columns of what was loaded and of its parts, `tests` those of
-    them where test data comes into being, `disjoint` the pairs of datasets that the recipe assumes to share no row."""
+    them where test data comes into being, `disjoint` the pairs of datasets that the recipe assumes to share no row.
+    `asked` counts how often a stage was asked for, also where there was an equal one."""
 
     describe_source: DescribeSource
     evaluator: Any = None
@@ -48,6 +49,7 @@ class Session(Struct):
     guard: Ref | None = None
     memo: dict[Any, Any] = field(default_factory=dict)
     counter: int = 0
+    asked: int = 0
     work: Work = field(default_factory=Work)
     live: frozenset[AnyOrigin] | None = None
     wraps: tuple[tuple[Wrapper, frozenset[AnyOrigin] | None], ...] = ()

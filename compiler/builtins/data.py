@@ -37,6 +37,7 @@ def add_stage(
 ) -> str:
     """A node of the graph, named after the bindings around the call. The id of the stage."""
     session = site.session
+    session.asked += 1
     if session.frame is not None:
         raise faults.not_in_traced_code(f"'{site.name}'", site.location)
     place = session.place(site.location)
@@ -314,7 +315,7 @@ def row_member(
         "identity": digest(canonical_program(program)),
         **(more or {}),
     }
-    return RowStage(spec, inputs, slots, found, is_own=bool(traced.hosted or traced.texts))
+    return RowStage(spec, inputs, slots, found)
 
 
 def texts_read(site: CallSite, d: Dataset, texts: Mapping[str, TextRead]) -> Ref:

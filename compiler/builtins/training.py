@@ -15,15 +15,13 @@ from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.continuing import resumed
 from etude.compiler.groups import resolved_optimizer
-from etude.compiler.keys import canonical_program
-from etude.compiler.lambdas import scalar_outputs, trace
-from etude.compiler.players import Player, TrainTrace, named_models, streams_of, trace_losses
+from etude.compiler.players import Player, TrainTrace, named_models, streams_of
 from etude.compiler.probes import watch_inputs, watched
 from etude.compiler.row_order import row_order, row_tokens
-from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
-from etude.compiler.structure import digest
+from etude.compiler.slots import Inputs, SlotTable
+from etude.compiler.train_programs import train_programs
 from etude.compiler.train_results import finished, stand_ins
-from etude.compiler.values import Closure, Dataset, Model, Record, Setting, describe
+from etude.compiler.values import Closure, Model, Record, Setting, describe
 
 
 @builtin
@@ -93,52 +91,45 @@ def train(
     players = _players(site, update, loss, optimizer, updates)
     own_seed = site.session.seed if seed is None else plain_int(site, "seed", seed)
 
-    traced = trace_losses(site, streams, players, _slow_copies(site, ema), _state(site, state))
-    inputs = Inputs([d.ref for d in streams.values()])
-    places = {name: inputs.index(d.ref) for name, d in streams.items()}
-    on_valid = None if held_out is None else {name: inputs.index(d.ref) for name, d in held_out.items()}
-    slots = SlotTable(inputs, own_seed)
-    programs = [loss_trace.to_json(slots) for loss_trace in traced.losses]
+    programs = train_programs(site, players, streams, held_out, score, _slow_copies(site, ema), _state(site, state))
+    traced, slots = programs.traced, programs.slots_for(site, own_seed)
+    inputs = slots.inputs
     spec: dict[str, Any] = {
         "steps": [
             {
                 "loss": program,
-                "update": traced.update_of(player, slots),
-                "optimizer": resolved_optimizer(site, player, traced.update_of(player, slots), slots),
+                "update": update,
+                "optimizer": resolved_optimizer(site, player, update, slots),
                 "every": player.every,
                 "name": "+".join(player.models),
             }
-            for player, program in zip(players, programs, strict=True)
+            for player, program, update in zip(players, programs.losses, programs.updates, strict=True)
         ],
         "schedule": settings.setting(site, "schedule", schedule, {"name": "constant", "warmup": 0.0}),
         "batch": 64 if batch is None else settings.positive(site, "batch", batch),
         "budget": settings.budget(site, budget, lambda: row_tokens(streams, traced)),
         "clip": None if clip is None else settings.number(site, "clip", clip),
-        "valid": _validation(site, players, traced, score, held_out, valid_every, slots),
+        "valid": programs.valid and {**programs.valid, "every": _period(site, "valid_every", valid_every)},
         "keep": settings.keep_choice(site, keep, None if held_out is None else next(iter(held_out.values()))),
         "patience": None if patience is None else settings.positive(site, "patience", patience),
         "seed": own_seed,
-        "inputs": {"on": _one(places), "valid": None if on_valid is None else _one(on_valid)},
+        "inputs": programs.places,
     }
     if held_out is not None and len(players) > 1 and score is None:
         settings.needs_score(site, spec)
     spec["score"] = spec["valid"]["score_names"][0] if spec["valid"] and spec["valid"]["scores"] else None
-    spec |= traced.slow_spec(slots) | traced.state_spec() | row_order(site, streams, weights, order)
+    spec |= programs.fields | row_order(site, streams, weights, order)
     spec |= settings.checkpoints(site, spec, valid_every)
     spec |= settings.accumulation(site, accumulate, traced)
     settings.check_time(site, spec)
-    ports = traced.ports(players, slots)
-    learnt = {index for item in spec["steps"] for index in item["update"]}
-    warn_about_fresh(site, slots, live=learnt, copies=[index for index, *_ in spec.get("ema", ())])
-    spec["results"] = ports
-    spec["names"] = [
-        [name, [slots.entries[i]["path"] for i in port]] for name, port in zip(traced.results, ports, strict=True)
-    ]
     spec["slots"] = slots.entries
-    spec["identity"] = digest([canonical_program(program) for program in programs])
     spec |= resumed(site, resume, spec, inputs)
     _watch(site, spec, watch, watch_every, inputs, traced, slots)
     return finished(site, spec, inputs, traced, slots)
+
+
+def _period(site: CallSite, name: str, value: Any) -> dict[str, Any]:
+    return {"epochs": 1} if value is None else settings.duration(site, name, value, ("epochs", "steps"))
 
 
 def _watch(
@@ -151,7 +142,7 @@ def _watch(
     slots: SlotTable,
 ) -> None:
     """Put probes into the spec of a training, which is the same without them."""
-    period = {"epochs": 1} if every is None else settings.duration(site, "watch_every", every, ("epochs", "steps"))
+    period = _period(site, "watch_every", every)
     if watch is None and every is not None:
         raise faults.wrong_value("'watch_every' says when to watch, but not what", site.name_of("watch_every"))
     others = list(range(len(inputs.refs)))
@@ -159,11 +150,6 @@ def _watch(
     if found is not None:
         spec["watch"] = found
         spec["inputs"] = {**spec["inputs"], "watch": watch_inputs(found, others)}
-
-
-def _one(places: dict[str, int]) -> Any:
-    """The input of the only data set; with several, the input of each stream by name."""
-    return places[""] if set(places) == {""} else places
 
 
 def _players(site: CallSite, update: Any, loss: Any, optimizer: Any, updates: Any) -> list[Player]:
@@ -207,31 +193,6 @@ def _state(site: CallSite, state: Any) -> dict[str, Any]:
     if not isinstance(state, Record):
         raise faults.wrong_kind("'state'", "a record of tensors", describe(state), site.at("state"))
     return dict(state)
-
-
-def _validation(
-    site: CallSite,
-    players: list[Player],
-    traced: TrainTrace,
-    score: Any,
-    streams: dict[str, Dataset] | None,
-    every: Any,
-    slots: SlotTable,
-) -> dict[str, Any] | None:
-    if streams is None:
-        return None
-    loss = traced.validation_loss(site, players, streams)
-    scores: Any = None
-    names: list[str] = []
-    if score is not None:
-        columns = {name: d.columns for name, d in streams.items()}
-        named = None if set(columns) == {""} else columns
-        extras = traced.extras(players)
-        rows = trace(site, "scores", "row", score, columns.get("", {}), extras=extras, streams=named)
-        names = list(scalar_outputs(rows, "the score", site.at("score")))
-        scores = rows.to_json(slots)
-    period = {"epochs": 1} if every is None else settings.duration(site, "valid_every", every, ("epochs", "steps"))
-    return {"loss": loss.to_json(slots), "scores": scores, "every": period, "score_names": names}
 
 
 @builtin
