@@ -193,9 +193,10 @@ class Cut:
         sub, is_row = self.child(op).sub, op.attrs["rows"]
         moving = self.threads and updates(sub)
         child = self._taken(op.attrs["child"], explicit_model(self.session, sub, moving=moving))
-        operands = [self._operand(operand) for operand in op.operands]
-        weights = [self._weight(origin) for origin in self._origins(op)]
-        assert len(weights) == sum(1 for _ in flat_slots(sub))
+        given = [self._operand(operand) for operand in op.operands]
+        data = len(given) - op.attrs.get("weights", 0)
+        operands, weights = given[:data], [*given[data:], *(self._weight(origin) for origin in self._origins(op))]
+        assert len(weights) == len(given) - data + sum(1 for _ in flat_slots(sub))
         if is_row and not self.keeps_rows:
             self._bind(op, call_on_row(self.build, op, child, operands, weights))
             return

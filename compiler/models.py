@@ -168,7 +168,7 @@ def _append_call(
     operands = [operand_of(frame, a, location, "an input") for a in arguments]
     types = [value.type.at_batch(batch) for _, value in traced.sub.outputs]
     if is_row:
-        types = [_unbatched(type, model, location) for type in types]
+        types = [unbatched(type, model, location) for type in types]
     results = frame.builder.call(child, operands, types, rows=is_row)
     return assembled(frame, traced, results, location)
 
@@ -242,7 +242,8 @@ def batched(type: TensorType) -> TensorType:
     return type.with_shape((b, *type.shape))
 
 
-def _unbatched(type: TensorType, model: Model, location: Location) -> TensorType:
+def unbatched(type: TensorType, model: Model, location: Location) -> TensorType:
+    """The type that a row has of what a model gives for a batch."""
     if not type.shape or type.shape[0] != b:
         text = f"'{model_name(model)}' gives {type}, not one value per row"
         raise faults.wrong_value(text, location, "a model called on a row must keep the batch dimension first")

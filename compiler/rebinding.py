@@ -17,11 +17,13 @@ from etude.compiler.instances import model_name
 from etude.compiler.models import (
     add_child,
     assembled,
+    batched,
     call_mode,
     call_model,
     call_traced,
     canonical_types,
     trace_model,
+    unbatched,
 )
 from etude.compiler.session import Session
 from etude.compiler.tracing import Origins, apply_operation, name_value, operand_of
@@ -58,28 +60,34 @@ def call_rebound(
     """Call the model as a function of its weights, by default in training mode where these learn."""
     frame = session.frame
     assert frame is not None
-    if frame.kind == "row":
-        raise faults.not_available("a model with other weights in a function of rows", location)
-    if isinstance(model.base, Chain):
+    is_row = frame.kind == "row"
+    if isinstance(model.base, Chain) and not is_row:
         parts = tuple(replace(model, base=part) if isinstance(part, Model) else part for part in model.base.parts)
         chained = replace(model.base, identity=("chain", model.identity), parts=parts)
         return call_model(session, chained, arguments, location, evaluator)
     for argument in arguments:
         if not isinstance(argument, Tensor):
             raise faults.wrong_kind(f"input of '{model_name(model)}'", "a tensor", describe(argument), location)
-    types, batch = canonical_types([argument.type for argument in arguments])
+    types, batch = canonical_types([batched(a.type) if is_row else a.type for a in arguments])
     mode = call_mode(session, frame, model.base) if training is None else training
     traced = trace_model(session, model.base, types, mode, location, evaluator)
     frame.uses_mode |= traced.uses_mode
     missing = {origin for origin in traced.origins.flat if origin not in model.tensors}
     place_weights(frame, session, model.base, missing)
     sub = explicit_model(session, traced.sub, moving=True)
-    key = ("explicit", id(sub))
+    # in a function of rows each call has a child of its own: some of them get weights of each row
+    key = ("explicit", id(sub), session.next_id()) if is_row else ("explicit", id(sub))
     if key not in frame.children:
         frame.children[key] = add_child(frame, sub.name, sub, _without_weights(traced.origins))
     weights = [model.tensors.get(origin) or read(frame, origin, location) for origin in traced.origins.flat]
     operands = [operand_of(frame, value, location, "an input") for value in (*arguments, *weights)]
     types = [value.type.at_batch(batch) for _, value in traced.sub.outputs]
+    if is_row:
+        types = [unbatched(type, model, location) for type in types]
+        attributes = {"child": frame.children[key], "site": frame.builder.next_site(), "rows": True}
+        frame.builder.is_random |= sub.is_random
+        results = frame.builder.append("call", operands, attributes | {"weights": len(weights)}, types)
+        return assembled(frame, traced, results, location)
     places = moved(traced.sub)
     running = [slot.type for _, slot in flat_slots(traced.sub)]
     results = frame.builder.call(frame.children[key], operands, [*types, *(running[place] for place in places)])

@@ -54,8 +54,8 @@ def _mapped(function: str, framework: Framework, levels: Sequence[Sequence[bool]
 def _each(op: Op, framework: Framework, function: str, operands: Sequence[str], *, has_key: bool) -> str:
     """A function on every element; one that draws is given a key for each."""
     levels = op.attrs["mapped"]
-    if not has_key:
-        return f"{_mapped(function, framework, levels, False)}({', '.join(operands)})"
+    if not has_key or op.attrs.get("keyed") == "same":
+        return f"{_mapped(function, framework, levels, has_key)}({', '.join([*operands, *['key'] * has_key])})"
     first = operands[levels[-1].index(True)]
     keys = f"element_keys({fold(op.attrs['site'])}, {first})"
     return f"{_mapped(function, framework, [(*levels[0], True)], False)}({', '.join([*operands, keys])})"

@@ -42,7 +42,8 @@ class Op(Struct, frozen=True):
       weights, by its first `count` inputs; the child is given the key as it is. With `mapped`, a truth value for each
       operand, those that are true are batches of rows and so are the results;
     - `each`, attributes `child` and `mapped`: a child without weights, on each element of the first axis of some of the
-      operands; `mapped` has, from the outermost level inwards, a truth value for each operand;
+      operands; `mapped` has, from the outermost level inwards, a truth value for each operand. One that draws has
+      a key for each element, but with `keyed` "same" the key as it is;
     - `scan`, attributes `child`, `states`, `elements` and `mapped`: a child without weights on the states, which are
       the first operands, and the elements of the first axis of the next, one after the other; its first results are
       the next states, the others are stacked. `mapped` is as in `each`;
@@ -53,8 +54,8 @@ class Op(Struct, frozen=True):
       the first operand, held within the list, on the other operands. With `select` all of them are computed, and the
       place may be one for each row: the first axis of it and of the results;
     - `call`, attributes `child` (index into `children`), `site` (the ordinal of this call, for randomness) and `rows`
-      (true in a row program: operands and results are rows, the model sees the batch). In the child of a loop of rows
-      `weights` says how many of the last operands are weights rather than rows.
+      (true in a row program: operands and results are rows, the model sees the batch). Where
+      weights are operands `weights` says how many of the last ones are, rather than rows.
 
     A random operation has the attribute `site`: its ordinal among the random sites of its `Sub`.
     Dimensions in attributes are `Dim`s and may hold `b`.

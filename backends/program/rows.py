@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from etude.backends.ops import find
 from etude.backends.program.builder import Builder
 from etude.backends.program.dims import Dim, b, product
-from etude.backends.program.inner import all_selected
+from etude.backends.program.inner import all_selected, call_on_row, reshaped
 from etude.backends.program.ir import CALLING, Child, Literal, Op, Operand, Sub, Value, callees
 from etude.backends.program.types import TensorType
 
@@ -82,7 +82,8 @@ class _Vectorizer(Struct):
         child = self.build.children[op.attrs["child"]].sub
         if op.attrs["rows"]:
             types = [_batch(r.type) for r in op.results]
-            assert not any(self._is_batched(o) for o in op.operands[data:]), "each row has weights of its own"
+            if any(self._is_batched(o) for o in op.operands[data:]):
+                return self._call_each(op, data)
             weights = [self._operand(o) for o in op.operands[data:]]
             return self.build.append("call", [*operands, *weights, *self._row_ids(child)], attrs, types)
         merged = [self._reshape(o, (product(o.type.shape[:2]), *o.type.shape[2:])) for o in operands]
@@ -92,6 +93,22 @@ class _Vectorizer(Struct):
         called = self.build.append("call", merged, attrs, types)
         pairs = zip(called, op.results, strict=True)
         return [self._reshape(value, _batch(result.type).shape) for value, result in pairs]
+
+    def _call_each(self, op: Op, data: int) -> Sequence[Operand]:
+        """A model called on rows that have weights of their own: the framework maps over the rows, each a batch."""
+        place = op.attrs["child"]
+        child = self.build.children[place]
+        build = Builder(child.sub.name, children=[child], is_random=child.sub.is_random, doc=child.sub.doc)
+        given = [
+            build.input(name, operand.type) for (name, _), operand in zip(child.sub.inputs, op.operands, strict=False)
+        ]
+        keyed = [reshaped(build, build.input("row", ROW_IDS.with_shape(())), (1,))] if build.is_random else []
+        made = call_on_row(build, op, 0, [*given[:data]], [*given[data:], *keyed])
+        self.build.children[place] = Child(child.name, build.build([(str(i), value) for i, value in enumerate(made)]))
+        flags = (*(self._is_batched(o) for o in op.operands), *[True] * len(keyed))
+        operands = [*(self._operand(o) for o in op.operands), *self._row_ids(child.sub)]
+        attributes = {"child": place, "mapped": (flags,), "keyed": "same"}
+        return self.build.append("each", operands, attributes, [_batch(r.type) for r in op.results])
 
     def _mapped(self, op: Op) -> Sequence[Operand]:
         """A function of the program for each row: the framework maps over the operands that depend on it."""
