@@ -14,6 +14,7 @@ from etude.compiler.tracing import apply_operation
 from etude.compiler.values import (
     Dataset,
     Deferred,
+    DeferredList,
     Made,
     Measured,
     Model,
@@ -134,6 +135,9 @@ def deferred(symbol: str, left: Any, right: Any, location: Location) -> Deferred
     if isinstance(left, Quantity) or isinstance(right, Quantity):
         left, right = _without_units(symbol, left, right, location)
     for side in (left, right):
+        if isinstance(side, DeferredList):
+            help = "take its elements: [f(x) for x in xs]"
+            raise faults.wrong_kind(f"'{symbol}'", "numbers or tensors", describe(side), location, help)
         if isinstance(side, Deferred) and side.kind == "text" and symbol not in {"==", "!="}:
             raise faults.wrong_kind(f"'{symbol}'", "numbers", "a text known after the run", location)
     kind = "bool" if symbol in COMPARISONS or symbol in {"and", "or"} else "number"

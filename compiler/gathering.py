@@ -8,9 +8,20 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from etude.backends.program.ir import Operand
-from etude.compiler.builtins.measuring_sets import SetMetric
+from etude.compiler.builtins.measuring_sets import OF_ALL_PAIRS, SetMetric
 from etude.compiler.lambdas import TracedFunction
-from etude.compiler.values import Deferred, Measured, Record, Row, Stored, StoredOrigin, Tensor, TextColumn, Tree
+from etude.compiler.values import (
+    Deferred,
+    DeferredList,
+    Measured,
+    Record,
+    Row,
+    Stored,
+    StoredOrigin,
+    Tensor,
+    TextColumn,
+    Tree,
+)
 from etude.compiler.workflow import Ref
 
 
@@ -105,7 +116,10 @@ class Gathered(Struct):
             classes = returned.classes
         if classes is None:
             return Deferred(expression)
-        return [Deferred(["at", expression, index]) for index in range(classes)]
+        entries = [["at", expression, index] for index in range(classes)]
+        if isinstance(returned, SetMetric) and returned.name in OF_ALL_PAIRS:
+            return [DeferredList(entry, length=classes) for entry in entries]
+        return [Deferred(entry) for entry in entries]
 
 
 def _file_part(returned: Tree | Tensor, ref: Ref, first: int) -> Tree | Measured:

@@ -14,8 +14,8 @@ from etude.compiler.measured import as_measured, operated
 from etude.compiler.scopes import Scope
 from etude.compiler.session import Session
 from etude.compiler.tracing import apply_operation, made_tensor
-from etude.compiler.values import Chain, Deferred, Made, Measured, Model, Range, Tensor, describe
-from etude.compiler.windows import cut_windows
+from etude.compiler.values import Chain, Deferred, DeferredList, Made, Measured, Model, Range, Tensor, describe
+from etude.compiler.windows import cut_windows, take_steps
 from etude.grammar import nodes
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def index_value(evaluator: Evaluator, value: Any, node: nodes.Index, scope: Scop
         value = made_tensor(session, value, location) if session.frame else as_measured(session, value, location)
     if isinstance(value, Tensor | Measured):
         return _tensor(evaluator, value, node, scope, location)
-    if isinstance(value, Range):
+    if isinstance(value, Range | DeferredList):
         value = list(evaluator.items(value, location))
     if isinstance(value, Model):
         return _model(evaluator, value, node, scope, location)
@@ -38,9 +38,8 @@ def index_value(evaluator: Evaluator, value: Any, node: nodes.Index, scope: Scop
     if len(node.items) != 1:
         raise faults.wrong_value("a list takes one index", location)
     item = node.items[0]
-    if isinstance(item, nodes.Slice):
-        start, stop = (_bound(evaluator, end, scope, is_list=True) for end in (item.start, item.stop))
-        return value[start:stop]
+    if isinstance(item, nodes.Slice | nodes.Strided):
+        return value[_plain_slice(evaluator, item, scope, is_list=True)]
     return value[_position(evaluator, item, scope, len(value), "the list")]
 
 
@@ -77,12 +76,32 @@ def _bound(evaluator: Evaluator, node: Any, scope: Scope, *, is_list: bool = Fal
     return value
 
 
+def _plain_slice(
+    evaluator: Evaluator, item: nodes.Slice | nodes.Strided, scope: Scope, *, is_list: bool = False
+) -> slice:
+    """A slice of what the compiler holds: a list, or a chain of models."""
+    start, stop = (_bound(evaluator, end, scope, is_list=is_list) for end in (item.start, item.stop))
+    return slice(start, stop, _step(evaluator, item, scope) if isinstance(item, nodes.Strided) else None)
+
+
+def _step(evaluator: Evaluator, item: nodes.Strided, scope: Scope) -> int:
+    """The step of a slice: how many places lie from one element to the next."""
+    value, location = evaluator.evaluate(item.step, scope), Location(scope.source, item.step.span)
+    if isinstance(value, Deferred):
+        raise faults.after_the_run("the step of a slice", location)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise faults.wrong_kind("the step of a slice", "an int", describe(value), location)
+    if value == 0:
+        raise faults.wrong_value("the step of a slice cannot be 0", location)
+    return value
+
+
 def _model(evaluator: Evaluator, model: Model, node: nodes.Index, scope: Scope, location: Location) -> Any:
     if not isinstance(model, Chain):
         raise faults.wrong_kind("'[...]'", "a chain of models (a >> b)", "a single model", location)
     item = node.items[0]
-    if isinstance(item, nodes.Slice):
-        parts = model.parts[_bound(evaluator, item.start, scope) : _bound(evaluator, item.stop, scope)]
+    if isinstance(item, nodes.Slice | nodes.Strided):
+        parts = model.parts[_plain_slice(evaluator, item, scope)]
         identity = ("chain", *(p.identity if isinstance(p, Model) else id(p) for p in parts))
         return replace(model, identity=identity, parts=parts, name=None)
     return model.parts[_position(evaluator, item, scope, len(model.parts), "the chain")]
@@ -106,6 +125,9 @@ def _item(evaluator: Evaluator, item: Any, scope: Scope, count: int) -> Any:
         return ("newaxis",)
     if isinstance(item, nodes.Slice):
         return ("slice", _bound(evaluator, item.start, scope), _bound(evaluator, item.stop, scope))
+    if isinstance(item, nodes.Strided):
+        ends = (_bound(evaluator, item.start, scope), _bound(evaluator, item.stop, scope))
+        return ("slice", *ends, _step(evaluator, item, scope))
     index = evaluator.evaluate(item, scope)
     if isinstance(index, Tensor | Deferred | Measured) and count == 1:
         return index
@@ -128,6 +150,7 @@ def _whole(index: Tensor, location: Location) -> Tensor:
 def _picked(session: Session, value: Any, items: list[Any], location: Location) -> Any:
     if not isinstance(items[0], tuple):
         return apply_operation(session, "gather", [value, items[0]], {}, location)
+    value, items = take_steps(session, value, items, location)
     if any(isinstance(part, Tensor) for item in items for part in item[1:]):
         value, items = cut_windows(session, value, items, location)
         if all(item in {("slice", None, None), ("ellipsis",)} for item in items):

@@ -14,7 +14,7 @@ from etude.compiler.guards import guard_of, select
 from etude.compiler.limits import MAX_ITEMS, least_elements, too_many_elements
 from etude.compiler.loops import Unrolled, rolled
 from etude.compiler.scopes import Scope
-from etude.compiler.values import Deferred, Measured, Quantity, Range, Tensor, describe
+from etude.compiler.values import Deferred, DeferredList, Measured, Quantity, Range, Tensor, describe
 from etude.compiler.workflow import Ref
 from etude.grammar import nodes
 
@@ -66,6 +66,8 @@ class Unrolling:
         """The elements of a list or a range."""
         if isinstance(value, list):
             return value
+        if isinstance(value, DeferredList):
+            return value.items()
         if isinstance(value, Range) and isinstance(value.start, int) and isinstance(value.stop, int):
             if value.stop - value.start > self.session.stages.limit:
                 raise faults.too_many_stages(self.session.stages.limit, location)

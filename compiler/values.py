@@ -197,6 +197,15 @@ class Deferred(Struct, frozen=True):
         return list(dict.fromkeys(_refs(self.expression)))
 
 
+class DeferredList(Deferred, frozen=True):
+    """A list known after the run, of a length known before: as a row of `confusion_counts`."""
+
+    length: int = 0
+
+    def items(self) -> list[Deferred]:
+        return [Deferred(["at", self.expression, index]) for index in range(self.length)]
+
+
 def _refs(expression: Any) -> Iterator[Ref]:
     if isinstance(expression, dict):
         for item in expression.values():
@@ -422,6 +431,7 @@ _DESCRIPTIONS: tuple[tuple[Any, str], ...] = (
     (Endless, "a stream"),
     ((Closure, Builtin, OperationValue), "a function"),
     (ModelClass, "a model constructor"),
+    (DeferredList, "a list known after the run"),
     (Deferred, "a value known after the run"),
     (Range, "a range"),
     (Made, "a tensor"),

@@ -234,7 +234,7 @@ SCALARS: Mapping[str, Callable[..., Json]] = {
 }
 LISTS: Mapping[str, Callable[[Sequence[float]], Json]] = {
     "mean": lambda values: math.fsum(values) / len(values) if values else None,
-    "std": lambda values: statistics.stdev(values) if len(values) > 1 else None,
+    "deviation": lambda values: statistics.pstdev(values) if values else None,
     "min": lambda values: min(values, default=None),
     "max": lambda values: max(values, default=None),
     "sum": math.fsum,

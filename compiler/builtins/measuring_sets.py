@@ -52,6 +52,7 @@ METRICS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 }
 TEXTS = texts.METRICS  # metrics that take columns of text, too
 OF_EACH_CLASS = {"confusion_counts", "support"}  # and what has the setting average = "none"
+OF_ALL_PAIRS = {"confusion_counts"}  # a list for each class
 
 
 def _metric(name: str, inputs: tuple[str, ...], defaults: dict[str, Any]) -> Builtin:

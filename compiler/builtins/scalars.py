@@ -43,6 +43,8 @@ REDUCTIONS: dict[str, Callable[[list[Any]], Any]] = {
     "mean": _mean, "sum": sum, "min": min, "max": max, "std": _std,
     "all": all, "any": any,
 }  # fmt: skip
+MEASURED = {"std": "deviation"}
+"""What the runtime calls a reduction, where its name once meant something else (divided by n - 1)."""
 LISTS: dict[str, Callable[[list[Any]], Any]] = {
     "var": _var, "prod": lambda xs: math.prod(map(float, xs)) if len(xs) > MOST_FACTORS else math.prod(xs),
     "argmax": lambda xs: xs.index(max(xs)), "argmin": lambda xs: xs.index(min(xs)),
@@ -119,7 +121,7 @@ def _of_list(name: str, items: list[Any], site: CallSite) -> Any:
         return None
     if any(isinstance(item, Deferred) for item in items):
         kind = "bool" if name in {"all", "any"} else "number"
-        return Deferred([name, expression(items, site.location)], kind)
+        return Deferred([MEASURED.get(name, name), expression(items, site.location)], kind)
     if not items and name == "sum":
         return 0.0
     if not items:
