@@ -118,13 +118,13 @@ def _scope(
         place = places.get(parameter.name, site.location)
         if parameter.name in values:
             value = values[parameter.name]
-            if parameter.type is not None:
-                value = check_annotation(value, parameter, defined, place, name)
         elif parameter.default is not None:
-            value = evaluator.evaluate(parameter.default, scope)
+            value, place = evaluator.evaluate(parameter.default, scope), evaluator.at(parameter.default, scope)
         else:
             here = Related(Location(defined.source, parameter.span), "declared here")
             raise faults.missing_argument(name, parameter.name, site.location, [here])
+        if parameter.type is not None:
+            value = check_annotation(value, parameter, scope, place, name)
         scope.names[parameter.name] = value
     return scope
 

@@ -20,11 +20,13 @@ from etude.compiler.indexing import index_value
 from etude.compiler.limits import STEPS_OF_A_CALL
 from etude.compiler.measured import as_measured, check_settings, is_late, operated, shape_of
 from etude.compiler.models import call_model, chain, construct
+from etude.compiler.modules import known_modules
 from etude.compiler.scopes import MISSING, Lazy, Scope
 from etude.compiler.session import Session
 from etude.compiler.texts import METRICS as TEXTS
 from etude.compiler.texts import call_text, is_text
 from etude.compiler.tracing import call_operation, made_tensor, name_value
+from etude.compiler.typing import check_result
 from etude.compiler.unrolling import Unrolling
 from etude.compiler.values import (
     POISON,
@@ -51,6 +53,7 @@ from etude.compiler.watch import current
 from etude.grammar import nodes
 
 MAX_DEPTH = 150
+CALLED = "called from here"
 MAKING = {"zeros", "ones", "full", "iota", "eye", "tensor"}
 
 
@@ -104,9 +107,16 @@ class Evaluator(Unrolling):
         return POISON
 
     def _blamed(self, diagnostic: Diagnostic) -> Diagnostic:
-        """A fault inside the library is shown where the recipe called it."""
-        if not is_library(diagnostic.location) or not self.session.call_sites:
+        """A fault inside the library is shown where the recipe called it; one in another file also there."""
+        sites = self.session.call_sites
+        if not sites:
             return diagnostic
+        if not is_library(diagnostic.location):
+            file = diagnostic.location.source
+            caller = next((site for site in reversed(sites) if site.source != file), None)
+            if caller is None or any(each.label == CALLED for each in diagnostic.related):
+                return diagnostic
+            return replace(diagnostic, related=(*diagnostic.related, Related(caller, CALLED)))
         return relocate(diagnostic, self.session.call_sites[-1], "in this call")
 
     # --- literals and names ---
@@ -246,7 +256,10 @@ class Evaluator(Unrolling):
 
     def eval_Attribute(self, node: nodes.Attribute, scope: Scope) -> Any:
         value = self.evaluate(node.value, scope)
-        return self.attribute(value, node.name, Location(scope.source, node.name_span))
+        where = Location(scope.source, node.name_span)
+        if isinstance(value, OperationValue) and value.name == "std" and f"std.{node.name}" in known_modules():
+            raise faults.unopened_module(f"std.{node.name}", node.name, where)
+        return self.attribute(value, node.name, where)
 
     def attribute(self, value: Any, name: str, location: Location) -> Any:
         """`value.name`."""
@@ -386,9 +399,14 @@ class Evaluator(Unrolling):
         try:
             in_claim = self.session.names == ["expect"] and not closure.is_lambda and not closure.scope.is_library
             with self.session.named(closure.name if in_claim else None):
-                if isinstance(closure.body, nodes.Body):
-                    return self.body(closure.body, scope)
-                return self.evaluate(closure.body, scope)
+                is_body = isinstance(closure.body, nodes.Body)
+                result = self.body(closure.body, scope) if is_body else self.evaluate(closure.body, scope)
+            returns = None if closure.is_lambda else closure.node.returns
+            return result if returns is None else self._returned(result, returns, closure, scope)
+        except RecipeError as error:
+            if site.in_library or closure.is_lambda:
+                raise
+            raise RecipeError(self._blamed(error.diagnostic)) from None
         finally:
             self.depth -= 1
             self.active.pop()
@@ -396,6 +414,11 @@ class Evaluator(Unrolling):
                 watch.frames.pop()
             if not site.in_library:
                 self.session.call_sites.pop()
+
+    def _returned(self, value: Any, type: nodes.TypeNode, closure: Closure, scope: Scope) -> Any:
+        """What a function gives, if it is what its `-> T` says."""
+        shown = closure.body.result if isinstance(closure.body, nodes.Body) else closure.body
+        return check_result(value, type, scope, self.at(shown, scope), closure.name)
 
     def body(self, body: nodes.Body, scope: Scope) -> Any:
         """Evaluate the statements of a body in a scope of its own; the right side of `x = f(x)` means the outer x."""

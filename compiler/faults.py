@@ -51,6 +51,11 @@ def unknown_field(name: str, location: Location, known: Sequence[str], what: str
     return fault("E203", f"{what} has no field '{name}'", location, "unknown field", help=help or has, fixes=fixes)
 
 
+def unopened_module(path: str, name: str, location: Location) -> RecipeError:
+    help = f"write 'use {path}' at the top for all of its names, or 'use {path} as {name}' for {name}.NAME"
+    return fault("E203", f"the module '{path}' is not open", location, "not open here", help=help)
+
+
 def missing_argument(function: str, name: str, location: Location, related: Sequence[Related] = ()) -> RecipeError:
     return fault(
         "E204",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from etude.compiler import faults
 from etude.compiler.definitions import define_lazily, definitions, value_of
 from etude.compiler.diagnostics import Diagnostic, Edit, Fix, Location, RecipeError, Related, Source
 from etude.compiler.scopes import Scope
-from etude.compiler.values import Record
+from etude.compiler.values import POISON, Record
 from etude.grammar import nodes
 from etude.grammar.faults import SyntaxFault, SyntaxWarning_
 from etude.grammar.parser import parse
@@ -56,6 +57,7 @@ class Library:
         self.base, self.read, self.bind = builtins, read, bind
         self.opened: dict[str, Scope] = {}
         self.givers: dict[tuple[int, str], str] = {}
+        self.loading: list[str] = []
 
     def always_open(self) -> Scope:
         """The scope in which a recipe is written: the builtins and the modules that need no `use`."""
@@ -72,18 +74,26 @@ class Library:
         return self.opened[path].names
 
     def _load(self, path: str, source: Source, *, is_library: bool) -> None:
-        scope = Scope(source, LazyParent(self), {}, is_library=is_library)  # type: ignore[arg-type]
+        parent: Any = LazyParent(self)
+        if not is_library:
+            parent = Scope(source, parent, {})  # what the file uses itself, and does not hand on
+        scope = Scope(source, parent, {}, is_library=is_library)
         self.opened[path] = scope
+        self.loading.append(path)
         if is_library:
             program = nodes.Program(tuple(define_lazily(source, scope)), span=nodes.Span(0, len(source.text)))
         else:
             program = parse(source.text)
             define(program, scope)
         self.bind(program, scope)
+        self.loading.pop()
 
     def open(self, node: nodes.Use, into: Scope, where: Location) -> None:
-        """`use std.ssl` or `use "lib/tune.etude" as tune` into the scope of a file."""
-        names = self._file(node.path, where) if node.is_file else self._known(node.path, where)
+        """`use std.ssl` or `use "lib/tune.etude" as tune` into the scope of a file. A path is relative to the file that
+        it stands in."""
+        if node.alias is not None:
+            into.names[node.alias] = POISON  # until it is open: what uses the name after a fault is silent
+        names = self._file(self._resolved(node.path, where), where) if node.is_file else self._known(node.path, where)
         if node.alias is not None:
             into.names[node.alias] = Record(names)
             return
@@ -95,17 +105,25 @@ class Library:
             raise faults.unknown_module(path, where, known_modules())
         return self.module(path)
 
+    def _resolved(self, path: str, where: Location) -> str:
+        """A path as it is from the folder of the recipe."""
+        user = where.source.name if where.source.name in self.opened else ""
+        return posixpath.normpath(posixpath.join(posixpath.dirname(user), path))
+
     def _file(self, path: str, where: Location) -> dict[str, Any]:
+        if path in self.loading:
+            raise faults.module_cycle([*self.loading[self.loading.index(path) :], path], where)
         if path not in self.opened:
             try:
                 source = Source(path, self.read(path))
             except (OSError, UnicodeDecodeError) as error:
                 reason = getattr(error, "strerror", None) or "it is not a text file"
-                raise faults.unreadable_module(path, where, reason) from None
+                raise faults.unreadable_module(path, where, _reason(reason)) from None
             try:
                 self._load(path, source, is_library=False)
             except SyntaxFault as fault:
                 del self.opened[path]
+                self.loading.remove(path)
                 raise RecipeError(syntax_diagnostic(source, fault)) from None
         return self.opened[path].names
 
@@ -116,6 +134,18 @@ class Library:
             scope.names[name] = Ambiguous(name, (giver, module))
         else:
             scope.names[name] = value
+
+
+def _reason(text: str) -> str:
+    """What the system says about a file, as a part of a sentence."""
+    known = {"No such file or directory": "there is no such file", "Is a directory": "it is a folder"}
+    return known.get(text, text[:1].lower() + text[1:])
+
+
+def alias_place(node: nodes.Use, source: Source) -> Location:
+    """Where the name stands that a module is opened under."""
+    assert node.alias is not None
+    return Location(source, nodes.Span(node.span.end - len(node.alias), node.span.end))
 
 
 class LazyParent:

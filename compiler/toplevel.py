@@ -16,7 +16,7 @@ from etude.compiler.builtins.reporting import compute, with_inputs
 from etude.compiler.calls import CallSite
 from etude.compiler.checks.names import names_in
 from etude.compiler.claims import claim_parts
-from etude.compiler.diagnostics import Diagnostics, Location, RecipeError, Source
+from etude.compiler.diagnostics import Diagnostics, Location, Source
 from etude.compiler.elaborate import Evaluator
 from etude.compiler.ends import end_stages
 from etude.compiler.instances import slot_of

@@ -10,7 +10,7 @@ from etude.backends.program.ir import Literal, Op, Operand, Value
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location
 from etude.compiler.session import Session
-from etude.compiler.tracing import Frame, apply_operation
+from etude.compiler.tracing import Frame, apply_operation, call_operation
 from etude.compiler.values import Tensor
 
 Item = tuple[Any, ...]
@@ -35,6 +35,54 @@ def cut_windows(
         axis += item[0] in {"slice", "index"}
         left.append(item)
     return value, left
+
+
+def take_steps(session: Session, value: Tensor, items: Sequence[Item], location: Location) -> tuple[Tensor, list[Item]]:
+    """The tensor turned round along the axes that are walked backwards, and the items with steps above 0 alone."""
+    used = sum(item[0] in {"slice", "index"} for item in items)
+    left: list[Item] = []
+    axis = 0
+    for item in items:
+        if item[0] == "ellipsis":
+            axis += value.type.rank - used
+        if len(item) == 4:
+            if axis >= value.type.rank:
+                text = f"{used} positions are given for the {value.type.rank} axes of {value.type}"
+                raise faults.wrong_shape("slice", text, location, (), None)
+            value, item = _stepped(session, value, item, axis, location)
+        axis += item[0] in {"slice", "index"}
+        left.append(item)
+    return value, left
+
+
+def _stepped(session: Session, value: Tensor, item: Item, axis: int, location: Location) -> tuple[Tensor, Item]:
+    _, start, stop, step = item
+    dim = value.type.shape[axis]
+    if step == 1:
+        return value, ("slice", start, stop)
+    if any(isinstance(end, Tensor) for end in (start, stop)):
+        raise faults.wrong_value("a slice with a step has ends that are known before the run", location, HELP)
+    if not isinstance(dim, int):
+        if step != -1 or start is not None or stop is not None:
+            text = f"the length of this slice depends on how many entries axis {axis} of {value.type} has"
+            raise faults.wrong_value(text, location, "of the batch, [::-1] is all that steps")
+        return _flipped(session, value, axis, location), ("slice", None, None)
+    places = range(*slice(start, stop, step).indices(dim))
+    if not places:
+        return value, ("slice", 0, 0)
+    if step < 0:
+        value, places = _flipped(session, value, axis, location), range(dim - 1 - places[0], dim - places[-1], -step)
+    return value, ("slice", places[0], places[-1] + 1, abs(step)) if abs(step) > 1 else (
+        "slice",
+        places[0],
+        places[-1] + 1,
+    )
+
+
+def _flipped(session: Session, value: Tensor, axis: int, location: Location) -> Tensor:
+    result = call_operation(session, "flip", [value], {"axis": axis}, location)
+    assert isinstance(result, Tensor)
+    return result
 
 
 def _cut(session: Session, value: Tensor, item: Item, axis: int, location: Location) -> tuple[Tensor, Item]:

@@ -157,6 +157,10 @@ class Builder:
     def generic_type(self, c: Children) -> n.NamedType:
         return n.NamedType(str(c[0]), tuple(c[2]), len(c) > 4, span=Span(c[0].start_pos, c[-1].end_pos))
 
+    def sized_type(self, c: Children) -> n.NamedType:
+        size = literals.number(str(c[2]), token_span(c[2])).value
+        return n.NamedType(str(c[0]), (), len(c) > 4, int(size), span=Span(c[0].start_pos, c[-1].end_pos))
+
     def record_type(self, c: Children) -> n.RecordType:
         return n.RecordType(tuple(c[1]), span=Span(c[0].start_pos, c[2].end_pos))
 
@@ -255,6 +259,12 @@ class Builder:
         start, stop = (c[0] if colon else None), (c[-1] if colon < len(c) - 1 else None)
         first = start.span.start if start else c[0].start_pos
         return n.Slice(start, stop, span=Span(first, stop.span.end if stop else c[-1].end_pos))
+
+    def strided(self, c: Children) -> n.Strided:
+        first, second = [i for i, child in enumerate(c) if isinstance(child, Token)]
+        start, stop = (c[0] if first else None), (c[first + 1] if second > first + 1 else None)
+        begins = start.span.start if start else c[0].start_pos
+        return n.Strided(start, stop, c[-1], span=Span(begins, c[-1].span.end))
 
     def ellipsis(self, c: Children) -> n.Ellipsis:
         return n.Ellipsis(span=token_span(c[0]))

@@ -21,6 +21,7 @@ from etude.grammar.one_line import (
     prefix_level,
     prefix_sign,
     right_level,
+    slice_parts,
 )
 from etude.grammar.operators import PIPE, POSTFIX, POWER, PRECEDENCE
 
@@ -268,8 +269,8 @@ class ExpressionPrinter(OneLinePrinter):
         return self.expr(node.value, indent, column, rest + len(items), POSTFIX) + items
 
     def _whole_index(self, item: n.Node, indent: int) -> str:
-        if isinstance(item, n.Slice):
-            ends = [self.expr(end, indent, indent) if end else "" for end in (item.start, item.stop)]
+        if isinstance(item, n.Slice | n.Strided):
+            ends = [self.expr(end, indent, indent) if end else "" for end in slice_parts(item)]
             return ":".join(ends)
         return self.expr(item, indent, indent)  # type: ignore[arg-type]
 

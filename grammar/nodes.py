@@ -46,11 +46,12 @@ Pattern: TypeAlias = NamePattern | RecordPattern
 
 
 class NamedType(Node, frozen=True):
-    """`Dataset`, `list[int]`, `Model?`."""
+    """`Dataset`, `list[int]`, `Model?`; `size` is that of `label(10)`."""
 
     name: str
     arguments: tuple[TypeNode, ...] = ()
     optional: bool = False
+    size: int | None = None
 
 
 class RecordType(Node, frozen=True):
@@ -284,6 +285,14 @@ class Slice(Node, frozen=True):
     stop: Expr | None
 
 
+class Strided(Node, frozen=True):
+    """`a:b:step` inside an index."""
+
+    start: Expr | None
+    stop: Expr | None
+    step: Expr
+
+
 class Ellipsis(Node, frozen=True):
     """`...` inside an index."""
 
@@ -294,7 +303,7 @@ class Newaxis(Node, frozen=True):
 
 class Index(Node, frozen=True):
     value: Expr
-    items: tuple[Expr | Slice | Ellipsis | Newaxis, ...]
+    items: tuple[Expr | Slice | Strided | Ellipsis | Newaxis, ...]
 
 
 class Loop(Node, frozen=True):

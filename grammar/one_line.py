@@ -144,15 +144,15 @@ class OneLinePrinter(ABC):
         block = self.flat_entries(node.block, self.layout.region(node, "block"))
         return None if block is None else f"{callee}{arguments} {block}"
 
-    def flat_index(self, item: n.Expr | n.Slice | n.Ellipsis | n.Newaxis) -> str | None:
+    def flat_index(self, item: n.Expr | n.Slice | n.Strided | n.Ellipsis | n.Newaxis) -> str | None:
         match item:
             case n.Ellipsis():
                 return "..."
             case n.Newaxis():
                 return "newaxis"
-            case n.Slice(start=start, stop=stop):
-                ends = [self.flat(end) if end else "" for end in (start, stop)]
-                return None if None in ends else f"{ends[0]}:{ends[1]}"
+            case n.Slice() | n.Strided():
+                ends = [self.flat(end) if end else "" for end in slice_parts(item)]
+                return None if None in ends else ":".join(map(str, ends))
         return self.flat(item)
 
     def parameters(self, node: n.Lambda) -> str:
@@ -163,6 +163,11 @@ class OneLinePrinter(ABC):
 
     def sign_text(self, operator: str) -> str:
         return operator if operator == ".." else f" {operator} "
+
+
+def slice_parts(item: n.Slice | n.Strided) -> list[n.Expr | None]:
+    """What stands between the colons of a slice."""
+    return [item.start, item.stop] + ([item.step] if isinstance(item, n.Strided) else [])
 
 
 def precedence(node: n.Expr) -> int:

@@ -209,4 +209,5 @@ def type_text(node: n.TypeNode) -> str:
     if isinstance(node, n.RecordType):
         return f"{{{', '.join(f'{name}: {type_text(type_)}' for name, type_ in node.fields)}}}"
     arguments = f"[{', '.join(map(type_text, node.arguments))}]" if node.arguments else ""
-    return node.name + arguments + ("?" if node.optional else "")
+    size = "" if node.size is None else f"({node.size})"
+    return node.name + arguments + size + ("?" if node.optional else "")

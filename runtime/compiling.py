@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,10 @@ def compile_text(
             raise LookupError(f"{place}{error.message}{difference}", error.hint) from None
 
     def read(path: str) -> str:
-        return (base / path).read_text(encoding="utf-8")
+        file = base / path
+        if file.exists() and not file.is_dir() and not file.is_file():
+            raise OSError(errno.EINVAL, "it is no plain file", str(file))
+        return file.read_text(encoding="utf-8")
 
     return compile_recipe(
         text,

@@ -200,7 +200,7 @@ def _over_rows(stage: Stage, inputs: list[int | None]) -> Estimate:
     program = program_from_json(stage.spec["program"])
     counted = {"generate": stage.spec.get("count"), "edit": 1}  # the others go over the rows of their first input
     first = inputs[0] if inputs else 1  # a tensor of plain numbers reads nothing
-    rows = counted[stage.kind] if stage.kind in counted else first
+    rows = counted.get(stage.kind, first)
     one = program_cost(program, 1)
     batches = -(-(rows or 1) // ROW_BATCH)
     total = Cost(one.flops * (rows or 1), one.bytes * (rows or 1), one.kept, one.operations * batches)

@@ -12,7 +12,7 @@ from etude.backends.program.dims import Dim, Size, b, product
 from etude.backends.program.ir import Literal, Operand
 from etude.backends.program.types import TensorType
 
-# --- slices: items are ("slice", start, stop), ("index", i), ("newaxis",) and one ("ellipsis",) ---
+# --- slices: items are ("slice", start, stop[, a step above 1]), ("index", i), ("newaxis",) and one ("ellipsis",) ---
 
 
 def _slice(types: Types, attributes: Attributes) -> tuple[TensorType, ...]:
@@ -32,19 +32,21 @@ def _slice(types: Types, attributes: Attributes) -> tuple[TensorType, ...]:
             axis += kind.rank - used
         else:
             if item[0] == "slice":
-                shape.append(_length(kind, axis, item[1], item[2]))
+                shape.append(_length(kind, axis, *item[1:]))
             else:
                 _check_index(kind, axis, item[1])
             axis += 1
     return (kind.with_shape(tuple(shape)),)
 
 
-def _length(kind: TensorType, axis: int, start: Dim | None, stop: Dim | None) -> Dim:
+def _length(kind: TensorType, axis: int, start: Dim | None, stop: Dim | None, step: int = 1) -> Dim:
     dim = kind.shape[axis]
     low, high = _edge(0 if start is None else start, dim, kind), _edge(dim if stop is None else stop, dim, kind)
     length = high - low
     if isinstance(length, int):
-        return max(length, 0)
+        return -(-max(length, 0) // step)
+    if step > 1:
+        raise OperandError(f"how many entries lie {step} apart depends on the batch", operand=0)
     return length
 
 
@@ -259,7 +261,7 @@ ROWS = (
         jax=_spell_slice,
         rows=_slice_rows,
         flops=_free,
-        doc="A part, by positions known before the run, as in numpy: `x[0:3]`, `x[..., -1]`, `x[:, newaxis]`.",
+        doc="A part, by positions known before the run, as in numpy: `x[0:3]`, `x[..., -1]`, `x[::-2, newaxis]`.",
     ),
     Operation(
         name="slice_at",

@@ -164,7 +164,7 @@ class _Step(Struct):
             case "stack":
                 return bool(attrs["axis"] % (ranks[0] + 1)) and set(kinds) == {"rows"}
             case "slice":
-                return tuple(attrs["items"][0])[:3] in {("slice", None, None), ("slice", 0, None)}
+                return tuple(attrs["items"][0]) in {("slice", None, None), ("slice", 0, None)}
             case "pad":
                 return tuple(attrs["widths"][0]) == (0, 0)
             case "take":

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from etude.compiler import faults
-from etude.compiler.diagnostics import Diagnostic, Location
+from etude.compiler.diagnostics import Diagnostic, Location, RecipeError
 from etude.compiler.scopes import MISSING, Scope
+from etude.compiler.typing import check_type
 from etude.grammar import nodes
 
 _PARTS: dict[Any, tuple[str, ...]] = {}
@@ -58,6 +59,7 @@ def _walk(node: Any, bound: frozenset[str], scope: Scope) -> Iterator[Any]:
 
 
 def _fn(node: nodes.Fn, bound: frozenset[str], scope: Scope) -> Iterator[Any]:
+    yield from _walk(node.returns, bound, scope)
     yield from _function(node.parameters, node.body, bound, scope)
 
 
@@ -83,12 +85,15 @@ def _loop(node: nodes.Loop, bound: frozenset[str], scope: Scope) -> Iterator[Any
 
 
 def _type(node: nodes.TypeNode, bound: frozenset[str], scope: Scope) -> Iterator[Any]:
-    yield from ()
+    try:
+        check_type(node, scope)
+    except RecipeError as error:
+        yield error
 
 
 def _function(parameters: tuple[nodes.Parameter, ...], body: Any, bound: frozenset[str], scope: Scope) -> Iterator[Any]:
     for parameter in parameters:
-        yield from _walk(parameter.default, bound, scope)
+        yield from _walk((parameter.type, parameter.default), bound, scope)
         bound = bound | {parameter.name}
     yield from _walk(body, bound, scope)
 

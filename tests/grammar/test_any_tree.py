@@ -66,6 +66,7 @@ named_types = st.deferred(
 )
 types: st.SearchStrategy[Any] = st.one_of(
     st.deferred(lambda: named_types),
+    node(n.NamedType, name=names, size=st.integers(0, 99), optional=st.booleans()),
     st.deferred(lambda: node(n.RecordType, fields=tuples(st.tuples(keys, named_types), 1, 2))),
 )
 
@@ -142,8 +143,9 @@ def fields(expr: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 def _compound(expr: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     clauses = tuples(node(n.Clause, name=names, iterable=expr), 1, 2)
+    ends = {"start": st.none() | expr, "stop": st.none() | expr}
     index_items = st.one_of(
-        expr, node(n.Slice, start=st.none() | expr, stop=st.none() | expr), node(n.Ellipsis), node(n.Newaxis)
+        expr, node(n.Slice, **ends), node(n.Strided, **ends, step=expr), node(n.Ellipsis), node(n.Newaxis)
     )
     heads = [(names, expr), (st.none(), st.none())]
     loops = [
