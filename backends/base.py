@@ -129,6 +129,10 @@ class RowBackend(Protocol):
         """Import what stages will need of the framework, so that the first finds it there."""
         ...
 
+    def release(self) -> None:
+        """Give back the memory of the device that stages have let go of: other processes share it."""
+        ...
+
     def describe(self) -> dict[str, Json]:
         """Versions of the framework, the device and the threads: what a run's record says about its backend."""
         ...

@@ -20,6 +20,7 @@ from etude.runtime.events import TOLD, EventLog, Listener
 from etude.runtime.executors import Executor, Message
 from etude.runtime.export import export_models, place_file
 from etude.runtime.expressions import ExpressionError
+from etude.runtime.gpus import visible_gpus
 from etude.runtime.planning import (
     LEFT_OUT,
     Identity,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 Json = Any
 POLL_SECONDS = 0.2
 LEASE_SECONDS = 1.0
-JOBS_ON_A_DEVICE = {"tpu": 1}  # a TPU belongs to one process; other accelerators are shared by four
+JOBS_ON_A_GPU = 4  # a TPU belongs to one process
 
 
 def run(
@@ -69,14 +70,14 @@ def run(
     """Run every stage that is not in the store yet, and judge the claims.
 
     `base` is the folder that relative file names in the recipe start from; `jobs` how many stages run side by side
-    (default: one per core, four on a GPU, one on a TPU), where trainings that can do so share the cores; `only`
+    (default: one per core, four on each GPU, one on a TPU), where trainings that can do so share the cores; `only`
     the ids of the stages that are wanted, with all that they need; `retries` how often a stage is tried again whose
     worker died or that had too little memory. A stage that fails takes with it only what depends on it. An object that
     turns out to be damaged is made anew. Raises `StoreError`, and `KeyboardInterrupt` with everything finished so far
     recorded.
     """
     cores = available_cores()
-    jobs = jobs or (cores if device == "cpu" else min(cores, JOBS_ON_A_DEVICE.get(device, 4)))
+    jobs = jobs or default_jobs(device, cores)
     wanted = wanted_stages(workflow) if only is None else needed_stages(workflow, only)
     settings = Settings(
         backend=backend,
@@ -108,6 +109,12 @@ def run(
         finally:
             runner.close()
     return result
+
+
+def default_jobs(device: str, cores: int) -> int:
+    """How many stages run side by side where nobody says."""
+    on_device = {"cpu": cores, "tpu": 1}.get(device, JOBS_ON_A_GPU * max(1, len(visible_gpus())))
+    return min(cores, on_device)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from etude.compiler.workflow import Stage
 from etude.runtime.executors import Message
 
 Json = Any
-TRANSIENT = {"WorkerEnded", "OutOfMemory", "ConnectionError", "TimeoutError"}
+TRANSIENT = {"WorkerEnded", "OutOfMemory", "DeviceFailed", "ConnectionError", "TimeoutError"}
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -94,6 +94,8 @@ def _serve(message: Json, send: Send, stop: threading.Event) -> None:
     try:
         result = execute(job)
         objects = store.sizes(result.all_objects())
+        if message.get("framework"):
+            job.backend().release()
     except Exception as error:
         kind = "stopped" if type(error).__name__ in {"TrainingStopped", "StageStopped"} else "failed"
         progress = {name: getattr(error, name) for name in ("step", "steps") if hasattr(error, name)}
@@ -114,7 +116,13 @@ def _serve(message: Json, send: Send, stop: threading.Event) -> None:
 
 EXPECTED = {"StageError", "SourceError", "StoreError", "TrainingError", "ExpressionError"}
 # How the frameworks say that there is not enough memory: by a class of their own, or in the message of a general one.
-NO_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "not enough memory", "DefaultCPUAllocator", "Unable to allocate")
+NO_MEMORY = (
+    "RESOURCE_EXHAUSTED", "out of memory", "not enough memory", "DefaultCPUAllocator", "Unable to allocate",
+    "ALLOC_FAILED",
+)  # fmt: skip
+# What leaves a process without its GPU: nothing that it starts there afterwards works.
+DEVICE_FAILED = ("CUDA error", "CUDA_ERROR", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "CUSOLVER_STATUS")
+IN_RANGE = "hint: an index out of its range ends like this on a GPU; on the processor (--target cpu) it is told which"
 MORE_MEMORY = (
     "hint: make its batch or its model smaller, run fewer stages side by side (--jobs 1), or use another target"
 )
@@ -140,6 +148,8 @@ def _explained(error: Exception) -> tuple[str, str]:
     names = {kind.__name__ for kind in type(error).__mro__}
     if _is_for_want_of_memory(error):
         return "OutOfMemory", f"there is not enough memory: {_first_line(error)}\n{MORE_MEMORY}"
+    if any(words in str(error) for words in DEVICE_FAILED) and "RuntimeError" in names:
+        return "DeviceFailed", f"the GPU failed: {_first_line(error)}\n{IN_RANGE}"
     if isinstance(error, OSError) and (found := explained(error, Path(error.filename or "."))):
         return "StoreError", str(found)
     if names & EXPECTED:
@@ -154,7 +164,7 @@ def _is_for_want_of_memory(error: Exception) -> bool:
     """Whether a framework, or Python, could not get memory; recognised by name, so that nothing is imported."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    is_general = type(error).__name__ in {"RuntimeError", "XlaRuntimeError", "JaxRuntimeError", "ArrowMemoryError"}
+    is_general = any(kind.__name__ in {"RuntimeError", "ArrowMemoryError"} for kind in type(error).__mro__)
     return is_general and any(words in str(error) for words in NO_MEMORY)
 
 

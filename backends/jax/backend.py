@@ -35,6 +35,10 @@ class JaxBackend:
         import flax.nnx  # noqa: F401
         import optax  # noqa: F401
 
+    def release(self) -> None:
+        """Drop what only cycles of references hold; JAX keeps the memory of its device for itself."""
+        devices.release(self.device)
+
     def describe(self) -> dict[str, Any]:
         return devices.describe(self.device) | self.numerics.described()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import os
 import platform
@@ -68,6 +69,12 @@ def resident_bytes(device: jax.Device) -> int:
     """Bytes of columns that a stage holds on the device; more than that is read as it is needed."""
     memory = device.memory_stats() if device.platform != "cpu" else None
     return device_limit(memory["bytes_limit"] - memory["bytes_in_use"]) if memory else host_limit()
+
+
+def release(device: jax.Device) -> None:
+    """Let go of arrays that only cycles of references hold, as a traceback's do."""
+    if device.platform != "cpu":
+        gc.collect()
 
 
 def describe(device: jax.Device) -> dict[str, Any]:

@@ -27,6 +27,9 @@ class NumpyBackend:
     def warm(self) -> None:
         pass
 
+    def release(self) -> None:
+        pass
+
     def describe(self) -> dict[str, Any]:
         return {"backend": "numpy", "versions": {"numpy": np.__version__}, "device": "cpu", "device_name": "cpu"}
 

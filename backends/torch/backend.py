@@ -32,6 +32,9 @@ class TorchBackend:
     def warm(self) -> None:
         import torch._dynamo  # noqa: F401  # as every optimizer does when it is made
 
+    def release(self) -> None:
+        devices.release(self.device)
+
     def describe(self) -> dict[str, Any]:
         return devices.describe(self.device) | self.numerics.described()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any
 
@@ -25,6 +26,7 @@ def prepare(device: str = "auto", threads: int | None = None) -> torch.device:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # sums of products stay in float32
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device not in ("cpu", "cuda"):
@@ -38,6 +40,13 @@ def prepare(device: str = "auto", threads: int | None = None) -> torch.device:
 def resident_bytes(device: torch.device) -> int:
     """Bytes of columns that a stage holds on the device; more than that is read as it is needed."""
     return device_limit(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else host_limit()
+
+
+def release(device: torch.device) -> None:
+    """Give memory that no tensor takes back to the driver, for other processes on the same GPU."""
+    if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def describe(device: torch.device) -> dict[str, Any]:

@@ -8,12 +8,14 @@ import os
 import selectors
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from etude.runtime.executors import Message
+from etude.runtime.gpus import VARIABLE, visible_gpus
 from etude.runtime.stages import Settings
 
 Json = Any
@@ -26,11 +28,19 @@ THREAD_VARIABLES = (
 )
 
 
+SPENT = {
+    "OutOfMemory",
+    "DeviceFailed",
+}  # after which a worker is replaced: it holds memory, or its device is lost to it
+PLATFORMS = {"cpu": "cpu", "cuda": "cuda,cpu", "tpu": "tpu,cpu"}
+
+
 @dataclass(eq=False)
 class Worker:
-    """One process and what it is doing; it `is_warm` once the framework is imported."""
+    """One process and what it is doing; it `is_warm` once the framework is imported. `gpu` is the one that it has."""
 
     process: subprocess.Popen[bytes]
+    gpu: str | None = None
     task: int | None = None
     is_warming: bool = False
     is_spent: bool = False
@@ -67,6 +77,7 @@ class LocalExecutor:
         self._workers: list[Worker] = []
         self._selector = selectors.DefaultSelector()
         self._warm = warm
+        self._gpus = visible_gpus() if settings.device in ("cuda", "auto") else []
 
     def has_room(self) -> bool:
         return len(self._workers) < self.jobs or any(worker.task is None for worker in self._workers)
@@ -92,7 +103,7 @@ class LocalExecutor:
     def poll(self, seconds: float) -> list[Message]:
         messages: list[Message] = []
         for key, _ in self._selector.select(seconds):
-            messages += self._received(key.data)
+            messages += self._received(key.data) if key.data in self._workers else []
         return messages
 
     def stop(self) -> None:
@@ -115,18 +126,24 @@ class LocalExecutor:
         self.close()
 
     def _start(self) -> Worker:
+        gpu = self._free_gpu()
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "etude.runtime.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=worker_environment(self.settings),
+            env=worker_environment(self.settings, gpu),
             start_new_session=True,  # Ctrl-C is for the scheduler, which then ends its workers
         )
-        worker = Worker(process)
+        worker = Worker(process, gpu)
         self._workers.append(worker)
         self._selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
+
+    def _free_gpu(self) -> str | None:
+        """The GPU that has the fewest workers; none is chosen where there is only one."""
+        counts = Counter(worker.gpu for worker in self._workers)
+        return min(self._gpus, key=lambda gpu: counts[gpu]) if len(self._gpus) > 1 else None
 
     def _prepare(self, worker: Worker) -> None:
         worker.is_warming = True
@@ -144,8 +161,9 @@ class LocalExecutor:
             return self._ended(worker)
         messages = [message for line in lines if (message := self._understood(worker, json.loads(line)))]
         if worker.is_spent:
-            worker.process.kill()
-            self._forget(worker)
+            self._end(worker)
+            for idle in [each for each in self._workers if each.task is None and each.gpu == worker.gpu]:
+                self._end(idle)  # an allocator keeps what stages have freed, on a GPU for good
         return messages
 
     def _understood(self, worker: Worker, data: dict[str, Json]) -> Message | None:
@@ -155,8 +173,12 @@ class LocalExecutor:
             return None
         if kind in {"done", "failed", "stopped"}:
             worker.task = None
-            worker.is_spent = data.get("error") == "OutOfMemory"  # what it holds of the memory is given back
+            worker.is_spent = data.get("error") in SPENT
         return Message(data.pop("task"), kind, data)
+
+    def _end(self, worker: Worker) -> None:
+        worker.process.kill()
+        self._forget(worker)
 
     def _ended(self, worker: Worker) -> list[Message]:
         """A worker that ends by itself takes its task with it."""
@@ -178,7 +200,7 @@ class LocalExecutor:
         return worker.process.wait()
 
 
-def worker_environment(settings: Settings) -> dict[str, str]:
+def worker_environment(settings: Settings, gpu: str | None = None) -> dict[str, str]:
     """The environment of a worker: capped threads, and no accelerator that the run did not ask for."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(settings.threads))}
     # Threads that wait for work otherwise spin for milliseconds, on cores that others could use: on a busy machine a
@@ -186,9 +208,13 @@ def worker_environment(settings: Settings) -> dict[str, str]:
     environment.setdefault("GOMP_SPINCOUNT", "10000")
     if settings.device == "cpu":
         environment["JAX_PLATFORMS"] = "cpu"
-    else:
-        environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the device is shared by all workers
-    return environment
+        return environment
+    if settings.device in PLATFORMS:  # others that are installed would be started, and complain
+        environment.setdefault("JAX_PLATFORMS", PLATFORMS[settings.device])
+    environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the device is shared by all workers
+    if not {"XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"} & environment.keys():
+        environment["XLA_CLIENT_MEM_FRACTION"] = "0.95"  # of what is there; JAX would stop at three quarters
+    return environment | ({VARIABLE: gpu} if gpu is not None else {})
 
 
 def exit_reason(code: int) -> str:

@@ -36,6 +36,10 @@ class OutOfMemoryError(RuntimeError):
     """What PyTorch raises on an accelerator, by its name."""
 
 
+class AcceleratorError(RuntimeError):
+    """What PyTorch raises for errors of a driver, by its name."""
+
+
 class XlaRuntimeError(RuntimeError):
     """What JAX raises, by its name."""
 
@@ -46,6 +50,8 @@ class XlaRuntimeError(RuntimeError):
         MemoryError(),
         OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
         XlaRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes"),
+        AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
     ],
 )
@@ -69,6 +75,12 @@ def test_an_array_that_does_not_fit_is_too_little_memory() -> None:
         (ConnectionResetError("reset by peer"), "ConnectionError", "the network failed: reset by peer"),
         (TimeoutError(), "TimeoutError", "the network failed: TimeoutError"),
         (StoreError("no", path=Path("store")), "StoreError", "store: no"),
+        (
+            AcceleratorError("CUDA error: device-side assert triggered\nCUDA kernel errors might be"),
+            "DeviceFailed",
+            "the GPU failed: CUDA error: device-side assert triggered\nhint: an index out of its range ends like this",
+        ),
+        (XlaRuntimeError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS"), "DeviceFailed", "the GPU failed: INTERNAL"),
         (RuntimeError("shapes differ"), "RuntimeError", "internal error: RuntimeError: shapes differ"),
     ],
 )

@@ -14,8 +14,10 @@ import pytest
 
 from etude.runtime.executors import Message
 from etude.runtime.executors.local import LocalExecutor, exit_reason, worker_environment
+from etude.runtime.gpus import visible_gpus
+from etude.runtime.runner import default_jobs
 from etude.runtime.stages import Settings
-from etude.runtime.store import Store
+from etude.runtime.store import Store, injection
 
 SETTINGS = Settings(backend="torch", threads=3)
 
@@ -131,7 +133,67 @@ def test_threads_are_capped_and_accelerators_are_left_alone(monkeypatch: pytest.
     assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "3"
     assert environment["JAX_PLATFORMS"] == "cpu"
     shared = worker_environment(Settings(backend="jax", device="cuda"))
-    assert "JAX_PLATFORMS" not in shared and shared["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    assert (shared["JAX_PLATFORMS"], shared["XLA_PYTHON_CLIENT_PREALLOCATE"]) == ("cuda,cpu", "false")
+    assert shared["XLA_CLIENT_MEM_FRACTION"] == "0.95"
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.5")
+    assert "XLA_CLIENT_MEM_FRACTION" not in worker_environment(Settings(backend="jax", device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("given", "nodes", "gpus"),
+    [
+        (None, ["nvidia0", "nvidia3", "nvidiactl", "nvidia-uvm", "null"], ["0", "1"]),
+        (None, ["null"], []),
+        ("2, GPU-1b,-1,0", ["nvidia0"], ["2", "GPU-1b"]),
+        ("", ["nvidia0"], []),
+    ],
+)
+def test_gpus_are_those_that_cuda_would_find(
+    given: str | None, nodes: list[str], gpus: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for node in nodes:
+        (tmp_path / node).touch()
+    monkeypatch.setattr("etude.runtime.gpus.DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+
+    assert visible_gpus() == gpus
+    assert default_jobs("cuda", 64) == 4 * max(1, len(gpus)) and default_jobs("cuda", 2) == 2
+    assert (default_jobs("cpu", 64), default_jobs("tpu", 64)) == (64, 1)
+
+
+def test_workers_share_out_the_gpus(
+    store: Store, numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    load = request(store, numbers.parent, "load", {"uri": "numbers.csv", "options": {}})
+    with LocalExecutor(Settings(backend="torch", device="cuda"), 4, tmp_path / "workers.log") as pool:
+        for task in range(3):
+            pool.submit(task, load)
+        assert [worker.gpu for worker in pool._workers] == ["4", "7", "4"]
+        environment = Path(f"/proc/{pool._workers[1].process.pid}/environ")
+        if environment.exists():
+            assert b"CUDA_VISIBLE_DEVICES=7" in environment.read_bytes().split(b"\0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    with LocalExecutor(Settings(backend="torch", device="cuda"), 4, tmp_path / "workers.log") as pool:
+        pool.submit(0, load)
+        assert [worker.gpu for worker in pool._workers] == [None]
+
+
+def test_who_had_too_little_memory_and_who_idles_beside_it_are_replaced(
+    store: Store, numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = request(store, numbers.parent, "load", {"uri": "numbers.csv", "options": {}})
+    with LocalExecutor(SETTINGS, 2, tmp_path / "workers.log") as pool:
+        pool.submit(1, load)
+        assert finished(pool, 1)[1].kind == "done"
+        monkeypatch.setenv(injection.VARIABLE, f"memory:1:{tmp_path / 'trace'}")
+        pool._workers[0].task = 0  # busy, so that the next task starts another worker
+        pool.submit(2, load)
+        pool._workers[0].task = None
+        assert finished(pool, 1)[2].data["error"] == "OutOfMemory"
+        assert pool._workers == []
 
 
 @pytest.mark.parametrize(("code", "words"), [(-9, "SIGKILL"), (-11, "SIGSEGV"), (1, "exit code 1, see workers.log")])
