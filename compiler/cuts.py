@@ -185,8 +185,11 @@ class Cut:
 
     @property
     def keeps_rows(self) -> bool:
-        """Whether the function becomes one on batches of rows with what it is part of, not by the framework."""
-        return self.name in {"loop", "choose"}
+        """Whether the function becomes one on batches of rows with what it is part of, not by the framework.
+
+        What draws in a function of rows does, because its draws are those of the row.
+        """
+        return self.name in {"loop", "choose"} or (self.is_random and self.frame.kind == "row")
 
     def _call(self, op: Op) -> None:
         """Call a model as a function of its weights; in a function that is mapped over rows, on this row alone."""

@@ -30,10 +30,6 @@ def derivatives(
             raise faults.earlier_rounds(region.name, what, location, value.location)
     if value.operand.id not in cut.depends:
         raise faults.independent(what, location, value.location)
-    if frame.kind == "row" and cut.is_random:
-        raise faults.not_available(
-            "a draw that depends on what the derivative is taken by, in a function of rows", location
-        )
     place = add_child(frame, _name(frame, value), cut.function([("", value.operand)]), cut.origins())
     attributes = {"child": place, "count": len(by), "mapped": ()}
     frame.builder.is_random |= cut.is_random

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from etude.backends.program.builder import Builder
 from etude.backends.program.dims import Dim, Size, b
-from etude.backends.program.inner import draws_for_elements
 from etude.backends.program.ir import Child, Sub
 from etude.backends.program.types import TensorType
 from etude.compiler import faults
@@ -145,8 +144,6 @@ def call_traced(session: Session, model: Model, arguments: Sequence[Any], locati
         raise faults.weights_in_region(model_name(model), around.name, location, around.location)
     if ("loose", model.identity) in session.memo and any(map(is_weight, traced.origins.flat)):
         raise faults.weights_in_loss(model_name(model), location)
-    if is_row and traced.sub.is_random and draws_for_elements(traced.sub):
-        raise faults.not_available("a draw for each element in a model that a function of rows calls", location)
     return _append_call(frame, model, traced, arguments, batch, location, is_row)
 
 

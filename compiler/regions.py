@@ -185,8 +185,6 @@ class TracedRegion:
 
     def _check(self, cut: Cut) -> None:
         name, location = self.open.name, self.open.location
-        if name in {"each", "scan"} and self.frame.kind == "row" and any(map(cut.draws, cut.ops)):
-            raise faults.not_available(f"a draw for each element, inside '{name}' in a function of rows", location)
         if cut.draws_before(self.open.sites):
             raise faults.not_available(f"a derivative, inside '{name}', of a draw that stands outside of it", location)
         # while it is being found what learns, each model with weights is as in training

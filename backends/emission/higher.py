@@ -24,6 +24,8 @@ def higher(
     match op.name:
         case "grad":
             return _derivatives(op, framework, functions[0], operands, has_key=has_key[0])
+        case "apply":
+            return f"{functions[0]}({', '.join([*operands, *['key'] * has_key[0]])})"
         case "each":
             return _each(op, framework, functions[0], operands, has_key=has_key[0])
         case "scan":
@@ -56,6 +58,10 @@ def _each(op: Op, framework: Framework, function: str, operands: Sequence[str], 
     levels = op.attrs["mapped"]
     if not has_key or op.attrs.get("keyed") == "same":
         return f"{_mapped(function, framework, levels, has_key)}({', '.join([*operands, *['key'] * has_key])})"
+    if op.attrs.get("keyed") == "rows":
+        *operands, rows = operands
+        keys = f"random.fold({fold(op.attrs['site'])}, {rows})"
+        return f"{_mapped(function, framework, [(*levels[0], True)], False)}({', '.join([*operands, keys])})"
     first = operands[levels[-1].index(True)]
     keys = f"element_keys({fold(op.attrs['site'])}, {first})"
     return f"{_mapped(function, framework, [(*levels[0], True)], False)}({', '.join([*operands, keys])})"

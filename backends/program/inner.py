@@ -22,12 +22,6 @@ def _selected(op: Op) -> Op:
     return replace(op, attributes=tuple((key, True if key == "select" else value) for key, value in op.attributes))
 
 
-def draws_for_elements(sub: Sub) -> bool:
-    """Whether an `each` or a `scan` in a model, or in what it calls, draws."""
-    own = (child.sub for op in sub.ops if op.name in {"each", "scan"} for child in _children(sub, op))
-    return any(one.is_random for one in own) or any(draws_for_elements(child.sub) for child in sub.children)
-
-
 def on_one_row(sub: Sub) -> Sub:
     """The function of a row in which models that see the batch are called on a batch of this row alone."""
     if not _calls_rows(sub):

@@ -43,7 +43,8 @@ class Op(Struct, frozen=True):
       operand, those that are true are batches of rows and so are the results;
     - `each`, attributes `child` and `mapped`: a child without weights, on each element of the first axis of some of the
       operands; `mapped` has, from the outermost level inwards, a truth value for each operand. One that draws has
-      a key for each element, but with `keyed` "same" the key as it is;
+      a key for each element; with `keyed` "same" the key as it is, with "rows" one by the last operand, row identities;
+    - `apply`, attribute `child`: a child without weights on the operands, which is given the key as it is;
     - `scan`, attributes `child`, `states`, `elements` and `mapped`: a child without weights on the states, which are
       the first operands, and the elements of the first axis of the next, one after the other; its first results are
       the next states, the others are stacked. `mapped` is as in `each`;
@@ -72,7 +73,7 @@ class Op(Struct, frozen=True):
 
 
 # Operations that give a function of the program, which has no weights, to the framework.
-HIGHER = frozenset({"grad", "each", "scan", "loop", "choose"})
+HIGHER = frozenset({"grad", "each", "scan", "loop", "choose", "apply"})
 CALLING = HIGHER | {"call"}
 STRUCTURAL = CALLING | {"weight", "update", "read", "write"}
 

@@ -57,6 +57,10 @@ class _Vectorizer(Struct):
     def _lift(self, op: Op) -> None:
         if op.name == "call":
             results, depends = self._call(op), True
+        elif op.name in {"each", "scan"} and self._draws(op):
+            results, depends = self._elements(op), True
+        elif op.name == "grad" and self._draws(op):
+            results, depends = self._slopes(op), True
         elif op.name in {"grad", "each", "scan"} and any(self._is_batched(o) for o in op.operands):
             results, depends = self._mapped(op), True
         elif op.name in {"loop", "choose"} and (any(self._is_batched(o) for o in op.operands) or self._draws(op)):
@@ -120,6 +124,55 @@ class _Vectorizer(Struct):
         return self.build.append(
             op.name, [self._operand(o) for o in op.operands], attrs, [_batch(r.type) for r in op.results]
         )
+
+    def _elements(self, op: Op) -> Sequence[Operand]:
+        """A function of elements that draws: to each element it does on a batch of rows what it did on one row."""
+        place, states = op.attrs["child"], op.attrs.get("states", 0)
+        flags = [self._is_batched(o) for o in op.operands]
+        if op.name == "each":
+            attrs, is_element = op.attrs | {"mapped": ((*op.attrs["mapped"][0], False),)}, op.attrs["mapped"][0]
+        else:
+            attrs, is_element = op.attrs, [states <= i < states + op.attrs["elements"] for i in range(len(flags))]
+        operands = [
+            self._spread(o) if i < states else self._swapped(self._operand(o)) if flags[i] and is_element[i]
+            else self._operand(o) for i, o in enumerate(op.operands)
+        ]  # fmt: skip
+        self._vectorize(place, [*[True] * states, *flags[states:]])
+        types = [_batch(r.type) if i < states else _swapped(_batch(r.type)) for i, r in enumerate(op.results)]
+        made = self.build.append(op.name, [*operands, *self._row_ids(self.build.children[place].sub)], attrs, types)
+        return [value if i < states else self._swapped(value) for i, value in enumerate(made)]
+
+    def _slopes(self, op: Op) -> Sequence[Operand]:
+        """Derivatives of a function that draws: of each row as a batch of one, so that it sees the row's own draws."""
+        place, flags = op.attrs["child"], [self._is_batched(o) for o in op.operands]
+        sub = self.program.children[place].sub
+        self._vectorize(place, flags)
+        build = Builder(sub.name, children=[self.build.children[place]], is_random=True, doc=sub.doc)
+        given = [build.input(name, value.type) for name, value in sub.inputs]
+        row = build.input("row", ROW_IDS.with_shape(()))
+        batches = [
+            reshaped(build, value, (1, *value.type.shape)) if flag else value
+            for value, flag in zip(given, flags, strict=True)
+        ]
+        rows = reshaped(build, row, (1,))
+        (found,) = build.append("apply", [*batches, rows], {"child": 0}, [sub.outputs[0][1].type.with_shape((1,))])
+        alone = all_selected(build.build([("", reshaped(build, found, ()))]))
+        self.build.children[place] = Child(self.build.children[place].name, alone)
+        operands = [*(self._operand(o) for o in op.operands), *self._row_ids(alone)]
+        return self.build.append(
+            op.name, operands, op.attrs | {"mapped": (*flags, True)}, [_batch(r.type) for r in op.results]
+        )
+
+    def _vectorize(self, place: int, batched: Sequence[bool]) -> None:
+        """Make a function that draws one on a batch of rows, whose identities it gets as last input."""
+        child = self.program.children[place]
+        build = Builder(child.sub.name, doc=child.sub.doc, is_random=child.sub.is_random)
+        self.build.children[place] = Child(child.name, _Vectorizer(child.sub, build).run(batched))
+
+    def _swapped(self, value: Operand) -> Operand:
+        """The first two axes, rows and elements, the other way around."""
+        axes = (1, 0, *range(2, value.type.rank))
+        return self.build.apply("transpose", [value], {"axes": axes})[0]
 
     def _draws(self, op: Op) -> bool:
         return any(self.program.children[place].sub.is_random for place in callees(op))
@@ -224,15 +277,24 @@ def _batch(kind: TensorType) -> TensorType:
     return TensorType(kind.dtype, (b, *kind.shape))
 
 
+def _swapped(kind: TensorType) -> TensorType:
+    first, second, *rest = kind.shape
+    return kind.with_shape((second, first, *rest))
+
+
 def row_keyed(sub: Sub) -> Sub:
     """A model that draws random numbers, as one that gets the row identities as last input and draws by row.
 
-    Draws whose leading axis is the batch see the row; others see their position as they do in training.
+    Draws whose leading axis is the batch see the row, and so do those for each element of it; others see their position
+    as they do in training.
     """
     if not sub.is_random:
         return sub
     build = Builder(sub.name, inputs=list(sub.inputs), slots=list(sub.slots), is_random=True, doc=sub.doc)
-    build.children = [Child(child.name, row_keyed(child.sub)) for child in sub.children]
+    alone = {op.attrs["child"] for op in sub.ops if _is_over_rows(op)}
+    build.children = [
+        child if place in alone else Child(child.name, row_keyed(child.sub)) for place, child in enumerate(sub.children)
+    ]
     build.children = [
         Child(child.name, _with_input(child.sub, ROWS_INPUT, ROW_IDS) if place in _beside_draws(sub) else child.sub)
         for place, child in enumerate(build.children)
@@ -267,9 +329,14 @@ def _with_input(sub: Sub, name: str, kind: TensorType) -> Sub:
 
 def _keyed(op: Op, children: Sequence[Child], rows: Value) -> Op:
     if op.name in CALLING:
-        is_random = any(children[place].sub.is_random for place in callees(op))
-        assert not is_random or op.name not in {"each", "scan"}, "elements that draw do not know the rows"
-        return replace(op, operands=(*op.operands, rows)) if is_random else op
+        if not any(children[place].sub.is_random for place in callees(op)) or (op.name == "scan" and _is_over_rows(op)):
+            return op
+        attributes = op.attrs
+        if op.name == "each" and _is_over_rows(op):
+            attributes["keyed"] = "rows"
+        elif op.name == "each":
+            attributes["mapped"] = tuple((*flags, False) for flags in attributes["mapped"])
+        return replace(op, operands=(*op.operands, rows), attributes=tuple(attributes.items()))
     operation = find(op.name)
     if operation is None or not operation.is_random or not _draws_by_row(op):
         return op
@@ -277,6 +344,14 @@ def _keyed(op: Op, children: Sequence[Child], rows: Value) -> Op:
     if "shape" in attributes:
         attributes["shape"] = attributes["shape"][1:]
     return replace(op, operands=(*op.operands, rows), attributes=tuple(attributes.items()))
+
+
+def _is_over_rows(op: Op) -> bool:
+    """Whether the elements of a function of elements are the rows of the batch."""
+    if op.name not in {"each", "scan"}:
+        return False
+    first = op.attrs["mapped"][0].index(True) if op.name == "each" else op.attrs["states"]
+    return bool(op.operands[first].type.shape[0] == b)
 
 
 def _draws_by_row(op: Op) -> bool:

@@ -70,25 +70,3 @@ def test_every_element_and_every_step_has_draws_of_its_own(
             assert row["low"] < row["high"] and row["gap"] > 0 and row["first"] != row["second"]
     np.testing.assert_allclose(seen[0], seen[1], rtol=1e-6)
     assert len({values for row in seen[0] for values in row}) == 4 * len(seen[0])
-
-
-@pytest.mark.parametrize(
-    ("expression", "codes_found"),
-    [
-        ("sum(each(x, u => u * normal([])))", ["E407"]),
-        ("hessian(sum(square(x * normal([3]))), wrt = x)[0, 0]", []),
-        ("sum(hessian(sum(where(uniform([3]) * x > 0.5, x ** 3, x)), wrt = x))", []),
-    ],
-)
-def test_what_rows_cannot_draw_is_refused(
-    codes: Callable[[str], list[str]], expression: str, codes_found: list[str]
-) -> None:
-    assert codes(f"z = map(points, row => {{ x = stacked(row)  return {{r: {expression}}} }})") == codes_found
-
-
-def test_a_model_that_draws_for_elements_is_not_called_on_rows(codes: Callable[[str], list[str]]) -> None:
-    recipe = """
-    model noisy()(x) { return each(x, u => u + normal(u.shape)) }
-    z = map(points, row => {r: noisy()(stacked(row))})
-    """
-    assert codes(recipe) == ["E407"]
