@@ -59,6 +59,7 @@ SEMANTICS: Mapping[str, int] = {
     "heatmap": 1,
 }
 PACKAGES = {"fit": "scikit-learn", "predict": "scikit-learn"}
+SCALARS = {str, int, float, bool, type(None)}
 PLAIN = {"slots", "names", "results", "columns"}  # the long parts of a spec that hold no programs
 STRUCTURAL = 1  # the same for `weight` and `call`, which have no row in the table of operations
 
@@ -176,9 +177,9 @@ def canonical_program(program: Mapping[str, Json]) -> Json:
 
 
 def _canonical(value: Json) -> Json:
-    if value is None or isinstance(value, str | int | float):  # most values: asking for a Mapping takes longer
+    if type(value) in SCALARS:  # most values: asking for a Mapping takes longer
         return value
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         if "subs" in value:
             return canonical_program(value)
         return {name: _canonical(item) for name, item in value.items()}
@@ -197,21 +198,22 @@ def _without_place(uri: str) -> str:
     return uri if re.match(r"[a-z][a-z0-9_+-]+:(?![\\/])", uri) else PurePath(uri).suffix.lower()
 
 
-def _operations(value: Json) -> dict[str, int]:
-    return {name: operation.semantics if (operation := find(name)) else STRUCTURAL for name in sorted(_names(value))}
+def _operations(spec: Mapping[str, Json]) -> dict[str, int]:
+    names = {name for program in _programs(spec) for name in program["operations"]}
+    return {name: operation.semantics if (operation := find(name)) else STRUCTURAL for name in sorted(names)}
 
 
-def _names(value: Json) -> set[str]:
-    return {name for program in _programs(value) for name in program["operations"]}
-
-
-def _programs(value: Json) -> Iterator[Json]:
-    if isinstance(value, Mapping):
-        if "subs" in value:
-            yield value
-        else:
-            for item in value.values():
-                yield from _programs(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _programs(item)
+def _programs(spec: Mapping[str, Json]) -> Iterator[Json]:
+    """All programs in a spec, which its long parts without any are not searched for."""
+    stack: list[Json] = [item for name, item in spec.items() if name not in PLAIN]
+    while stack:
+        value = stack.pop()
+        if type(value) in SCALARS:
+            continue
+        if type(value) is dict or isinstance(value, Mapping):
+            if "subs" in value:
+                yield value
+            else:
+                stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)

@@ -234,10 +234,7 @@ def _refuse_what_does_not_fit(options: Options, workflow: Workflow, target: Targ
 
     if target.device not in ("cpu", "auto") and target.chip is None:
         return
-    if not any(uses_backend(stage) for stage in workflow.stages.values()):
-        return
-    planned = plan_stages(workflow, store, settings_for(target, workflow), options.file.parent)
-    heavy = [id for id, stage in workflow.stages.items() if planned[id].action == "run" and uses_backend(stage)]
+    heavy = [id for id, stage in workflow.stages.items() if uses_backend(stage)]
     if not heavy:
         return
     estimates: Mapping[str, Estimate] = estimate_stages(workflow, options.file.parent)
@@ -245,7 +242,9 @@ def _refuse_what_does_not_fit(options: Options, workflow: Workflow, target: Targ
         from etude.runtime.hardware import on_hardware
 
         estimates = on_hardware(workflow, estimates, [], target, settings_for(target, workflow)).estimates
-    for id in heavy:
+    large = [id for id in heavy if not estimates[id].fits]
+    planned = plan_stages(workflow, store, settings_for(target, workflow), options.file.parent) if large else {}
+    for id in large:
         found = estimates[id]
-        if not found.fits:
+        if planned[id].action == "run":
             raise faults.DoesNotFitError(planned[id].stage.name, found.device_bytes, found.limit or memory_bytes())
