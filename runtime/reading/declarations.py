@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from etude.runtime.sources import DataFile, nearest
+from etude.runtime.sources import DataFile, SourceError, nearest
 
 COLUMN_OPTIONS: Mapping[str, str] = {
     "columns": "the columns to read, all when left out",
@@ -16,6 +17,7 @@ COLUMN_OPTIONS: Mapping[str, str] = {
     "classes": "the classes of the label: a list of names, or their number; or a record of these for several columns",
     "length": "a record of lengths, or one, that lists of varying length are padded to, with a column NAME_mask",
 }
+MOST_CLASSES = 10_000_000  # of a label whose classes are not declared: a larger number is an identity, not a class
 TYPES = ("float", "int", "bool", "text", "label", "labels", "image")
 
 
@@ -31,11 +33,60 @@ class Declarations:
 
     def classes_of(self, name: str) -> Any:
         """The declared classes of a column: a list of names, a number or None."""
-        return self.classes.get(name) if isinstance(self.classes, Mapping) else self.classes
+        return classes_of(self.classes, name)
+
+
+def check_values(uri: str, options: Mapping[str, Any]) -> None:
+    """Refuse values of options that are of another kind. Raises `SourceError`."""
+    for name, (expected, fits) in KINDS.items():
+        if name in options and not fits(options[name]):
+            got = json.dumps(options[name], default=str)
+            raise SourceError(f'the option "{name}"', uri=uri, expected=expected, got=got)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and bool(value) and all(map(_is_name, value)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
+
+
+def _are_classes(value: Any) -> bool:
+    """A number of classes, or their names, no two equal."""
+    if isinstance(value, list):
+        names = list(map(str, value))
+        return bool(value) and len({*names}) == len(names) and all(isinstance(each, str | int) for each in value)
+    return _is_number(value)
+
+
+def _record_of(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, Mapping) and all(map(test, value.values()))
+
+
+def _either(*tests: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: any(test(value) for test in tests)
+
+
+CLASSES = "a number of classes, a list of their names, or a record of these by column"
+KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "columns": ("names of columns", _are_names),
+    "target": ("names of columns", _are_names),
+    "label": ("the name of a column", _is_name),
+    "types": ('a record of types, such as {x: "float"}', _record_of(_is_name)),
+    "length": ("a length, or a record of them by column", _either(_is_number, _record_of(_is_number))),
+    "classes": (CLASSES, _either(_are_classes, _record_of(_are_classes))),
+    "delimiter": ("one character", lambda value: isinstance(value, str) and len(value) == 1 and value not in '\r\n"'),
+}
 
 
 def declarations(file: DataFile, names: Collection[str], options: Mapping[str, Any]) -> Declarations:
     """Check the options against the names of the file's columns. Raises `SourceError`."""
+    check_values(file.uri, options)
     kept = listed(options.get("columns", list(names)))
     types = dict(options.get("types") or {})
     if "label" in options:
@@ -51,6 +102,11 @@ def declarations(file: DataFile, names: Collection[str], options: Mapping[str, A
             hint = nearest(str(kind), TYPES) or f"types: {', '.join(TYPES)}"
             raise file.error(f'no type is called "{kind}"', column=name, hint=hint)
     return Declarations(tuple(kept), types, frozenset(targets), lengths, classes)
+
+
+def classes_of(classes: Any, name: str) -> Any:
+    """What is declared of the classes of a column: a list of names, a number or None."""
+    return classes.get(name) if isinstance(classes, Mapping) else classes
 
 
 def check_column(file: DataFile, name: str, names: Collection[str]) -> None:

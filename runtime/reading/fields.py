@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from etude.compiler.schema import ColumnSchema
-from etude.runtime.reading.declarations import Declarations
+from etude.runtime.reading.declarations import MOST_CLASSES, Declarations
 from etude.runtime.reading.pictures import Form
 from etude.runtime.sources import SourceError
 
@@ -139,23 +139,47 @@ def _label(name: str, values: Sequence[Any], classes: Any, fail: Fail) -> Field:
     for index, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise fail(index, "a class that counts from 0, or its name", shown(value), None)
+        if value >= MOST_CLASSES and classes is None:
+            raise fail(index, f"a class below {MOST_CLASSES:,}", shown(value), None)
     count = classes if isinstance(classes, int) else max(values) + 1
     return Field(name, "label", ColumnSchema(name, "label", "int32", (), count))
 
 
 def _labels(name: str, values: Sequence[Any], classes: Any, fail: Fail) -> Field:
     """Several classes a row: a float32 for each class, 1 where the row has it. It is a target."""
+    kinds = (str, int) if classes is not None else (_kind_of_classes(values),)
     for index, value in enumerate(values):
         if not isinstance(value, list):
             raise fail(index, "a list of classes", shown(value), None)
-    items = {item for value in values for item in value}
-    names: tuple[str, ...] | None = None
+        if any(type(item) not in kinds for item in value):
+            raise fail(index, f"a list of {' or '.join(KINDS_OF_CLASSES[kind] for kind in kinds)}", shown(value), None)
     if isinstance(classes, list):
-        names = tuple(map(str, classes))
-    elif all(isinstance(item, str) for item in items):
-        names = tuple(sorted(items))
-    count = len(names) if names is not None else classes if isinstance(classes, int) else max(items) + 1
+        names: tuple[str, ...] | None = tuple(map(str, classes))
+    elif classes is None and str in kinds:
+        names = tuple(sorted({item for value in values for item in value}))
+    else:
+        names = None
+    count = len(names) if names is not None else classes or _count(values, fail)
+    if not count:
+        raise fail(0, "classes in some of the first rows", "none", f"declare them: classes = {{{name}: [..]}}")
     return Field(name, "labels", ColumnSchema(name, "tensor", "float32", (count,), None, names, True))
+
+
+KINDS_OF_CLASSES = {str: "names of classes", int: "numbers of classes"}
+
+
+def _kind_of_classes(values: Sequence[Any]) -> type:
+    """Whether the classes in lists are names or numbers, by the first there is."""
+    items = (item for value in values if isinstance(value, list) for item in value)
+    return int if type(next(items, "")) is int else str
+
+
+def _count(values: Sequence[Any], fail: Fail) -> int:
+    """One more than the largest class in lists of numbers."""
+    for index, value in enumerate(values):
+        if any(not 0 <= item < MOST_CLASSES for item in value):
+            raise fail(index, f"classes from 0 to {MOST_CLASSES - 1:,}", shown(value), None)
+    return max((item for value in values for item in value), default=-1) + 1
 
 
 def shown(value: Any) -> str:

@@ -130,11 +130,13 @@ def _jpeg_head(stream: IO[bytes]) -> Head | None:
 @contextmanager
 def opened(source: Path | bytes) -> Iterator[Image.Image]:
     """A picture that is decoded when its pixels are asked for. Raises OSError where it is none, or broken."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as picture:
             yield picture
+    except UnidentifiedImageError as error:
+        raise OSError("something else: it begins as no kind of picture does") from error
     except (SyntaxError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as error:
         raise OSError(str(error)) from error
 

@@ -21,7 +21,8 @@ JSON_NUMBERS = 64
 
 @dataclass
 class Statistic:
-    """A column so far: the `counts` of each class; of numbers the least, largest and mean; of texts their lengths."""
+    """A column so far: the `counts` of each class; of numbers the least, largest and mean, and how
+    many are not finite (`odd`); of texts their lengths."""
 
     schema: ColumnSchema
     rows: int = 0
@@ -29,6 +30,7 @@ class Statistic:
     high: float | None = None
     total: float = 0.0
     elements: int = 0
+    odd: int = 0
     counts: list[int] | None = None
 
     def add(self, values: Array) -> None:
@@ -39,6 +41,9 @@ class Statistic:
         if self.schema.kind == "label":
             return
         numbers = np.array([len(text) for text in values]) if self.schema.kind == "text" else values
+        if numbers.dtype.kind == "f" and not (is_finite := np.isfinite(numbers)).all():
+            self.odd += int(numbers.size - is_finite.sum())
+            numbers = numbers[is_finite]
         if numbers.size:
             low, high = float(numbers.min()), float(numbers.max())
             self.low = low if self.low is None else min(self.low, low)
@@ -62,20 +67,42 @@ class Statistic:
             names = self.schema.class_names or tuple(map(str, range(len(self.counts))))
             return {"counts": dict(zip(names, self.counts, strict=True))}
         unit = "length" if self.schema.kind == "text" else "value"
-        return {f"least_{unit}": self.low, f"largest_{unit}": self.high, f"mean_{unit}": self.mean}
+        odd = {"not_finite": self.odd} if self.odd else {}
+        return {f"least_{unit}": self.low, f"largest_{unit}": self.high, f"mean_{unit}": self.mean, **odd}
 
     def text(self) -> str:
         """A few words for people."""
         if self.counts is not None:
             used = sum(count > 0 for count in self.counts)
             return f"{used} classes" if used == len(self.counts) else f"{used} of {len(self.counts)} classes"
+        odd = f"{self.odd:,} not finite" if self.odd else ""
         if self.low is None or self.high is None:
-            return "no values"
+            return odd or "no values"
         if self.schema.kind == "text":
-            return f"{self.low:.0f} to {self.high:.0f} characters"
+            return _range(int(self.low), int(self.high)) + (" character" if self.high == 1 else " characters")
         if self.schema.dtype == "bool":
             return f"{self.mean:.1%} true"
-        return f"{self.low:.4g} to {self.high:.4g}, mean {self.mean:.4g}"
+        if self.schema.dtype == "int32":
+            return f"{_range(int(self.low), int(self.high))}, mean {number_text(self.mean)}"
+        found = f"{number_text(self.low)} to {number_text(self.high)}, mean {number_text(self.mean)}"
+        return f"{found}, {odd}" if odd else found
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def number_text(value: float | None) -> str:
+    """A number in four digits, without a power of ten where it can be read at a glance.
+
+    >>> [number_text(value) for value in (39999.5, 0.00031234, 1.5, 12345678.0, -1e-9)]
+    ['39,999.5', '0.0003123', '1.5', '12,345,678', '-1e-09']
+    """
+    if value is None:
+        return "-"
+    if 1e4 <= abs(value) < 1e9:
+        return f"{value:,.1f}".removesuffix(".0")
+    return f"{value:.4g}"
 
 
 @dataclass

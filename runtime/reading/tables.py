@@ -100,6 +100,8 @@ def _checked(file: DataFile, index: int, value: Any, fail: Fail, read: Callable[
         return read(source)
     except FileNotFoundError as error:
         raise fail(index, "a picture", f"{name}: no such file", None) from error
+    except ValueError as error:  # a name that no file can have
+        raise fail(index, "the file name of a picture", shown(value), None) from error
     except OSError as error:
         hint = 'size = [height, width], fit = "resize"' if str(error).startswith("it is ") else None
         expected = "a picture of the size of the first" if hint else "a picture that can be read"

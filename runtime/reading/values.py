@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from etude.runtime.arrays import Array
-from etude.runtime.reading.fields import Fail, Field, shown, value_type
+from etude.runtime.reading.fields import Fail, Field, ValueType, shown, value_type
 
 KINDS = {"float32": "iuf", "int32": "iu", "bool": "b"}
 NAMES = {"float32": "number", "int32": "integer", "bool": "truth value"}
@@ -72,19 +72,37 @@ def _first_wrong(values: Sequence[Any], dtype: str, shape: tuple[int, ...], fail
     for index, value in enumerate(values):
         type = value_type(value)
         if type.kind not in kinds or type.shape != shape or not type.is_even:
-            hint = 'declare the type: types = {..: "float"}' if type.kind == "float" else None
-            return fail(index, expected, shown(value), hint)
+            return fail(index, expected, shown(value), _hint(type, dtype, shape))
     index = next((i for i, value in enumerate(values) if np.array(value).dtype.kind == "O"), 0)
     return fail(index, "numbers that fit 32 bits", shown(values[index]), None)
+
+
+def _hint(type: ValueType, dtype: str, shape: tuple[int, ...]) -> str | None:
+    """What may be meant by a value of another type."""
+    if len(shape) == len(type.shape) and shape[:1] != type.shape[:1]:
+        return f"lists of varying length are filled up: length = {{..: {max(shape[0], type.shape[0])}}}"
+    return 'declare the type: types = {..: "float"}' if type.kind == "float" and dtype == "int32" else None
 
 
 def _texts(values: Sequence[Any], fail: Fail) -> Array:
     for index, value in enumerate(values):
         if not isinstance(value, str):
             raise fail(index, "a text", shown(value), None)
+    _check_characters(values, fail)
     made = np.empty(len(values), dtype=object)
     made[:] = values
     return made
+
+
+def _check_characters(values: Sequence[str], fail: Fail) -> None:
+    """Refuse halves of characters, which JSON can write and UTF-8 cannot."""
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:
+        for index, value in enumerate(values):
+            if any("\ud800" <= character <= "\udfff" for character in value):
+                raise fail(index, "a text", f"half of a character in {ascii(value)[:60]}", None) from None
+        raise
 
 
 def _classes(field: Field, values: Sequence[Any], fail: Fail) -> Array:

@@ -26,6 +26,7 @@ Chunk: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 SCHEME = re.compile(r"([a-z][a-z0-9_+-]+):(?![\\/])(.*)", re.DOTALL)
 ALIASES = {"ndjson": "jsonl", "jsonlines": "jsonl", "pq": "parquet", "md": "txt"}
 SCHEMES = {"sklearn", "python", "networkx", "synthetic", "folder", "hf"}
+OTHER_ENCODING = "save it as UTF-8, or convert it: iconv -f latin1 -t utf-8 OLD > NEW"
 COMMON_OPTIONS = {"role": "what the rows are for: train, valid, test, unlabelled or external"}
 
 
@@ -186,6 +187,11 @@ class DataFile(Struct, frozen=True):
             got=got,
             hint=hint,
         )
+
+    def not_utf_8(self, error: UnicodeDecodeError, line: int | None) -> SourceError:
+        """A line that was written in another encoding."""
+        got = f"byte {error.object[error.start]:#04x}"
+        return self.error("a byte that is not UTF-8", line=line, expected="UTF-8", got=got, hint=OTHER_ENCODING)
 
 
 def existing_file(uri: str, base: Path) -> DataFile:

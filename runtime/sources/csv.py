@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from msgspec.structs import replace
 
 from etude.compiler.schema import ColumnSchema, SourceSchema
-from etude.runtime.reading.declarations import check_column, listed
+from etude.runtime.reading.declarations import MOST_CLASSES, check_column, check_values, classes_of, listed
 from etude.runtime.sources import Chunk, DataFile, SourceError, existing_file, nearest
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ Cell: TypeAlias = tuple[int, str]
 def schema(uri: str, options: Mapping[str, Any], base: Path) -> SourceSchema:
     """Sniff the header and the first 1,000 rows. Raises `SourceError` with file and line."""
     file = existing_file(uri, base)
+    check_values(uri, options)
     rows = read_rows(file, options)
     header = next(rows)[1]
     sample = list(islice(rows, SNIFFED_ROWS + 1))
@@ -98,7 +99,7 @@ def read_rows(file: DataFile, options: Mapping[str, Any]) -> Iterator[Row]:
     except csv.Error as error:
         raise file.error(f"broken CSV: {error}", line=line + 1) from error
     except UnicodeDecodeError as error:
-        raise file.error("a byte that is not UTF-8", line=_undecodable_line(file.path)) from error
+        raise file.not_utf_8(error, _undecodable_line(file.path)) from error
     if not line:
         raise file.error("the file is empty", hint="the first line names the columns")
 
@@ -127,7 +128,7 @@ def column_schema(
         _refuse_odd_cell(file, name, cells)
     kind = declared or sniffed
     if kind == "label" or (name == "label" and not declared and sniffed in {"int", "text"}):
-        return _label_schema(file, name, cells, sniffed, options.get("classes"))
+        return _label_schema(file, name, cells, sniffed, classes_of(options.get("classes"), name))
     if kind == "text":
         return ColumnSchema(name, "text", "text")
     return ColumnSchema(name, "tensor", {"float": "float32", "int": "int32", "bool": "bool"}[kind])
@@ -168,7 +169,11 @@ def _label_schema(file: DataFile, name: str, cells: list[Cell], sniffed: str, cl
         hint = f'declare it as text-like classes: classes = ["{lowest}", ..]'
         expected = "classes that count from 0"
         raise file.error(f'label "{name}"', line=line, column=name, expected=expected, got=str(lowest), hint=hint)
-    count = classes if isinstance(classes, int) else max(int(cell) for _, cell in cells) + 1
+    line, highest = max(((line, int(cell)) for line, cell in cells), key=lambda item: item[1])
+    if highest >= MOST_CLASSES and classes is None:
+        expected = f"classes below {MOST_CLASSES:,}"
+        raise file.error(f'label "{name}"', line=line, column=name, expected=expected, got=str(highest))
+    count = classes if isinstance(classes, int) else highest + 1
     return ColumnSchema(name, "label", "int32", (), count)
 
 

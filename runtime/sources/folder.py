@@ -67,7 +67,8 @@ def _content(uri: str, options: Mapping[str, Any], base: Path) -> tuple[Folder, 
         expected = f"pictures (.{', .'.join(sorted(EXTENSIONS))}) or texts (.txt), in a subfolder for each class"
         raise folder.error("nothing to read in this folder", expected=expected, got="no such file")
     if any(is_text) and not all(is_text):
-        raise folder.error("pictures and texts in one folder", file=folder.files[is_text.index(True)])
+        first = folder.files[is_text.index(True)]
+        raise folder.error("pictures and texts in one folder", file=first, expected="one kind of files", got="both")
     return folder, "texts" if any(is_text) else "pictures"
 
 

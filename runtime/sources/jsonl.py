@@ -63,7 +63,7 @@ def _parse(file: DataFile, number: int, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        raise file.error("a byte that is not UTF-8", line=number) from error
+        raise file.not_utf_8(error, number) from error
     except ValueError as error:
         expected, got = 'an object such as {"x": 1}', _shown(line)
         hint = None if line.endswith(b"\n") else "the file ends here: was it cut off while copying?"

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import array
-import ast
-import struct
 import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from etude.compiler.schema import ColumnSchema, SourceSchema
-from etude.runtime.reading.declarations import check_column, listed
+from etude.runtime.reading.arrayfiles import Header, Rows, blocks, read_header
+from etude.runtime.reading.declarations import check_column, check_values, classes_of, listed
 from etude.runtime.sources import Chunk, DataFile, existing_file, nearest
 
 if TYPE_CHECKING:
@@ -28,23 +26,14 @@ OPTIONS: Mapping[str, str] = {
     "target": "the names of arrays that are to be predicted",
     "classes": "the classes of the label: a list of names, or their number",
 }
-MAGIC = b"\x93NUMPY"
+CHUNK_BYTES = 8 << 20
 CODES = {("i", 1): "b", ("i", 2): "h", ("i", 4): "i", ("i", 8): "q", ("u", 1): "B", ("u", 2): "H", ("u", 4): "I"}
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The head of one array: byte order, kind letter and item size of numpy's type string, and the shape."""
-
-    order: str
-    kind: str
-    size: int
-    shape: tuple[int, ...]
 
 
 def schema(uri: str, options: Mapping[str, Any], base: Path) -> SourceSchema:
     """Read the heads of all arrays, and the label array when its classes are not declared. Raises `SourceError`."""
     file = existing_file(uri, base)
+    check_values(uri, options)
     with _archive(file) as archive:
         headers = {name: _header(file, archive, name) for name in _names(archive)}
         if not headers:
@@ -67,13 +56,21 @@ def fingerprint(uri: str, options: Mapping[str, Any], base: Path, hash_file: Cal
 
 
 def chunks(uri: str, options: Mapping[str, Any], base: Path) -> Iterator[Chunk]:
-    """Read all arrays as the schema says: floats as float32, integers as int32, bytes of an image as 0..1."""
-    import numpy as np
-
+    """Read the arrays side by side as the schema says: floats as float32, integers as int32, bytes of images to 1."""
     file = existing_file(uri, base)
-    columns = schema(uri, options, base).columns
-    with _archive(file), np.load(file.path, allow_pickle=False) as arrays:
-        yield {column.name: _values(file, column, arrays[column.name]) for column in columns}
+    known = schema(uri, options, base)
+    rows = known.rows or 0
+    with _archive(file) as archive, ExitStack() as streams:
+        arrays, row_bytes = {}, 0
+        for column in known.columns:
+            stream = streams.enter_context(archive.open(f"{column.name}.npy"))
+            header = read_header(file, column.name, stream)
+            arrays[column.name] = Rows(stream, header)
+            row_bytes += header.row_bytes
+        size = max(1, CHUNK_BYTES // max(1, row_bytes))
+        for first in range(0, rows, size) if rows else (0,):
+            count = min(size, rows - first)
+            yield {c.name: _values(file, c, arrays[c.name].take(count), first) for c in known.columns}
 
 
 @contextmanager
@@ -95,20 +92,7 @@ def _names(archive: zipfile.ZipFile) -> list[str]:
 
 def _header(file: DataFile, archive: zipfile.ZipFile, name: str) -> Header:
     with archive.open(f"{name}.npy") as stream:
-        return _read_header(file, name, stream)
-
-
-def _read_header(file: DataFile, name: str, stream: IO[bytes]) -> Header:
-    """Parse the head of an array, as numpy's format description has it; leaves the stream at the data."""
-    start = stream.read(8)
-    if len(start) < 8 or start[:6] != MAGIC:
-        raise file.error(f'"{name}" is not a numpy array')
-    length = struct.unpack("<H", stream.read(2))[0] if start[6] == 1 else struct.unpack("<I", stream.read(4))[0]
-    head = ast.literal_eval(stream.read(length).decode("utf-8"))
-    descr = head["descr"]
-    if not isinstance(descr, str) or descr[1] not in "fiubU":
-        raise file.error(f'array "{name}"', column=name, expected="numbers, truth values or text", got=str(descr))
-    return Header(descr[0], descr[1], int(descr[2:]), tuple(head["shape"]))
+        return read_header(file, name, stream)
 
 
 def _label_name(file: DataFile, headers: Mapping[str, Header], options: Mapping[str, Any]) -> str | None:
@@ -153,7 +137,7 @@ def _column_schema(file: DataFile, name: str, header: Header) -> ColumnSchema:
 def _label_schema(
     file: DataFile, archive: zipfile.ZipFile, name: str, header: Header, options: Mapping[str, Any]
 ) -> ColumnSchema:
-    classes = options.get("classes")
+    classes = classes_of(options.get("classes"), name)
     if len(header.shape) != 1 or header.kind not in "iuU":
         got = f"{header.kind}{header.size}{list(header.shape)}"
         raise file.error(f'label "{name}"', expected="one integer or text a row", got=got)
@@ -162,38 +146,46 @@ def _label_schema(
     if header.kind == "U":
         names = tuple(sorted(set(_texts(file, archive, name))))
         return ColumnSchema(name, "label", "int32", (), len(names), names)
-    count = classes if isinstance(classes, int) else max(_integers(file, archive, name), default=-1) + 1
+    count = classes if isinstance(classes, int) else _most(file, archive, name) + 1
     return ColumnSchema(name, "label", "int32", (), count)
 
 
-def _data(file: DataFile, archive: zipfile.ZipFile, name: str) -> tuple[Header, bytes]:
+def _most(file: DataFile, archive: zipfile.ZipFile, name: str) -> int:
+    """The largest number of an array of integers, -1 of an empty one."""
     with archive.open(f"{name}.npy") as stream:
-        return _read_header(file, name, stream), stream.read()
+        header = read_header(file, name, stream)
+        return max((_most_of(header, block) for block in blocks(stream, header)), default=-1)
 
 
-def _integers(file: DataFile, archive: zipfile.ZipFile, name: str) -> array.array[int]:
-    header, data = _data(file, archive, name)
-    values: array.array[int] = array.array(CODES.get((header.kind, header.size), "Q"), data)
+def _most_of(header: Header, block: bytes) -> int:
+    values: array.array[int] = array.array(CODES.get((header.kind, header.size), "Q"), block)
     if header.order == (">" if sys.byteorder == "little" else "<"):
         values.byteswap()
-    return values
+    return max(values)
 
 
-def _texts(file: DataFile, archive: zipfile.ZipFile, name: str) -> list[str]:
-    header, data = _data(file, archive, name)
-    encoding = "utf-32-be" if header.order == ">" else "utf-32-le"
-    width = 4 * header.size
-    return [data[i : i + width].decode(encoding).rstrip("\0") for i in range(0, len(data), width or 1)]
+def _texts(file: DataFile, archive: zipfile.ZipFile, name: str) -> Iterator[str]:
+    with archive.open(f"{name}.npy") as stream:
+        header = read_header(file, name, stream)
+        encoding, width = "utf-32-be" if header.order == ">" else "utf-32-le", header.item_bytes
+        for block in blocks(stream, header):
+            try:
+                yield from (
+                    block[i : i + width].decode(encoding).rstrip("\0") for i in range(0, len(block), width or 1)
+                )
+            except UnicodeDecodeError as error:
+                expected, got = "text", "code points that are no characters"
+                raise file.error(f'array "{name}"', column=name, expected=expected, got=got) from error
 
 
-def _values(file: DataFile, column: ColumnSchema, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """An array as its column's type."""
+def _values(file: DataFile, column: ColumnSchema, values: np.ndarray[Any, Any], first: int) -> np.ndarray[Any, Any]:
+    """Rows of an array, from row `first` on, as their column's type."""
     import numpy as np
 
     if column.kind == "text":
         return values.astype(object)
     if column.class_names is not None and values.dtype.kind == "U":
-        values = _class_numbers(file, column, values)
+        values = _class_numbers(file, column, values, first)
     if column.dtype == "float32":
         scaled = values / np.float32(255) if values.dtype == np.uint8 else values
         return np.asarray(scaled, dtype=np.float32).reshape(len(values), *column.shape)
@@ -201,7 +193,7 @@ def _values(file: DataFile, column: ColumnSchema, values: np.ndarray[Any, Any]) 
     bad = np.flatnonzero((values < low) | (values > high))
     if len(bad):
         raise file.error(
-            f'array "{column.name}", row {np.unravel_index(bad[0], values.shape)[0]}',
+            f'array "{column.name}", row {first + np.unravel_index(bad[0], values.shape)[0]}',
             column=column.name,
             expected=f"{low} to {high}",
             got=str(values.flat[bad[0]]),
@@ -209,11 +201,13 @@ def _values(file: DataFile, column: ColumnSchema, values: np.ndarray[Any, Any]) 
     return values.astype(column.dtype)
 
 
-def _class_numbers(file: DataFile, column: ColumnSchema, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _class_numbers(
+    file: DataFile, column: ColumnSchema, values: np.ndarray[Any, Any], first: int
+) -> np.ndarray[Any, Any]:
     import numpy as np
 
     numbers = {name: position for position, name in enumerate(column.class_names or ())}
-    for row, value in enumerate(values):
+    for row, value in enumerate(values, first):
         if value not in numbers:
             raise file.error(
                 f'label "{column.name}", row {row}',

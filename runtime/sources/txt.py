@@ -54,8 +54,7 @@ def _decoded(file: DataFile) -> Iterator[str]:
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
-                got = f"byte {line[error.start]:#04x}"
-                raise file.error("a byte that is not UTF-8", line=number, expected="UTF-8", got=got) from error
+                raise file.not_utf_8(error, number) from error
             yield text.removeprefix("\ufeff") if number == 1 else text
 
 

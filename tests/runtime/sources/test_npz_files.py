@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from etude.compiler.schema import ColumnSchema
-from etude.runtime.sources import SourceError, describe, load
+from etude.runtime.sources import SourceError, chunks, describe, load, npz
 
 
 @pytest.fixture
@@ -143,3 +143,29 @@ def test_an_array_can_be_declared_the_target(save: Any) -> None:
     assert [name for name, column in described(path, target="y").items() if column.is_target] == ["y"]
     with pytest.raises(SourceError, match='no column is called "z"'):
         described(path, target="z")
+
+
+def test_arrays_are_read_a_few_rows_at_a_time(save: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(npz, "CHUNK_BYTES", 100)
+    turned = np.asfortranarray(np.arange(60, dtype=np.int16).reshape(20, 3))
+    path = save(x=np.arange(40, dtype=">f8").reshape(20, 2), n=turned, t=[f"t{i}" for i in range(20)])
+    pieces = list(chunks(path.name, {}, path.parent))
+    assert len(pieces) == 10
+    joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    assert joined["x"].tolist() == np.arange(40).reshape(20, 2).tolist()
+    assert joined["n"].tolist() == turned.tolist()
+    assert joined["t"].tolist() == [f"t{i}" for i in range(20)]
+
+
+def test_a_number_that_is_no_class_in_row_70000_is_named(save: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(npz, "CHUNK_BYTES", 1 << 12)
+    path = save(label=np.where(np.arange(80_000) == 70_000, -1, 1))
+    with pytest.raises(SourceError, match='array "label", row 70000: expected 0 to 1, got -1'):
+        loaded(path)
+    names = save(label=np.where(np.arange(80_000) == 70_000, "c", "a"))
+    with pytest.raises(SourceError, match='label "label", row 70000: expected one of a, b, got "c"'):
+        loaded(names, classes=["a", "b"])
+
+
+def test_an_archive_of_no_rows_has_its_columns(save: Any) -> None:
+    assert {name: values.shape for name, values in loaded(save(x=np.zeros((0, 3)))).items()} == {"x": (0, 3)}
