@@ -11,6 +11,7 @@ from etude.compiler import faults
 from etude.compiler.diagnostics import Location, Related
 from etude.compiler.loops import check_index
 from etude.compiler.measured import as_measured, operated
+from etude.compiler.positions import check_positions, take_positions
 from etude.compiler.scopes import Scope
 from etude.compiler.session import Session
 from etude.compiler.tracing import apply_operation, made_tensor
@@ -129,12 +130,20 @@ def _item(evaluator: Evaluator, item: Any, scope: Scope, count: int) -> Any:
         ends = (_bound(evaluator, item.start, scope), _bound(evaluator, item.stop, scope))
         return ("slice", *ends, _step(evaluator, item, scope))
     index = evaluator.evaluate(item, scope)
+    location = Location(scope.source, item.span)
+    if isinstance(index, Tensor):
+        check_positions(index, location)
     if isinstance(index, Tensor | Deferred | Measured) and count == 1:
         return index
+    if isinstance(index, Tensor) and index.type.rank and index.type.dtype == "int32":
+        return ("at", index)
+    if isinstance(index, list) and index and all(isinstance(i, int) and not isinstance(i, bool) for i in index):
+        return ("at", index)
     if isinstance(index, Tensor):
-        return ("index", _whole(index, Location(scope.source, item.span)))
+        return ("index", _whole(index, location))
     if not isinstance(index, int | Size) or isinstance(index, bool):
-        raise faults.wrong_kind("an index", "an int", describe(index), Location(scope.source, item.span))
+        help = "take(x, i, axis = ..) picks at measured positions" if isinstance(index, Measured | Deferred) else None
+        raise faults.wrong_kind("an index", "an int, or a list of ints", describe(index), location, help)
     return ("index", index)
 
 
@@ -148,11 +157,14 @@ def _whole(index: Tensor, location: Location) -> Tensor:
 
 
 def _picked(session: Session, value: Any, items: list[Any], location: Location) -> Any:
+    given = value
     if not isinstance(items[0], tuple):
+        check_positions(items[0], location)
         return apply_operation(session, "gather", [value, items[0]], {}, location)
+    value, items = take_positions(session, value, items, location)
     value, items = take_steps(session, value, items, location)
     if any(isinstance(part, Tensor) for item in items for part in item[1:]):
         value, items = cut_windows(session, value, items, location)
-        if all(item in {("slice", None, None), ("ellipsis",)} for item in items):
-            return value
+    if all(item in {("slice", None, None), ("ellipsis",)} for item in items) and value is not given:
+        return value
     return apply_operation(session, "slice", [value], {"items": tuple(items)}, location)

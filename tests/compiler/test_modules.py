@@ -83,3 +83,36 @@ def test_what_is_read_late_knows_its_place_in_the_file() -> None:
 
 def test_the_modules_that_are_always_open_exist() -> None:
     assert set(ALWAYS_OPEN) <= set(known_modules())
+
+
+FILES_OF_A_USER = {
+    "lib/one.etude": 'use "inner/two.etude" as two\nk = 3\nfn f(x) = two.f(x) + k',
+    "lib/inner/two.etude": "use std.ssl as ssl\nk = 10\nfn f(x) = k * x\nmethod = ssl.simclr",
+    "both.etude": 'use "lib/one.etude"\nparam width: int = 8 in 1..9\nfn g(x) = f(x) + width',
+}
+
+
+def test_modules_use_modules_from_their_own_folders_and_names_of_one_hide_none_of_another() -> None:
+    text = (
+        'use "lib/one.etude" as one\nuse "both.etude" as both\nk = 1\nx = one.f(2) + k\ny = both.g(2)\nz = both.width'
+    )
+    compilation = compiled(text, **FILES_OF_A_USER)
+    assert compilation.diagnostics == [] and compilation.recipe is not None
+    assert compilation.recipe.values == {"k": 1, "x": 24, "y": 31, "z": 8}
+
+
+def test_what_a_module_opens_it_does_not_hand_on() -> None:
+    found = compiled('use "both.etude"\nx = f(2)', **FILES_OF_A_USER).diagnostics
+    assert [d.message for d in found] == ["unknown name 'f'"]
+
+
+def test_a_file_that_was_not_opened_leaves_no_second_fault_where_its_name_is_used() -> None:
+    found = compiled('use "bad.etude" as bad\nx = bad.f(2)', **{"bad.etude": "fn f(x) ="}).diagnostics
+    assert [d.code for d in found] == ["E101"]
+
+
+def test_files_that_use_each_other_are_refused_with_the_way() -> None:
+    files = {"a.etude": 'use "b.etude"\nfn f() = 1', "b.etude": 'use "a.etude"\nfn g() = 1'}
+    found = compiled('use "a.etude"', **files).diagnostics
+    assert [d.code for d in found] == ["E208"]
+    assert found[0].help is not None and "a.etude -> b.etude -> a.etude" in found[0].help

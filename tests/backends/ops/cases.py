@@ -218,6 +218,8 @@ CASES: dict[str, list[tuple[Any, ...]]] = {
         ("f[4,5]", {"items": (("ellipsis",), ("newaxis",), ("index", 2))}),
         ("f[4,5,2]", {"items": (("index", 0), ("slice", -3, -1))}),
         ("f[4]", {"items": (("slice", 3, 9),)}),
+        ("f[b,7]", {"items": (("slice", None, None), ("slice", 1, 6, 2))}),
+        ("f[5,3]", {"items": (("slice", None, None, 3), ("slice", 0, 3, 2))}),
         ("f[4]", {"items": ()}),
         ("f[]", {"items": (("newaxis",),)}),
     ],
