@@ -1,8 +1,8 @@
-"""What of test data is in each output of the graph: by column, in the choice of rows, in weights and numbers."""
+"""What of the data is in each output of the graph: by column, in the choice of rows, in weights and numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from etude.compiler.workflow import Ref, Stage
 
 
 class Mark(Struct, frozen=True):
-    """Test data from the output `ref`: of its inputs, or of its targets."""
+    """Data from the output `ref`, a source or where test data comes into being: of its inputs, or of its targets."""
 
     ref: Ref
     of: Literal["inputs", "labels"]
@@ -23,13 +23,21 @@ Marks = frozenset[Mark]
 NONE: Marks = frozenset()
 
 
+class Seen(Struct, frozen=True):
+    """That rows of a dataset were seen, and by the marks of what was read what of them."""
+
+    ref: Ref
+    marks: Marks
+
+
 class Flow(Struct, frozen=True):
     """The marks of an output: in the columns of a dataset, and in everything else (`whole`), as in which rows there
-    are, or in a number or a weight. `seen` are the datasets whose rows a model was shaped by."""
+    are, or in a number or a weight. `seen` are the datasets whose rows have shaped a model, a choice or a measured
+    value."""
 
     columns: Mapping[str, Marks] = {}
     whole: Marks = NONE
-    seen: frozenset[Ref] = frozenset()
+    seen: frozenset[Seen] = frozenset()
 
     def of(self, columns: Iterable[str] | None = None) -> Marks:
         """The marks in some columns (by default in all), and in the whole."""
@@ -37,11 +45,17 @@ class Flow(Struct, frozen=True):
         return self.whole.union(*(self.columns.get(name, NONE) for name in names))
 
 
-def test_columns(ref: Ref, columns: Mapping[str, ColumnSchema]) -> dict[str, Marks]:
-    """The marks of test data where it comes into being."""
+def new_columns(ref: Ref, columns: Mapping[str, ColumnSchema], before: Flow) -> dict[str, Marks]:
+    """The marks of data where it comes into being. What was computed from targets before stays of the targets."""
     return {
-        name: frozenset([Mark(ref, "labels" if is_target(column) else "inputs")]) for name, column in columns.items()
+        name: frozenset([Mark(ref, "labels" if is_target(column) else kind_of(before.columns.get(name, NONE)))])
+        for name, column in columns.items()
     }
+
+
+def kind_of(marks: Marks) -> Literal["inputs", "labels"]:
+    """Whether some of the marks are of targets."""
+    return "labels" if any(mark.of == "labels" for mark in marks) else "inputs"
 
 
 def is_target(column: ColumnSchema) -> bool:
@@ -71,12 +85,16 @@ def columns_read(expression: Any) -> set[str]:
     return set().union(*(columns_read(each) for each in expression[1:])) if expression[0] != "text" else set()
 
 
-def flow_of(stage: Stage, known: Mapping[Ref, Flow]) -> Flow:
-    """What the outputs of a stage take over from its inputs: the same for each of its ports."""
+def flow_of(stage: Stage, known: Mapping[Ref, Flow], scales: Collection[int] = ()) -> Flow:
+    """What the outputs of a stage take over from its inputs and guards: the same for each of its ports.
+
+    `scales` are those inputs by which results are only expressed: measured values that predict nothing.
+    """
     inputs = [known.get(ref, Flow()) for ref in stage.inputs]
     found = _RULES.get(stage.kind, _mixed)(stage, inputs)
-    probed = _probed(stage)
-    seen = found.seen.union(*(flow.seen for i, flow in enumerate(inputs) if i not in probed))
+    passed_by = {*_probed(stage), *scales}
+    shaping = [flow.seen for i, flow in enumerate(inputs) if i not in passed_by]
+    seen = found.seen.union(*shaping, *(known.get(ref, Flow()).seen for ref in stage.guards))
     return found if not seen else replace(found, seen=seen)
 
 
@@ -90,6 +108,12 @@ def _same_rows(stage: Stage, inputs: list[Flow]) -> Flow:
     data, classes = inputs[0], stage.spec.get("classes")
     chosen = classes[0] if stage.kind == "split" and classes else stage.spec.get("by")
     return Flow(data.columns, data.whole | data.columns.get(chosen or "", NONE))
+
+
+def _subtracted(stage: Stage, inputs: list[Flow]) -> Flow:
+    """The rows of one dataset that are not in another: which rows the other has tells which are left."""
+    kept, removed = inputs
+    return Flow(kept.columns, kept.whole | removed.whole)
 
 
 def _relabelled(stage: Stage, inputs: list[Flow]) -> Flow:
@@ -152,26 +176,44 @@ def _read(stage: Stage, inputs: list[Flow]) -> Flow:
 
 
 def _measured(stage: Stage, inputs: list[Flow]) -> Flow:
-    data, *others = inputs
+    used = measured_marks(stage, inputs[0])
+    return Flow(whole=used.union(*(flow.of() for flow in inputs[1:])), seen=_of_rows(stage.inputs[0], used))
+
+
+def measured_marks(stage: Stage, data: Flow) -> Marks:
+    """The marks of the columns that a measure reads."""
     texts = [name.removeprefix("#text.") for each in stage.spec.get("metrics", []) for name in each["inputs"]]
-    used = data.of([*used_columns(stage.spec["program"]), *texts])
-    return Flow(whole=used.union(*(flow.of() for flow in others)))
+    return data.of([*used_columns(stage.spec["program"]), *texts])
+
+
+def _timed(stage: Stage, inputs: list[Flow]) -> Flow:
+    """How long a call takes says nothing of rows."""
+    return Flow(whole=NONE.union(*(flow.of() for flow in inputs[1:])))
 
 
 def _column(stage: Stage, inputs: list[Flow]) -> Flow:
-    return Flow(whole=inputs[0].of([stage.spec["column"]]))
+    used = inputs[0].of([stage.spec["column"]])
+    return Flow(whole=used, seen=_of_rows(stage.inputs[0], used))
 
 
 def _trained(stage: Stage, inputs: list[Flow]) -> Flow:
     """All that a training takes in, but validation that chooses nothing."""
-    taken = [marks for _, marks in training_marks(stage, inputs)]
-    if is_chosen(stage):
-        taken += [marks for _, marks in validation_marks(stage, inputs)]
-    return Flow(whole=NONE.union(*taken), seen=frozenset(stage.inputs[i] for i, _ in _data_inputs(stage, "on")))
+    reaching = training_marks(stage, inputs)
+    rows = dict(_data_inputs(stage, "on"))
+    chosen = validation_marks(stage, inputs) if is_chosen(stage) else []
+    shown = [(i, marks) for i, marks in reaching if i in rows] + chosen
+    seen = frozenset[Seen]().union(*(_of_rows(stage.inputs[i], marks) for i, marks in shown))
+    return Flow(whole=NONE.union(*(marks for _, marks in (*reaching, *chosen))), seen=seen)
 
 
 def _fitted(stage: Stage, inputs: list[Flow]) -> Flow:
-    return Flow(whole=NONE.union(*(marks for _, marks in training_marks(stage, inputs))), seen=frozenset(stage.inputs))
+    reaching = training_marks(stage, inputs)
+    seen = frozenset[Seen]().union(*(_of_rows(stage.inputs[i], marks) for i, marks in reaching))
+    return Flow(whole=NONE.union(*(marks for _, marks in reaching)), seen=seen)
+
+
+def _of_rows(ref: Ref, marks: Marks) -> frozenset[Seen]:
+    return frozenset([Seen(ref, marks)]) if marks else frozenset()
 
 
 def _predicted(stage: Stage, inputs: list[Flow]) -> Flow:
@@ -195,7 +237,7 @@ def _tokenized(stage: Stage, inputs: list[Flow]) -> Flow:
 def training_marks(stage: Stage, inputs: list[Flow]) -> list[tuple[int, Marks]]:
     """The marks that reach the weights of a training or a fit through each of its inputs, but for validation."""
     if stage.kind == "tokenizer":
-        return [(0, flow.of([stage.spec["column"]])) for flow in inputs]
+        return [(i, flow.of([stage.spec["column"]])) for i, flow in enumerate(inputs)]
     if stage.kind == "fit":
         return [(0, inputs[0].of([name for name in (stage.spec["input"], stage.spec["target"]) if name]))]
     on, valid = _data_inputs(stage, "on"), _data_inputs(stage, "valid")
@@ -249,7 +291,7 @@ def _columns_of(stream: str, flow: Flow, used: set[str]) -> list[str]:
 _RULES = {
     "split": _same_rows,
     "sample": _same_rows,
-    "subtract": _same_rows,
+    "subtract": _subtracted,
     "shuffle": _same_rows,
     "mix": _joined,
     "relabel": _relabelled,
@@ -264,7 +306,7 @@ _RULES = {
     "text": _read,
     "measure": _measured,
     "collect": _measured,
-    "latency": _measured,
+    "latency": _timed,
     "column": _column,
     "train": _trained,
     "fit": _fitted,

@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from etude.compiler.workflow import Ref, Stage
 
+# Options of sources that say what the columns are, and not which rows there are.
+DECLARED = ("label", "target", "types", "classes", "columns", "length", "size", "fit", "channels", "masks", "delimiter")
+
 
 class Part(Struct, frozen=True):
     """Rows that lie in each of the datasets `within` and in none of `outside`."""
@@ -45,6 +48,28 @@ def are_disjoint(left: Lineage, right: Lineage, splits: Iterable[str], assumed: 
 def share_a_root(left: Lineage, right: Lineage, roots: Set[Ref]) -> bool:
     """Whether some rows of both come from the same loaded data."""
     return any(a.within & b.within & roots for a in left for b in right)
+
+
+def are_of_one_source(left: Lineage, right: Lineage, sources: Mapping[Ref, str], cut: Iterable[str]) -> bool:
+    """Whether one source was loaded twice, and one of the two datasets may still have any of its rows."""
+    stages = frozenset(cut)
+
+    def origins(lineage: Lineage) -> set[tuple[str, bool]]:
+        return {
+            (sources[ref], any(each.stage in stages for each in part.within))
+            for part in lineage
+            for ref in part.within & sources.keys()
+        }
+
+    return any(a == b and not (c and d) for a, c in origins(left) for b, d in origins(right))
+
+
+def source_of(stage: Stage, port: str) -> str:
+    """Equal for what was loaded from one place, whatever its columns were declared to be."""
+    options = stage.spec["options"]
+    ignored = {"role"} if stage.spec["uri"].startswith("synthetic:") else {"role", *DECLARED}
+    rows = sorted((name, str(value)) for name, value in options.items() if name not in ignored)
+    return str((stage.spec["uri"], port, rows))
 
 
 def _parts_differ(a: Part, b: Part, splits: frozenset[str], assumed: tuple[tuple[Ref, Ref], ...]) -> bool:

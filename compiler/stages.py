@@ -64,6 +64,10 @@ class StageTable(Struct):
         """The names under which stages were asked for that had been taken, by their ids."""
         return dict(self._asked)
 
+    def asked_name(self, stage: Stage) -> str:
+        """The name under which a stage was asked for, also where another one has it."""
+        return self._asked.get(stage.id, stage.name)
+
     def aliases(self) -> dict[str, tuple[str, ...]]:
         """The names under which stages were asked for again, by their ids."""
         return {id: tuple(names) for id, names in self._others.items()}

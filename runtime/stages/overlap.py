@@ -17,7 +17,7 @@ def execute(job: Job) -> Result:
     """Compare the rows by the columns of the spec. Raises `StageError` when test data was trained on."""
     columns, (tested, trained) = job.spec["columns"], job.spec["names"]
     test, other = job.dataset(0), job.dataset(1)
-    known = set(_contents(other, columns))
+    known = set(_contents(other, job.spec.get("others", columns)))
     shared = [i for i, content in enumerate(_contents(test, columns)) if content in known]
     if shared:
         raise StageError(

@@ -247,7 +247,7 @@ def test_what_a_computed_model_was_made_from_has_seen_is_seen_by_it(tmp_path: Pa
     still  = {{models: {{}}, loss: (m, {{image}}) => mean(square(m(image)))}}
     tuned  = pretrain(clean, on = halves.a, method = still, budget = 20steps)
     mixed  = {made}
-    score  = accuracy(mixed, on = halves.HALF)
+    score  = measure(on = halves.HALF, ({{image}}) => mean(square(mixed(image))))
     """
     codes = {
         half: [d.code for d in compile_text(text.replace("HALF", half), "test.etude", tmp_path).diagnostics]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from etude.compiler.pipeline import Compilation
@@ -174,3 +175,18 @@ expect accuracy(m, on = tested) > 0.5
     assumed = compiled(text + 'assume disjoint(tested, trained) because "other seeds"').workflow
     assert assumed is not None
     assert all(each.kind != "overlap" for each in assumed.stages.values())
+
+
+def test_test_data_from_elsewhere_is_compared_also_where_its_columns_have_other_names(tmp_path: Path) -> None:
+    for name, column in (("here", "scan"), ("there", "picture")):
+        np.savez(tmp_path / f"{name}.npz", **{column: np.zeros((4, 64), "float32"), "label": np.arange(4)})
+    text = """trained = load("here.npz", classes = 10)
+other   = load("there.npz", classes = 10, role = "test")
+tested  = other |> map(({picture, label}) => {scan: picture, label})
+m       = finetune(linear(10), on = trained)
+expect accuracy(m, on = tested) > 0.5
+"""
+    found = compile_text(HEAD + text, "leak.etude", tmp_path)
+    assert found.workflow is not None, found.diagnostics
+    overlaps = [stage.spec for stage in found.workflow.stages.values() if stage.kind == "overlap"]
+    assert [(spec["columns"], spec["others"]) for spec in overlaps] == [(["picture"], ["scan"])]

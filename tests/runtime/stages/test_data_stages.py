@@ -194,3 +194,6 @@ def test_rows_of_equal_content_are_found_whatever_their_labels(store: Store, per
         perform("overlap", spec, other, data)
     apart = Dataset.create(store, [X], {"x": np.arange(200, 210).astype("f4")})
     assert store.read_json(perform("overlap", spec, apart, data).outputs["shared"]) == 0
+    renamed = Dataset.create(store, [ColumnSchema("z", "tensor", "float32", ())], {"z": rows.astype("f4")})
+    with pytest.raises(StageError, match="5 of the 10 rows"):
+        perform("overlap", {**spec, "columns": ["z"], "others": ["x"]}, renamed, data)
