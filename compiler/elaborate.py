@@ -9,17 +9,18 @@ from typing import Any
 from msgspec.structs import replace
 
 from etude.backends.program.dims import Size
-from etude.compiler import faults, units
+from etude.compiler import faults, module_faults, units
 from etude.compiler.arithmetic import binary, deferred, negate, tensor_operation
 from etude.compiler.attributes import model_attribute, subtree
+from etude.compiler.blame import blamed, is_library, relocate
 from etude.compiler.calls import CallSite, bind_builtin, bind_model, bind_parameters, bind_patterns
 from etude.compiler.definitions import value_of
-from etude.compiler.diagnostics import Diagnostic, Location, RecipeError, Related
+from etude.compiler.diagnostics import Location, RecipeError
 from etude.compiler.faults import Poisoned
 from etude.compiler.indexing import index_value
 from etude.compiler.limits import STEPS_OF_A_CALL
 from etude.compiler.measured import as_measured, check_settings, is_late, operated, shape_of
-from etude.compiler.models import call_model, chain, construct
+from etude.compiler.models import call_model, chain, construct, holds_weights
 from etude.compiler.modules import known_modules
 from etude.compiler.scopes import MISSING, Lazy, Scope
 from etude.compiler.session import Session
@@ -53,7 +54,6 @@ from etude.compiler.watch import current
 from etude.grammar import nodes
 
 MAX_DEPTH = 150
-CALLED = "called from here"
 MAKING = {"zeros", "ones", "full", "iota", "eye", "tensor"}
 
 
@@ -101,23 +101,10 @@ class Evaluator(Unrolling):
         try:
             return thunk()
         except RecipeError as error:
-            self.session.diagnostics.add(self._blamed(error.diagnostic))
+            self.session.diagnostics.add(blamed(error.diagnostic, self.session.call_sites))
         except Poisoned:
             pass
         return POISON
-
-    def _blamed(self, diagnostic: Diagnostic) -> Diagnostic:
-        """A fault inside the library is shown where the recipe called it; one in another file also there."""
-        sites = self.session.call_sites
-        if not sites:
-            return diagnostic
-        if not is_library(diagnostic.location):
-            file = diagnostic.location.source
-            caller = next((site for site in reversed(sites) if site.source != file), None)
-            if caller is None or any(each.label == CALLED for each in diagnostic.related):
-                return diagnostic
-            return replace(diagnostic, related=(*diagnostic.related, Related(caller, CALLED)))
-        return relocate(diagnostic, self.session.call_sites[-1], "in this call")
 
     # --- literals and names ---
 
@@ -143,6 +130,8 @@ class Evaluator(Unrolling):
             raise Poisoned
         if callable(getattr(value, "resolve", None)):
             return value.resolve(self, self.at(node, scope))
+        if self.session.frame and scope.is_outside_of_model(node.name) and holds_weights(value):
+            raise faults.model_from_outside(node.name, self.at(node, scope))
         return value
 
     # --- structures ---
@@ -258,7 +247,7 @@ class Evaluator(Unrolling):
         value = self.evaluate(node.value, scope)
         where = Location(scope.source, node.name_span)
         if isinstance(value, OperationValue) and value.name == "std" and f"std.{node.name}" in known_modules():
-            raise faults.unopened_module(f"std.{node.name}", node.name, where)
+            raise module_faults.unopened_module(f"std.{node.name}", node.name, where)
         return self.attribute(value, node.name, where)
 
     def attribute(self, value: Any, name: str, location: Location) -> Any:
@@ -406,7 +395,7 @@ class Evaluator(Unrolling):
         except RecipeError as error:
             if site.in_library or closure.is_lambda:
                 raise
-            raise RecipeError(self._blamed(error.diagnostic)) from None
+            raise RecipeError(blamed(error.diagnostic, self.session.call_sites)) from None
         finally:
             self.depth -= 1
             self.active.pop()
@@ -456,6 +445,7 @@ class Evaluator(Unrolling):
         definition = model.definition
         named = {p.name: value for p, value in zip(definition.node.inputs, inputs, strict=False)}
         scope = definition.scope.child(**model.configuration, **named)
+        scope.is_model = True
         for parameter in definition.node.inputs[len(inputs) :]:
             assert parameter.default is not None, "an input without a default is always given"
             scope.names[parameter.name] = self.evaluate(parameter.default, scope)
@@ -466,17 +456,6 @@ class Evaluator(Unrolling):
                 label = f"in this use of '{definition.name}'"
                 raise RecipeError(relocate(error.diagnostic, model.location, label)) from None
             raise
-
-
-def is_library(location: Location) -> bool:
-    """Whether a place is in the standard library rather than in a recipe."""
-    return location.source.name.startswith("std.")
-
-
-def relocate(diagnostic: Diagnostic, place: Location, label: str) -> Diagnostic:
-    """The diagnostic at a place of the recipe, with the library's own place beside it."""
-    inside = Related(diagnostic.location, diagnostic.label or "raised here, in the library")
-    return replace(diagnostic, location=place, label=label, related=(*diagnostic.related, inside), fixes=())
 
 
 def call_name(node: nodes.Expr) -> str:

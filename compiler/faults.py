@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from etude.compiler.diagnostics import Diagnostic, Fix, Location, RecipeError, Related
 from etude.compiler.schema import Vocabulary
 from etude.compiler.suggestions import called_here, in_the_library, rename, spelled_here, written_so
-from etude.grammar.nodes import Span
 
 
 class Poisoned(Exception):
@@ -51,11 +50,6 @@ def unknown_field(name: str, location: Location, known: Sequence[str], what: str
     return fault("E203", f"{what} has no field '{name}'", location, "unknown field", help=help or has, fixes=fixes)
 
 
-def unopened_module(path: str, name: str, location: Location) -> RecipeError:
-    help = f"write 'use {path}' at the top for all of its names, or 'use {path} as {name}' for {name}.NAME"
-    return fault("E203", f"the module '{path}' is not open", location, "not open here", help=help)
-
-
 def missing_argument(function: str, name: str, location: Location, related: Sequence[Related] = ()) -> RecipeError:
     return fault(
         "E204",
@@ -94,39 +88,6 @@ def cycle(names: Sequence[str], location: Location) -> RecipeError:
         location,
         "the cycle closes here",
         help="the path is " + " -> ".join([*names, names[0]]),
-    )
-
-
-def unknown_module(path: str, location: Location, known: Sequence[str]) -> RecipeError:
-    start = location.source.text.find(path, location.span.start)  # the path alone, without its `use`
-    location = Location(location.source, Span(start, start + len(path)))
-    help, fixes = rename(location, path, known)
-    text = f"there is no module '{path}'"
-    return fault("E209", text, location, "not found", help=help or f"known: {', '.join(known)}", fixes=fixes)
-
-
-def ambiguous_name(name: str, modules: Sequence[str], location: Location) -> RecipeError:
-    return fault(
-        "E210",
-        f"'{name}' is defined by {' and '.join(modules)}",
-        location,
-        "which one is meant?",
-        help=f"open one of them under a name: use {modules[-1]} as other",
-    )
-
-
-def unreadable_module(path: str, location: Location, reason: str) -> RecipeError:
-    help = "a path is relative to the folder of the file that it stands in"
-    return fault("E212", f"cannot use '{path}': {reason}", location, "not read", help=help)
-
-
-def module_cycle(paths: Sequence[str], location: Location) -> RecipeError:
-    return fault(
-        "E208",
-        f"'{paths[0]}' uses itself",
-        location,
-        "the cycle closes here",
-        help=f"the path is {' -> '.join(paths)}; move what both need into a third file",
     )
 
 
@@ -180,10 +141,10 @@ def missing_column(name: str, location: Location, columns: Sequence[str], origin
     )
 
 
-def class_count(logits: int, classes: int, location: Location, related: Sequence[Related]) -> RecipeError:
+def class_count(other: str, classes: int, location: Location, related: Sequence[Related]) -> RecipeError:
     return fault(
         "E305",
-        f"the label has {classes} classes, but the logits have {logits}",
+        f"the label has {classes} classes, but {other}",
         location,
         "the counts differ",
         related=related,
@@ -293,6 +254,16 @@ def weights_in_loss(name: str, location: Location) -> RecipeError:
         location,
         "made anew at every step",
         help="bind it outside and add it to update",
+    )
+
+
+def model_from_outside(name: str, location: Location) -> RecipeError:
+    return fault(
+        "E411",
+        f"the body of a model cannot name '{name}', a model that is bound around it",
+        location,
+        "a model from outside",
+        help=f"make it a setting, which keeps its weights: model ...({name}: Model, ...)(x) {{ ... }}",
     )
 
 

@@ -85,6 +85,15 @@ def chain(session: Session, parts: Sequence[Any], location: Location, *, is_list
     return Chain(identity, tuple(flat), location, is_list)
 
 
+def holds_weights(value: Any) -> bool:
+    """Whether a value is a model, or holds one, that is more than functions one after another."""
+    if isinstance(value, list | Record):
+        return any(map(holds_weights, value if isinstance(value, list) else value.values()))
+    if isinstance(value, Chain):
+        return any(map(holds_weights, value.parts))
+    return isinstance(value, Model)
+
+
 # --- calls ---------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from etude.compiler import faults
+from etude.compiler import module_faults
 from etude.compiler.definitions import define_lazily, definitions, value_of
 from etude.compiler.diagnostics import Diagnostic, Edit, Fix, Location, RecipeError, Related, Source
 from etude.compiler.scopes import Scope
@@ -32,7 +32,7 @@ class Ambiguous(Struct, frozen=True):
     modules: tuple[str, ...]
 
     def resolve(self, evaluator: Any, location: Location) -> Any:
-        raise faults.ambiguous_name(self.name, self.modules, location)
+        raise module_faults.ambiguous_name(self.name, self.modules, location)
 
 
 def known_modules() -> list[str]:
@@ -102,7 +102,7 @@ class Library:
 
     def _known(self, path: str, where: Location) -> dict[str, Any]:
         if path not in known_modules():
-            raise faults.unknown_module(path, where, known_modules())
+            raise module_faults.unknown_module(path, where, known_modules())
         return self.module(path)
 
     def _resolved(self, path: str, where: Location) -> str:
@@ -112,13 +112,13 @@ class Library:
 
     def _file(self, path: str, where: Location) -> dict[str, Any]:
         if path in self.loading:
-            raise faults.module_cycle([*self.loading[self.loading.index(path) :], path], where)
+            raise module_faults.module_cycle([*self.loading[self.loading.index(path) :], path], where)
         if path not in self.opened:
             try:
                 source = Source(path, self.read(path))
             except (OSError, UnicodeDecodeError) as error:
                 reason = getattr(error, "strerror", None) or "it is not a text file"
-                raise faults.unreadable_module(path, where, _reason(reason)) from None
+                raise module_faults.unreadable_module(path, where, _reason(reason)) from None
             try:
                 self._load(path, source, is_library=False)
             except SyntaxFault as fault:

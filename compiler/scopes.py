@@ -20,12 +20,14 @@ class Lazy(Struct):
 
 
 class Scope(Struct):
-    """Names of one block; `parent` is the block around it. `source` is the file that the code stands in."""
+    """Names of one block; `parent` is the block around it. `source` is the file that the code stands in. `is_model` is
+    the block of a model's settings and inputs."""
 
     source: Source
     parent: Scope | None = None
     names: dict[str, Any] = field(default_factory=dict)
     is_library: bool = False
+    is_model: bool = False
 
     def child(self, **names: Any) -> Scope:
         return Scope(self.source, self, dict(names), self.is_library)
@@ -38,6 +40,15 @@ class Scope(Struct):
                 return scope.names[name]
             scope = scope.parent
         return MISSING
+
+    def is_outside_of_model(self, name: str) -> bool:
+        """Whether this stands in the body of a model, and the name is bound around it."""
+        scope: Scope | None = self
+        is_inside = False
+        while scope is not None and name not in scope.names:
+            is_inside |= scope.is_model
+            scope = scope.parent
+        return is_inside
 
     def visible(self) -> Iterator[str]:
         """All names that can be seen from here, nearest first."""
