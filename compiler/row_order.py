@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from etude.compiler import faults
 from etude.compiler.calls import CallSite
 from etude.compiler.players import TrainTrace
@@ -27,6 +29,23 @@ def row_order(site: CallSite, streams: Mapping[str, Dataset], weights: Any, orde
             for name, setting in _by_stream(site, streams, "order", order)
         }
     return spec
+
+
+def set_aside(streams: Mapping[str, Dataset], weights: Any, order: Any) -> dict[str, Dataset]:
+    """The datasets with the columns that weigh and order their rows, which are then no inputs of a model."""
+
+    def names(stream: str) -> set[Any]:
+        given = [
+            value if stream == "" or not isinstance(value, Record) else value.get(stream) for value in (weights, order)
+        ]
+        return {each.fields.get("column") if isinstance(each, Setting) else each for each in given}
+
+    def marked(stream: str, dataset: Dataset) -> Dataset:
+        found = [name for name in names(stream) if isinstance(name, str) and name in dataset.columns]
+        columns = {name: replace(dataset.columns[name], aside=True) for name in found}
+        return replace(dataset, columns={**dataset.columns, **columns}) if columns else dataset
+
+    return {stream: marked(stream, dataset) for stream, dataset in streams.items()}
 
 
 def row_tokens(streams: Mapping[str, Dataset], traced: TrainTrace) -> int | None:

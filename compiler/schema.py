@@ -27,7 +27,8 @@ class Vocabulary(Struct, frozen=True):
 class ColumnSchema(Struct, frozen=True):
     """One column. `shape` is of one row; a label is an int32 scalar below `classes`; a text has dtype "text".
 
-    Labels are targets, and so is any column with `is_target`. A tensor with `class_names` has one number per class.
+    Labels are targets, and so is any column with `is_target`. A tensor with `class_names` has one number per class. A
+    column `aside` says how a training takes the row: it is neither input nor target, but a function can ask for it.
     With a `vocabulary` it holds tokens: as an int32 tensor, or as a text, where rows have as many as they have.
     """
 
@@ -39,6 +40,7 @@ class ColumnSchema(Struct, frozen=True):
     class_names: tuple[str, ...] | None = None
     is_target: bool = False
     vocabulary: Vocabulary | None = None
+    aside: bool = False
 
     def __str__(self) -> str:
         if self.kind == "label":

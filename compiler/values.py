@@ -75,11 +75,13 @@ class Row(Record):
 
     @property
     def targets(self) -> list[str]:
-        return [name for name in self.fields if self.schema[name].kind == "label" or self.schema[name].is_target]
+        columns = {name: self.schema[name] for name in self.fields}
+        return [name for name, c in columns.items() if (c.kind == "label" or c.is_target) and not c.aside]
 
     @property
     def non_targets(self) -> list[str]:
-        return [name for name in self.fields if name not in self.targets]
+        targets = self.targets
+        return [name for name in self.fields if name not in targets and not self.schema[name].aside]
 
 
 class TextColumn(Struct, frozen=True, eq=False):

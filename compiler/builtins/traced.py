@@ -190,7 +190,8 @@ def input_(site: CallSite, row: Any) -> Any:
     """The only column of a row that is no target."""
     columns = _row(site, row)
     if len(columns.non_targets) != 1:
-        text = f"the row has {len(columns.non_targets)} input columns ({', '.join(columns)}), but one is needed"
+        found = f"the row has {len(columns.non_targets)} input columns ({', '.join(columns.non_targets)})"
+        text = f"{found}, but one is needed" if columns.non_targets else "the row has no input column"
         raise faults.wrong_pattern(text, site.location, "take the columns by name in a pattern")
     return columns[columns.non_targets[0]]
 

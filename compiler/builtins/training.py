@@ -17,7 +17,7 @@ from etude.compiler.continuing import resumed
 from etude.compiler.groups import resolved_optimizer
 from etude.compiler.players import Player, TrainTrace, named_models, streams_of
 from etude.compiler.probes import watch_inputs, watched
-from etude.compiler.row_order import row_order, row_tokens
+from etude.compiler.row_order import row_order, row_tokens, set_aside
 from etude.compiler.slots import Inputs, SlotTable
 from etude.compiler.train_programs import train_programs
 from etude.compiler.train_results import finished, stand_ins
@@ -86,8 +86,8 @@ def train(
     but at least 200 steps, `keep` last, `valid_every` 1 epoch, `seed` the recipe's. In the loss, models stand for their
     current weights where they are updated; its arguments are the columns, and a last pattern of what `train` brings.
     """
-    streams = streams_of(site, for_training(site, on, budget, batch))
-    held_out = None if valid is None else streams_of(site, valid)
+    streams = set_aside(streams_of(site, for_training(site, on, budget, batch)), weights, order)
+    held_out = None if valid is None else set_aside(streams_of(site, valid), weights, order)
     players = _players(site, update, loss, optimizer, updates)
     own_seed = site.session.seed if seed is None else plain_int(site, "seed", seed)
 
