@@ -151,10 +151,11 @@ def alias_place(node: nodes.Use, source: Source) -> Location:
 class LazyParent:
     """The scope above a module: everything that is always open, looked up when a name is."""
 
+    is_model = False
+
     def __init__(self, library: Library) -> None:
         self.library = library
         self.parent: Scope | None = library.base
-
         self.known: dict[str, Any] = {}
 
     @property
