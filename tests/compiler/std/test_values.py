@@ -47,7 +47,7 @@ def covariance(z: Array) -> Array:
 
 
 def vicreg(a: Array, b: Array) -> Array:
-    short = sum(np.maximum(0, 1 - np.sqrt(z.var(0) + 1e-4)).mean() for z in (a, b))
+    short = sum(np.maximum(0, 1 - np.sqrt(z.var(0, ddof=1) + 1e-4)).mean() for z in (a, b))
     return 25 * ((a - b) ** 2).mean() + 12.5 * short + (covariance(a) + covariance(b)) / WIDTH
 
 
@@ -55,6 +55,13 @@ def barlow(a: Array, b: Array) -> Array:
     matrix = ((a - a.mean(0)) / np.sqrt(a.var(0) + 1e-5)).T @ ((b - b.mean(0)) / np.sqrt(b.var(0) + 1e-5)) / BATCH
     diagonal = np.diag(matrix)
     return ((1 - diagonal) ** 2).sum() + 0.005 * ((matrix**2).sum() - (diagonal**2).sum())
+
+
+def nt_xent(a: Array, b: Array) -> Array:
+    z = unit(np.concatenate([a, b]))
+    logits = z @ z.T / 0.5
+    np.fill_diagonal(logits, -np.inf)
+    return -np.mean([np.log(softmax(logits)[i, (i + BATCH) % (2 * BATCH)]) for i in range(2 * BATCH)])
 
 
 def focal(a: Array, label: Array) -> Array:
@@ -126,6 +133,23 @@ CASES: dict[str, tuple[str, Callable[[Array, Array, Array], Array]]] = {
         "kd(a, b, temperature = 2.0)",
         lambda a, b, y: -4 * (softmax(b / 2) * np.log(softmax(a / 2))).sum(-1).mean(),
     ),
+    "contrast": ("nt_xent(a, b)", lambda a, b, y: nt_xent(a, b)),
+    "sorted": (
+        "dino_loss(a, b, 0.1 * b[0])",
+        lambda a, b, y: -(softmax((b - 0.1 * b[0]) / 0.04) * np.log(softmax(a / 0.1))).sum(-1).mean(),
+    ),
+    "bound": (
+        "terms(elbo(a, b, a, b, beta = 0.5))",
+        lambda a, b, y: 0.5 * ((a - b) ** 2).sum(-1).mean() + 0.25 * (a**2 + np.exp(b) - 1 - b).sum(-1).mean(),
+    ),
+    "known": ("sum(log_prob(a, y))", lambda a, b, y: np.log(softmax(a)[np.arange(BATCH), y]).sum()),
+    "turned": (
+        "mean(square(noised(a, b, sigmoid(a[:, 0]))))",
+        lambda a, b, y: (
+            (np.cos(np.pi / 2 / (1 + np.exp(-a[:, :1]))) * a + np.sin(np.pi / 2 / (1 + np.exp(-a[:, :1]))) * b) ** 2
+        ).mean(),
+    ),
+    "curved": ("sum(hvp(sum(a ** 3), a, b))", lambda a, b, y: (6 * a * b).sum()),
     "penalty": (
         "gradient_penalty(x => x[:, 0] + 2 * x[:, 1] + 2 * x[:, 3], a, b)",
         lambda a, b, y: 4.0,  # the slope has length 3 everywhere
@@ -144,6 +168,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, float], t
     entries = ", ".join(f"{name}: {code}" for name, (code, _) in CASES.items())
     text = f"""
         fn of(terms) = terms.invariance + terms.variance + terms.covariance
+        fn terms(both) = both.reconstruction + both.divergence
         found = measure(on = load("batches.npz"), ({{a, b, y}}) => {{{entries}}})
         {" ".join(f"{name}_value = found.{name}" for name in CASES)}
     """
