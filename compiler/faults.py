@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from etude.compiler.diagnostics import Diagnostic, Fix, Location, RecipeError, Related
 from etude.compiler.schema import Vocabulary
-from etude.compiler.suggestions import called_here, in_the_library, rename, spelled_here, written_so
+from etude.compiler.suggestions import as_a_function, called_here, in_the_library, rename, spelled_here, written_so
 
 
 class Poisoned(Exception):
@@ -46,6 +46,8 @@ def unknown_argument(function: str, name: str, location: Location, known: Sequen
 
 def unknown_field(name: str, location: Location, known: Sequence[str], what: str) -> RecipeError:
     help, fixes = rename(location, name, known)
+    if not any(fix.safe for fix in fixes):
+        help, fixes = as_a_function(name, location, what) or (help, fixes)
     has = f"it has {', '.join(known)}" if known else "it has no fields"
     return fault("E203", f"{what} has no field '{name}'", location, "unknown field", help=help or has, fixes=fixes)
 

@@ -14,6 +14,7 @@ from etude.backends.program.dims import Size
 from etude.backends.program.ir import Literal as Constant
 from etude.backends.program.ir import Operand, Value
 from etude.compiler import faults
+from etude.compiler.class_counts import check_class_counts
 from etude.compiler.diagnostics import Location, Related
 from etude.compiler.limits import MAX_ELEMENTS, STEPS_OF_AN_OPERATION, count_elements, spend
 from etude.compiler.schema import Vocabulary
@@ -141,7 +142,7 @@ def apply_operation(
     spend(session, STEPS_OF_AN_OPERATION, location)
     values = [made_tensor(session, v, location) if isinstance(v, LATE) else v for v in values]
     operands = [operand_of(frame, value, location, f"'{name}'") for value in values]
-    _check_classes(frame, name, values, location)
+    check_class_counts(frame, name, values, attributes, location)
     try:
         results = frame.builder.apply(name, operands, {**_defaults(name), **attributes})
     except OperandError as error:
@@ -182,19 +183,6 @@ def made_tensor(session: Session, value: Any, location: Location) -> Tensor:
 
 def _operand_places(values: Sequence[Any]) -> list[Related]:
     return [Related(v.location, f"this is {v.type}") for v in values if isinstance(v, Tensor)]
-
-
-def _check_classes(frame: Frame, name: str, values: Sequence[Any], location: Location) -> None:
-    if name != "cross_entropy" or len(values) < 2 or not all(isinstance(v, Tensor) for v in values[:2]):
-        return
-    logits, labels = values[0], values[1]
-    if labels.classes is not None and logits.type.rank and logits.type.shape[-1] != labels.classes:
-        count = logits.type.shape[-1]
-        raise faults.class_count(count, labels.classes, location, _operand_places(values[:2]))
-    if frame.vocabularies:
-        from etude.compiler.vocabularies import check_classes
-
-        check_classes(frame, logits, labels, location)
 
 
 @cache

@@ -10,6 +10,7 @@ from msgspec import Struct
 from etude.compiler import faults, texts
 from etude.compiler.builtins.table import REGISTRY
 from etude.compiler.calls import CallSite
+from etude.compiler.class_counts import check_choice, check_scores
 from etude.compiler.values import Builtin, Tensor, TextColumn, describe
 
 
@@ -50,6 +51,7 @@ METRICS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "bleu": (("predictions", "references"), {"order": 4, "pad": -1}),
     "edit_distance": (("predictions", "references"), {"pad": -1}),
 }
+OF_CLASSES = {"scores", "probabilities"}  # what has one number a class, or one alone for yes and no
 TEXTS = texts.METRICS  # metrics that take columns of text, too
 OF_EACH_CLASS = {"confusion_counts", "support"}  # and what has the setting average = "none"
 OF_ALL_PAIRS = {"confusion_counts"}  # a list for each class
@@ -61,6 +63,7 @@ def _metric(name: str, inputs: tuple[str, ...], defaults: dict[str, Any]) -> Bui
         if frame is None or frame.kind != "row":
             raise faults.only_in_traced_code(f"'{name}'", site.location, "the function given to 'measure'")
         tensors = tuple(_tensor(site, name, item, given[item]) for item in inputs)
+        _check_counts(site, name, dict(zip(inputs, tensors, strict=True)))
         settings = {key: _setting(site, name, key, given.get(key, value), value) for key, value in defaults.items()}
         if name not in OF_EACH_CLASS and settings.get("average") != "none":
             return SetMetric(name, tensors, settings)
@@ -69,6 +72,21 @@ def _metric(name: str, inputs: tuple[str, ...], defaults: dict[str, Any]) -> Bui
 
     parameters = (*((item, False) for item in inputs), *((item, True) for item in defaults))
     return Builtin(name, collect, parameters)
+
+
+def _check_counts(site: CallSite, metric: str, given: Mapping[str, Tensor | TextColumn]) -> None:
+    """Refuse class numbers and scores that are of another number of classes than the label."""
+    labels = given.get("labels")
+    if not isinstance(labels, Tensor):
+        return
+    assert site.session.frame is not None
+    for name, value in given.items():
+        if name == "predictions":
+            check_choice(site.session.frame, value, labels, site.at(name))
+        elif (
+            name in OF_CLASSES and isinstance(value, Tensor) and value.type.shape[labels.type.rank :] not in {(), (1,)}
+        ):
+            check_scores(f"the {name} of '{metric}' have", value, labels, site.at(name))
 
 
 def _tensor(site: CallSite, metric: str, name: str, value: Any) -> Tensor | TextColumn:

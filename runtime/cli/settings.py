@@ -6,7 +6,7 @@ computed: in a recipe it would be part of keys, or would have to be left out of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,18 +50,27 @@ def _settings_of(path: Path) -> Iterable[tuple[str, Any]]:
     import tomllib
 
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
     for table, known in KNOWN.items():
         settings = data.get(table, {})
         if not isinstance(settings, dict):
-            raise UsageError(f"{path}: '{table}' cannot be {settings!r}", hint=f"it is a table: [{table}]")
+            raise _error(path, text, [table], f"'{table}' cannot be {settings!r}", f"it is a table: [{table}]")
         for name, value in settings.items():
             if name not in known:
                 hint = f"[{table}] has {', '.join(known)}"
-                raise UsageError(f"{path}: nothing reads '{name}' of [{table}]", hint=hint)
+                raise _error(path, text, [table, name], f"nothing reads '{name}' of [{table}]", hint)
             accepts, wants = known[name]
             if not accepts(value):
-                raise UsageError(f"{path}: '{name}' of [{table}] cannot be {value!r}", hint=f"it is {wants}")
+                raise _error(path, text, [table, name], f"'{name}' of [{table}] cannot be {value!r}", f"it is {wants}")
             yield name, value
+
+
+def _error(path: Path, text: str, keys: Sequence[str], message: str, hint: str) -> UsageError:
+    """Something that is wrong at a setting, with its line."""
+    from etude.runtime.targets.places import line_of
+
+    line = line_of(text, *keys)
+    return UsageError(f"{path}:{line}: {message}" if line else f"{path}: {message}", hint=hint)

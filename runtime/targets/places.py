@@ -27,6 +27,19 @@ def find_places(text: str) -> dict[Path, Span]:
     return found
 
 
+def line_of(text: str, *keys: str) -> int | None:
+    """The line of a setting, or of the nearest table around it.
+
+    >>> line_of("[run]\\nretries = 1\\n", "run", "retries"), line_of("[run]\\n", "run", "x"), line_of("", "run")
+    (2, 1, None)
+    """
+    places = find_places(text)
+    for end in range(len(keys), 0, -1):
+        if keys[:end] in places:
+            return text.count("\n", 0, places[keys[:end]].start) + 1
+    return None
+
+
 def _path(text: str) -> Path:
     """The keys that a header or an assignment leads through; none for what only looks like one."""
     try:

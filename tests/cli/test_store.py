@@ -99,7 +99,7 @@ def test_runs_go_through_a_second_store(cli: Cli, run: str, folder: Path) -> Non
         ("[store]\nremot = 1\n", "nothing reads 'remot' of [store]"),
         ("[store]\nremote = 1\n", "'remote' of [store] cannot be 1"),
         ('[store]\nverify = "never"\n', "'verify' of [store] cannot be 'never'"),
-        ("[run]\nretries = -1\n", "'retries' of [run] cannot be -1"),
+        ("\n[run]\nretries = -1\n", "etude.toml:3: 'retries' of [run] cannot be -1"),
         ("run = 1\n", "'run' cannot be 1"),
         ("[", "etude.toml: "),
     ],
