@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from etude.backends.emission.chains import Chain, find_chains
 from etude.backends.emission.devices import settle
 from etude.backends.emission.higher import fold, higher
+from etude.backends.emission.layout import is_atom
+from etude.backends.emission.lists import LONG, list_text
 from etude.backends.emission.naming import Scope, singular, word
+from etude.backends.emission.packing import Run, grouped
 from etude.backends.emission.simplify import is_draw, is_tabled
 from etude.backends.emission.spelled import needs_batch, spelled, template
 from etude.backends.ops.literals import literal_text
@@ -30,7 +33,8 @@ TRANSPARENT = frozenset({"add", "sub", "mul", "div", "neg", "cast", "stop"})
 class Callee:
     """How a child is called: `text` is the callable, `sequence[index]` where it lives when it is one of a list.
 
-    `weights` are the expressions of all its weights, where they are read.
+    `weights` are the expressions of all its weights, where they are read, `lists` the lengths of lists in them. `runs`
+    are the arguments that go as one list.
     """
 
     text: str
@@ -39,15 +43,18 @@ class Callee:
     length: int = 1
     method: str = ""
     weights: Sequence[str] = ()
+    lists: Mapping[str, int] = field(default_factory=dict)
+    runs: Sequence[Run] = ()
 
 
 @dataclass(frozen=True)
 class Members:
-    """How a body spells what its sub-program owns."""
+    """How a body spells what its sub-program owns, and how long the lists are that it is given."""
 
     framework: Framework
     weights: Sequence[str] = ()
     callees: Sequence[Callee] = ()
+    lists: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -96,11 +103,12 @@ class _Writer:
         self.uses = Counter(o.id for op in sub.ops for o in op.operands if isinstance(o, Value))
         self.uses.update(o.id for _, o in sub.outputs if isinstance(o, Value))
         self.returned = {o.id for _, o in sub.outputs if isinstance(o, Value)}
-        self.chains = find_chains(sub, members, self.uses)
+        self.text |= {value.id: name for (_, value), name in zip(sub.inputs, inputs, strict=True)}
+        self.chains = find_chains(sub, members, self.uses, self.text)
+        self.lists = {name: length for callee in members.callees for name, length in callee.lists.items()}
+        self.lists |= members.lists
 
     def write(self) -> Body:
-        for (_, value), name in zip(self.sub.inputs, self.inputs, strict=True):
-            self.text[value.id] = name
         if mentions_batch(self.sub, self.members.framework):
             self.scope.reserve("b")
             self.body.lines.append(f"b = {batch_size(self.sub, self.inputs)}")
@@ -114,6 +122,8 @@ class _Writer:
             self.text[op.results[0].id] = self.members.weights[op.attrs["slot"]]
         elif op.name == "read":
             self.text[op.results[0].id] = self.members.callees[op.attrs["child"]].weights[op.attrs["slot"]]
+        elif op.name == "key":
+            self.text[op.results[0].id] = "key"
         elif op.name == "update":
             self._update(self.members.weights[op.attrs["slot"]], self._operand(op.operands[0]))
         elif op.name == "write":
@@ -136,22 +146,47 @@ class _Writer:
         while True:
             text = self._spelled(op)
             operand = self._to_bind(op)
-            if len(text) <= LONGEST_EXPRESSION or operand is None:
+            if len(text) <= LONGEST_EXPRESSION or operand is None or self._listed(op) is not None:
                 return text
             self._bind(operand)
 
     def _spelled(self, op: Op) -> str:
         operands = [self._operand(operand) for operand in op.operands]
         if is_tabled(op):
-            return spelled(op, self.members.framework, operands)
+            return self._listed(op) or spelled(op, self.members.framework, operands)
         if op.name in HIGHER:
             functions = [self.members.callees[place].text for place in callees(op)]
             draws = [self.sub.children[place].sub.is_random for place in callees(op)]
+            if op.name == "grad":
+                operands = self._arguments(op, operands)
+            if self._packs(op):
+                op = Op(op.name, op.operands, (("count", 1), ("mapped", ())), op.results)
             return higher(op, self.members.framework, functions, operands, draws)
         callee = self.members.callees[op.attrs["child"]]
+        operands = self._arguments(op, operands)
         if is_draw(op, self.sub):
             operands.append(fold(op.attrs["site"]))
         return f"{callee.text}({', '.join(operands)})"
+
+    def _arguments(self, op: Op, operands: Sequence[str]) -> list[str]:
+        """The arguments of a function or a model, some of them in lists."""
+        (place,) = callees(op)
+        found = grouped(operands, self.members.callees[place].runs)
+        return [given if isinstance(given, str) else list_text(given, self.lists) for given in found]
+
+    def _packs(self, op: Op) -> bool:
+        """Whether derivatives are those by one list."""
+        return op.name == "grad" and (0, op.attrs["count"]) in self.members.callees[callees(op)[0]].runs
+
+    def _listed(self, op: Op) -> str | None:
+        """An operation on a list of many operands, if runs of them are alike."""
+        operands = [self._operand(operand) for operand in op.operands] if is_tabled(op) else []
+        if len(operands) < LONG or not all(map(is_atom, operands)):
+            return None
+        items, plain = list_text(operands, self.lists), f"[{', '.join(operands)}]"
+        text = template(op, self.members.framework)
+        holes = f"[{', '.join(f'_{place}_' for place in range(len(operands)))}]"
+        return None if items == plain or holes not in text else text.replace(holes, items)
 
     def _bind_repeated(self, op: Op) -> None:
         """Give a variable to each nested operand that the spelling writes down more than once."""
@@ -188,6 +223,12 @@ class _Writer:
             self._bind(value)
 
     def _bind_all(self, op: Op, text: str) -> None:
+        if self._packs(op):
+            name = self.scope.fresh("slopes")
+            self.lists[name] = len(op.results)
+            self.text |= {value.id: f"{name}[{place}]" for place, value in enumerate(op.results)}
+            self.body.lines.append(f"{name} = {text}")
+            return
         names = []
         for value in op.results:
             name = self._fresh(value, op) if self.uses[value.id] else "_"
@@ -217,24 +258,34 @@ class _Writer:
 
     def _loop(self, chain: Chain, index: int) -> None:
         """Write a run of calls, each on the result of the one before, as a loop over the list that they come from."""
-        first = chain.calls[0]
-        callees = [self.members.callees[op.attrs["child"]] for op in chain.calls]
-        sequence, start, stop = callees[0].sequence or "", callees[0].index, callees[-1].index + 1
-        element = self.scope.fresh(singular(sequence.rpartition(".")[2]))
+        call, first = chain.calls[0], chain.first
+        element = self.scope.fresh("i" if first.places else singular(first.sequence.rpartition(".")[2]))
         carry = self._carry(chain, index)
-        operands = [carry if i == chain.position else self._shared(o) for i, o in enumerate(first.operands)]
-        if (start, stop) != (0, callees[0].length):
-            sequence = f"{sequence}[{start or ''}:{stop}]"
-        if is_draw(first, self.sub):
+        operands = [
+            carry if i == chain.position else "" if i in first.places else self._shared(operand)
+            for i, operand in enumerate(call.operands)
+        ]
+        for number, place in enumerate(first.places):
+            operands[place] = f"{first.sequence}[{element}{f' + {number}' if number else ''}]"
+        elements = f"range({first.index}, {chain.stop}, {first.step})" if first.places else self._elements(chain)
+        operands = self._arguments(call, operands)
+        if is_draw(call, self.sub):
             site = self.scope.fresh("site")
             operands.append(fold(site))
-            offset = first.attrs["site"]
-            self.body.lines.append(f"for {site}, {element} in enumerate({sequence}{f', {offset}' if offset else ''}):")
+            offset = call.attrs["site"]
+            self.body.lines.append(f"for {site}, {element} in enumerate({elements}{f', {offset}' if offset else ''}):")
         else:
-            self.body.lines.append(f"for {element} in {sequence}:")
-        text = f"{element}{callees[0].method}({', '.join(operands)})"
-        self._round(chain.tails[0], carry, text)
+            self.body.lines.append(f"for {element} in {elements}:")
+        function = first.call if first.places else f"{element}{first.call}"
+        self._round(chain.tails[0], carry, f"{function}({', '.join(operands)})")
         self.text[chain.result.id] = carry
+
+    def _elements(self, chain: Chain) -> str:
+        """The models of a list that a chain goes through."""
+        first = chain.first
+        length = self.members.callees[chain.calls[0].attrs["child"]].length
+        is_whole = (first.index, chain.stop) == (0, length)
+        return first.sequence if is_whole else f"{first.sequence}[{first.index or ''}:{chain.stop}]"
 
     def _round(self, tail: Sequence[Op], carry: str, text: str) -> None:
         """Write one round of a loop: `text`, then the operations on it, into the variable `carry`."""

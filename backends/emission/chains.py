@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from etude.backends.emission.simplify import is_draw, is_tabled
@@ -11,7 +12,24 @@ from etude.backends.emission.spelled import template
 from etude.backends.program.ir import Op, Sub, Value
 
 if TYPE_CHECKING:
-    from etude.backends.emission.body import Callee, Members
+    from etude.backends.emission.body import Members
+
+IN_LIST = re.compile(r"(\w+)\[(\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """What a call takes from the list `sequence`: the model at `index`, or `step` tensors that stand at `places`."""
+
+    sequence: str
+    index: int
+    call: str
+    step: int = 1
+    places: tuple[int, ...] = ()
+
+    def is_followed_by(self, other: Element) -> bool:
+        """Whether another call takes in the same way what comes next in the list."""
+        return replace(self, index=self.index + self.step) == other
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +39,15 @@ class Chain:
     `tails[i]` follow `calls[i]`, each on the result of the one before; operand `position` of a call is the last result.
     """
 
+    first: Element
     calls: tuple[Op, ...]
     tails: tuple[tuple[Op, ...], ...]
     position: int
+
+    @property
+    def stop(self) -> int:
+        """The place in the list behind the last element."""
+        return self.first.index + len(self.calls) * self.first.step
 
     @property
     def result(self) -> Value:
@@ -31,9 +55,14 @@ class Chain:
         return (self.calls[-1:] + self.tails[-1])[-1].results[0]
 
 
-def find_chains(sub: Sub, members: Members, uses: Mapping[int, int]) -> dict[int, Chain | None]:
-    """Where each chain starts, by index into `sub.ops`; the other operations of a chain have None in their place."""
-    finder = _Finder(sub, members, uses)
+def find_chains(
+    sub: Sub, members: Members, uses: Mapping[int, int], inputs: Mapping[int, str]
+) -> dict[int, Chain | None]:
+    """Where each chain starts, by index into `sub.ops`; the other operations of a chain have None in their place.
+
+    `inputs` are the texts of the inputs by the id of their values.
+    """
+    finder = _Finder(sub, members, uses, inputs)
     place = {id(op): index for index, op in enumerate(sub.ops)}
     found: dict[int, Chain | None] = {}
     for index, op in enumerate(sub.ops):
@@ -46,16 +75,26 @@ def find_chains(sub: Sub, members: Members, uses: Mapping[int, int]) -> dict[int
 
 
 class _Finder:
-    def __init__(self, sub: Sub, members: Members, uses: Mapping[int, int]) -> None:
-        self.sub, self.members, self.uses = sub, members, uses
+    def __init__(self, sub: Sub, members: Members, uses: Mapping[int, int], inputs: Mapping[int, str]) -> None:
+        self.sub, self.members, self.uses, self.inputs = sub, members, uses, inputs
         self.reader = {o.id: op for op in sub.ops for o in op.operands if isinstance(o, Value)}
 
-    def element(self, op: Op) -> Callee | None:
-        """The callee, if it is an element of a list."""
+    def element(self, op: Op) -> Element | None:
+        """What the call takes from a list, if it takes anything from one."""
         if op.name != "call":
             return None
         callee = self.members.callees[op.attrs["child"]]
-        return callee if callee.sequence else None
+        if callee.sequence:
+            return Element(callee.sequence, callee.index, callee.method)
+        texts = [self.inputs.get(operand.id) if isinstance(operand, Value) else None for operand in op.operands]
+        taken = [(place, found) for place, text in enumerate(texts) if (found := IN_LIST.fullmatch(text or ""))]
+        first = int(taken[0][1][2]) if taken else 0
+        if [(found[1], int(found[2])) for _, found in taken] != [
+            (taken[0][1][1], first + number) for number in range(len(taken))
+        ]:
+            return None
+        places = tuple(place for place, _ in taken)
+        return Element(taken[0][1][1], first, callee.text, len(taken), places) if taken else None
 
     def chain(self, first: Op) -> Chain:
         """The longest chain that starts with `first`; it may be of one call."""
@@ -76,10 +115,11 @@ class _Finder:
 
     def _closed(self, calls: list[Op], tails: list[tuple[Op, ...]], position: int) -> Chain:
         """End a chain with a round like the others: the last call is left out where other operations follow it."""
-        length = len(tails[0])
+        first, length = self.element(calls[0]), len(tails[0])
+        assert first is not None
         if self._texts(tails[-1][:length]) != self._texts(tails[0]):
-            return Chain(tuple(calls[:-1]), tuple(tails[:-1]), position)
-        return Chain(tuple(calls), (*tails[:-1], tails[-1][:length]), position)
+            return Chain(first, tuple(calls[:-1]), tuple(tails[:-1]), position)
+        return Chain(first, tuple(calls), (*tails[:-1], tails[-1][:length]), position)
 
     def _tail(self, call: Op) -> tuple[Op, ...]:
         """The operations that are made of the result of `call` and of nothing else."""
@@ -106,11 +146,11 @@ class _Finder:
         here, there = self.element(op), self.element(after)
         if here is None or there is None or len(op.operands) != len(after.operands):
             return False
-        if (here.sequence, here.index + 1, here.method) != (there.sequence, there.index, there.method):
+        if not here.is_followed_by(there):
             return False
         draws = is_draw(op, self.sub)
         if draws != is_draw(after, self.sub) or (draws and op.attrs["site"] + 1 != after.attrs["site"]):
             return False
         at = after.operands.index(result)
         pairs = zip(op.operands, after.operands, strict=True)
-        return all(i == at or a == b for i, (a, b) in enumerate(pairs))
+        return all(i == at or i in here.places or a == b for i, (a, b) in enumerate(pairs))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
 from textwrap import wrap
 
 from etude.backends.emission.body import Callee, Members, batch_names, write_body
@@ -13,18 +15,30 @@ from etude.backends.emission.forms import Form
 from etude.backends.emission.imports import function_names
 from etude.backends.emission.layout import INDENT, WIDTH, double_quoted, indented
 from etude.backends.emission.naming import variables
+from etude.backends.emission.packing import Run, grouped
 from etude.backends.emission.parameters import Argument
 from etude.backends.program.ir import Sub
 
+# A space at which no line is broken.
+TIED = "\u00a0"
 # A number on its own: the type `float32` has none.
 NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
 
 
 class ModuleWriter:
-    """Writes classes and functions; `called` is the name of the method or function that each form becomes."""
+    """Writes classes and functions; `called` is the name of the method or function that each form becomes.
 
-    def __init__(self, dialect: Dialect, plans: Mapping[Form, ClassPlan], called: Mapping[Form, str]) -> None:
-        self.dialect, self.plans, self.called = dialect, plans, called
+    `packed` are the inputs of functions that go as one list.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        plans: Mapping[Form, ClassPlan],
+        called: Mapping[Form, str],
+        packed: Mapping[Form, tuple[Run, ...]],
+    ) -> None:
+        self.dialect, self.plans, self.called, self.packed = dialect, plans, called, packed
         self.taken = {*called.values(), *function_names(dialect.framework)}
 
     def class_lines(self, plan: ClassPlan) -> list[str]:
@@ -50,9 +64,10 @@ class ModuleWriter:
         """How `form` is called on the module at `path`, which is None when it has no weights."""
         name = self.called[form]
         if path is None:
-            return Callee(name)
+            return Callee(name, runs=self.packed.get(form, ()))
         weights = [f"{path}.{text}{self.dialect.read}" for text in weight_texts(self.plans[form])]
-        return Callee(path if name == self.dialect.forward else f"{path}.{name}", weights=weights)
+        lists = {f"{path}.{name}": length for name, length in list_lengths(self.plans[form]).items()}
+        return Callee(path if name == self.dialect.forward else f"{path}.{name}", weights=weights, lists=lists)
 
     def _own_callees(self, plan: ClassPlan, form: Form) -> list[Callee]:
         callees = []
@@ -63,23 +78,31 @@ class ModuleWriter:
                 method = "" if name == self.dialect.forward else f".{name}"
                 length = plan.list_length(attribute.name)
                 sequence = f"self.{attribute.name}"
-                callee = Callee(callee.text, sequence, attribute.index, length, method, callee.weights)
+                callee = Callee(callee.text, sequence, attribute.index, length, method, callee.weights, callee.lists)
             callees.append(callee)
         return callees
 
     def _definition(self, form: Form, members: Members, *, is_method: bool, is_documented: bool) -> list[str]:
         sub = form.sub
         scope = variables({*self.taken, *batch_names(sub, self.dialect.framework)})
-        names = [scope.fresh(name) for name, _ in sub.inputs]
-        body = write_body(sub, members, names, scope)
-        arguments = [f"{name}: {self.dialect.array}" for name in names]
+        arguments: list[str] = []
+        names: list[str] = []
+        lists: dict[str, int] = {}
+        for given in grouped([name for name, _ in sub.inputs], self.packed.get(form, ())):
+            name = scope.fresh(given if isinstance(given, str) else "weights")
+            arguments.append(
+                f"{name}: {self.dialect.array if isinstance(given, str) else f'list[{self.dialect.array}]'}"
+            )
+            names += [name] if isinstance(given, str) else [f"{name}[{place}]" for place in range(len(given))]
+            lists |= {} if isinstance(given, str) else {name: len(given)}
+        body = write_body(sub, replace(members, lists=lists), names, scope)
         if sub.is_random:
             arguments.append(f"key: {self.dialect.key}")
         arguments = ["self"] * is_method + arguments
         returns = self.dialect.array
         if len(body.outputs) != 1:
             returns = f"tuple[{', '.join([returns] * len(body.outputs))}]"
-        lines = docstring(form, 2 if is_method else 1) if is_documented else []
+        lines = docstring(form, 2 if is_method else 1, self.packed.get(form, ())) if is_documented else []
         lines += [double_quoted(line) for line in [*body.lines, f"return {', '.join(body.outputs)}"]]
         return [f"def {self.called[form]}({', '.join(arguments)}) -> {returns}:", *indented(lines)]
 
@@ -109,6 +132,17 @@ def weight_texts(plan: ClassPlan) -> list[str]:
     return texts
 
 
+def list_lengths(plan: ClassPlan) -> dict[str, int]:
+    """The lengths of the lists in a module and in all below it, by how they are reached from it."""
+    lengths: dict[str, int] = {}
+    for attribute, below in zip(plan.children, plan.classes, strict=True):
+        if attribute is not None and below is not None:
+            if attribute.index is not None:
+                lengths[attribute.name] = plan.list_length(attribute.name)
+            lengths |= {f"{attribute.text}.{name}": length for name, length in list_lengths(below).items()}
+    return lengths
+
+
 def attribute_lines(made: Mapping[str, Sequence[tuple[int | None, str]]], dialect: Dialect) -> list[str]:
     """Statements that make the attributes of a module, from (index in a list or none, expression) for each name."""
     lines = []
@@ -117,11 +151,24 @@ def attribute_lines(made: Mapping[str, Sequence[tuple[int | None, str]]], dialec
             lines.append(f"self.{name} = {elements[0][1]}")
             continue
         texts = [text for _, text in sorted(elements, key=lambda element: element[0] or 0)]
-        items = ", ".join(texts)
-        if len(texts) > 1 and len(set(texts)) == 1:
-            items = f"{texts[0]} for _ in range({len(texts)})"
+        items = _repeated(texts)
         lines.append(f"self.{name} = {dialect.sequence}([{items}])")
     return lines
+
+
+def _repeated(texts: Sequence[str]) -> str:
+    """The elements of a list, where many are equal said once.
+
+    >>> _repeated(["Linear(8, 2)", *["Linear(2, 2)"] * 5])
+    'Linear(8, 2), *(Linear(2, 2) for _ in range(5))'
+    """
+    if len(texts) > 1 and len(set(texts)) == 1:
+        return f"{texts[0]} for _ in range({len(texts)})"
+    items: list[str] = []
+    for text, run in groupby(texts):
+        count = len(list(run))
+        items += [f"*({text} for _ in range({count}))"] if count > 3 else [text] * count
+    return ", ".join(items)
 
 
 def construction(plan: ClassPlan, arguments: Sequence[Argument]) -> str:
@@ -129,17 +176,17 @@ def construction(plan: ClassPlan, arguments: Sequence[Argument]) -> str:
     return f"{plan.name}({', '.join(map(str, arguments))})"
 
 
-def docstring(form: Form, level: int) -> list[str]:
+def docstring(form: Form, level: int, runs: Sequence[Run] = ()) -> list[str]:
     """What the sub-programs of a form are called, and their types; `_` is a number in which they differ.
 
-    It stands `level` levels deep.
+    It stands `level` levels deep. `runs` are the inputs that go as one list.
     """
     width = WIDTH - level * len(INDENT)
-    signatures = list(dict.fromkeys(signature(sub) for sub in form.subs))
+    signatures = list(dict.fromkeys(signature(sub, runs) for sub in form.subs))
     alike = [NUMBER.sub("_", text) for text in signatures]
     shown = _common([text for text, shape in zip(signatures, alike, strict=True) if shape == alike[0]])
     text = f"{shown}{', and others' if len(set(alike)) > 1 else ''}"
-    first, *rest = wrap(f'"""{text}.', width, break_on_hyphens=False)
+    first, *rest = [line.replace(TIED, " ") for line in wrap(f'"""{text}.', width, break_on_hyphens=False)]
     if not rest and len(first) + 3 <= width:
         return [f'{first}"""']
     return [first, *rest, '"""']
@@ -156,9 +203,10 @@ def _common(signatures: Sequence[str]) -> str:
     return NUMBER.sub(lambda _: next(shown), signatures[0])
 
 
-def signature(sub: Sub) -> str:
+def signature(sub: Sub, runs: Sequence[Run] = ()) -> str:
     """A sub-program as people know it: `block(heads=4): float32[b, 16, 64] -> float32[b, 16, 64]`."""
-    inputs = ", ".join(str(value.type) for _, value in sub.inputs)
-    outputs = ", ".join(str(value.type) for _, value in sub.outputs)
-    text = f"{sub.doc or sub.name}: {inputs} -> {outputs}"
+    types = [str(value.type).replace(" ", TIED) for _, value in sub.inputs]
+    given = [each if isinstance(each, str) else f"{len(each)} weights" for each in grouped(types, runs)]
+    outputs = ", ".join(str(value.type).replace(" ", TIED) for _, value in sub.outputs)
+    text = f"{sub.doc or sub.name}: {', '.join(given)} -> {outputs}"
     return text.replace("\\", "\\\\").replace('"', "'")

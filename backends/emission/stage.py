@@ -14,6 +14,7 @@ from etude.backends.emission.layout import INDENT, WIDTH, double_quoted, fit, in
 from etude.backends.emission.models import Wanted, plan_models
 from etude.backends.emission.modules import ModuleWriter, attribute_lines, construction
 from etude.backends.emission.naming import FUNCTIONS, RESERVED, Scope, variables
+from etude.backends.emission.packing import packed_inputs
 from etude.backends.emission.precision import lowered
 from etude.backends.emission.simplify import simplify
 from etude.backends.ops.literals import literal_text
@@ -54,7 +55,8 @@ class StageWriter:
         self.plans = plan_classes(self.forms, uses, self.names)
         self.models = plan_models([model for name in programs for model in self._wanted(name)])
         self.called = self._called(evaluation)
-        self.writer = ModuleWriter(dialect, self.plans, self.called)
+        packed = packed_inputs(list(self.roots.values()), self.forms)
+        self.writer = ModuleWriter(dialect, self.plans, self.called, packed)
 
     def definitions(self) -> list[list[str]]:
         """Classes and functions in an order in which each stands before its uses; `Models` comes last."""

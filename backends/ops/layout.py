@@ -32,8 +32,8 @@ def _reshape(types: Types, attributes: Attributes) -> tuple[TensorType, ...]:
 
 
 def reshape_text(x: str, shape: Sequence[Dim]) -> str:
-    """A reshape in which the only dimension that depends on the batch is left to the framework."""
-    loose = [i for i, dim in enumerate(shape) if isinstance(dim, Size)]
+    """A reshape in which the only dimension, or the only one that depends on the batch, is left to the framework."""
+    loose = [i for i, dim in enumerate(shape) if isinstance(dim, Size) or len(shape) == 1]
     if len(loose) == 1 and -1 not in shape:
         shape = tuple(-1 if i == loose[0] else dim for i, dim in enumerate(shape))
     return f"{x}.reshape({', '.join(map(literal_text, shape)) or '()'})"
