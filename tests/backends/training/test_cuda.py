@@ -1,4 +1,9 @@
-"""The emitted steps on a CUDA device, as they stand, have the losses of the processor. Skipped where there is none."""
+"""The emitted steps run on a CUDA device as they stand, on PyTorch and on JAX. Skipped where there is none.
+
+On a machine with one `pytest tests/backends/training/test_cuda.py` proves it for every example: each distinct step is
+done once with the same numbers on both devices, and each recipe is run through, its trainings cut to a few steps. One
+small training is killed, continued, read ahead and run out of memory.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,31 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 import torch
 
-from etude.backends.base import load
+from etude.backends.base import Array, Backend, TrainResult, load
+from etude.backends.jax.ahead_of_time import Step
+from etude.backends.modules import load_source
+from etude.backends.torch.emit import emit_train
+from etude.backends.torch.rows import load_models
+from etude.runtime.compiling import compile_file
+from etude.runtime.store import Store
+from etude.runtime.worker import failure
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").rglob("*.etude"))
+MEMORY = 16 << 30
+SMOKE_STEPS = "5"
+JUDGED = {0, 3}  # claims hold or fail; after so few steps either is fine
+CLOSE = {"rtol": 1e-3, "atol": 1e-4, "equal_nan": True}
+FAR = {"rtol": 0.05, "atol": 0.05, "equal_nan": True}  # roundings grow from step to step
 
 TRAIN = """
 import json, sys
@@ -82,6 +104,160 @@ def test_a_training_on_cuda_learns_in_other_numerics(name: str, numerics: dict[s
     assert found["history"][-1]["valid.accuracy"] > 0.9
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-def test_weights_and_columns_lie_on_the_device() -> None:
-    assert load("torch", device="cuda", threads=1).describe()["device"] == "cuda"
+def distinct_specs(recipe: Path) -> list[Any]:
+    """The spec of each training of a recipe, of those with equal programs the first."""
+    workflow = compile_file(recipe).workflow
+    assert workflow is not None
+    found = {}
+    for stage in workflow.stages.values():
+        if stage.kind == "train":
+            found.setdefault(tuple(step["loss"]["digest"] for step in stage.spec["steps"]), stage.spec)
+    return list(found.values())
+
+
+def drawn(shape: Any, dtype: Any, generator: np.random.RandomState) -> Array:
+    """Numbers for a column, a state or a weight: labels below two are below any number of classes."""
+    kind = np.dtype(dtype).kind
+    if kind == "f":
+        return np.asarray(generator.uniform(0, 1, shape), dtype)
+    return np.asarray(generator.randint(0, 2, shape)).astype(dtype)
+
+
+def arguments(spec: Any) -> tuple[Step, Any, list[Array]]:
+    """A step, what it takes as arrays, and the weights of its slots."""
+    step, generator = Step(spec, rows=None, memory=MEMORY), np.random.RandomState(7)
+    given = {  # one by one: mapped over as a whole, their order would be lost
+        name: jax.tree.map(lambda leaf: drawn(leaf.shape, leaf.dtype, generator), tree)
+        for name, tree in step.arguments().items()
+    }
+    weights = [np.asarray(generator.normal(0, 0.1, slot["shape"]), slot["dtype"]) for slot in spec["slots"]]
+    return step, given, weights
+
+
+def torch_step(spec: Any, device: str) -> tuple[dict[str, float], list[Array]]:
+    """The terms of one step, and the weights behind it."""
+    load("torch", device=device, threads=1)  # which sets what is computed how
+    step, given, weights = arguments(spec)
+    emitted = emit_train(spec)
+    module, place = load_source(emitted.source), torch.device(device)
+    models = load_models(module, emitted.slots, weights, place)
+    optimizer, players = module.optimizers(models), len(spec["steps"])
+    columns = {**given["data"], **given.get("clock", {})}
+    batch = {
+        name: torch.from_numpy(np.array(value[: step.batch] if value.ndim else value))
+        for name, value in columns.items()
+    }
+    state = (
+        [{n: torch.from_numpy(np.array(v)).to(place) for n, v in given["state"].items()}] if "state" in given else []
+    )
+    on_device = {name: value.to(place) for name, value in batch.items()}
+    found = module.step(models, optimizer, on_device, *state, 7, 0.01 if players == 1 else (0.01,) * players)
+    terms = found[0] if isinstance(found, tuple) else found
+    return {n: float(v) for n, v in terms.items()}, [weight.detach().cpu().numpy() for weight in models.parameters()]
+
+
+def jax_step(spec: Any, device: str) -> tuple[dict[str, float], list[Array]]:
+    """The same on JAX."""
+    place = jax.devices("gpu" if device == "cuda" else device)[0]
+    step, given, weights = arguments(spec)
+    module = step.module
+    with jax.default_matmul_precision("float32"), jax.default_device(place):
+        at = {path: weights[slot] for slot, path in step.paths.items()}
+        given = {
+            n: {path: at[path] for path in tree} if n in ("params", "slow", "rest") else tree
+            for n, tree in given.items()
+        }
+        given["opt_state"] = jax.jit(module.init)(jax.device_put(given["params"], place))
+        given["index"] = jax.tree.map(lambda leaf: np.arange(leaf.size, dtype=np.int32), given["index"])
+        given["key"] = np.uint32(7)
+        given["lr"] = jax.tree.map(lambda leaf: np.float32(0.01), given["lr"])
+        params, *_, terms = module.step(*jax.device_put(list(given.values()), place))
+    return {n: float(v) for n, v in terms.items()}, [np.asarray(params[path]) for path in sorted(params)]
+
+
+STEPS: Mapping[str, Callable[[Any, str], tuple[dict[str, float], list[Array]]]] = {"torch": torch_step, "jax": jax_step}
+
+
+@pytest.mark.parametrize("recipe", EXAMPLES, ids=lambda path: path.stem)
+def test_each_step_of_an_example_is_the_same_on_cuda(name: str, recipe: Path) -> None:
+    for spec in distinct_specs(recipe):
+        there, here = (STEPS[name](spec, device) for device in ("cuda", "cpu"))
+        assert there[0].keys() == here[0].keys()
+        for term, value in there[0].items():
+            np.testing.assert_allclose(value, here[0][term], **CLOSE, err_msg=term)
+        # what an optimizer divides by a small second moment turns roundings round: nearly all weights, not every one
+        close = [
+            np.isclose(one, other, rtol=1e-2, atol=1e-3, equal_nan=True)
+            for one, other in zip(there[1], here[1], strict=True)
+        ]
+        assert np.concatenate([each.reshape(-1) for each in close]).mean() > 0.99
+
+
+def smoke_run(recipe: Path, backend: str, target: str, store: Path) -> dict[str, list[dict[str, float]]]:
+    """Run a recipe through with few steps; the history of each training by name."""
+    command = [sys.executable, "-m", "etude", "run", str(recipe), "--backend", backend, "--target", target, "--json"]
+    environment = {**os.environ, "ETUDE_SMOKE_STEPS": SMOKE_STEPS}
+    done = subprocess.run([*command, "--store", str(store)], capture_output=True, text=True, env=environment)
+    assert done.returncode in JUDGED, done.stderr
+    run = json.loads(done.stdout)
+    assert run["failed"] == 0
+    trained = [stage for stage in run["stages"] if stage["kind"] == "train" and stage["action"] == "run"]
+    device = {"gpu": "cuda"}.get(target, target)
+    assert trained and {stage["made"]["backend"]["device"] for stage in trained} == {device}
+    kept = Store(store)
+    return {stage["name"]: kept.read_json(stage["outputs"]["history"]) for stage in trained}
+
+
+@pytest.mark.parametrize("recipe", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_through_on_cuda_with_the_losses_of_the_processor(
+    name: str, recipe: Path, tmp_path: Path
+) -> None:
+    there, here = (smoke_run(recipe, name, target, tmp_path / target) for target in ("gpu", "cpu"))
+    assert there.keys() & here.keys()
+    for stage in there.keys() & here.keys():
+        for one, other in zip(there[stage], here[stage], strict=True):
+            for term in (term for term in one if term.endswith("loss")):
+                np.testing.assert_allclose(one[term], other[term], **FAR, err_msg=f"{stage}: {term}")
+
+
+@pytest.fixture
+def on_cuda(name: str) -> Backend:
+    return load(name, device="cuda", threads=1)
+
+
+def test_a_training_on_cuda_goes_on_from_what_was_kept_of_it(
+    on_cuda: Backend,
+    run: Callable[..., TrainResult],
+    taken_up: Callable[..., TrainResult],
+    train_spec: Callable[..., Any],
+) -> None:
+    spec = train_spec(dropout=0.2, noise=0.1, clip=1.0)
+    whole = run(on_cuda, spec)
+    continued = taken_up(lambda keeper: run(on_cuda, spec, keeper=keeper), every=8, end=20)
+
+    for one, other in zip(whole.weights, continued.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_data_that_is_read_ahead_comes_to_the_numbers_of_data_on_the_device(
+    on_cuda: Backend, run: Callable[..., TrainResult], train_spec: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = train_spec(dropout=0.2, noise=0.1)
+    resident = run(on_cuda, spec)
+    monkeypatch.setenv("ETUDE_RESIDENT_BYTES", "0")
+    read = run(on_cuda, spec)
+
+    for one, other in zip(resident.history, read.history, strict=True):
+        np.testing.assert_allclose(one["loss"], other["loss"], rtol=1e-4)
+
+
+def test_too_little_memory_on_cuda_is_said_as_such(on_cuda: Backend) -> None:
+    memory = on_cuda.memory()
+    assert memory is not None and memory > 1 << 30
+    with pytest.raises(Exception, match=r"(?i)memory") as caught:  # each framework has its own
+        if on_cuda.name == "torch":
+            torch.empty(4 * memory, dtype=torch.uint8, device="cuda")
+        else:
+            jax.block_until_ready(jax.numpy.zeros(4 * memory, "uint8", device=jax.devices("gpu")[0]))
+    assert failure(caught.value)["error"] == "OutOfMemory"
+    on_cuda.release()
