@@ -80,6 +80,9 @@ def _sub_cost(
                     sub.children[child].sub, module.children[child], 1 if op.attrs["mapped"] else batch, learning, known
                 )
                 cost += inner.times((1 + BACKWARD) * rows)
+            elif op.name == "apply":
+                index = op.attrs["child"]
+                cost += _sub_cost(sub.children[index].sub, module.children[index], batch, learning, known)
             elif op.name in {"each", "scan", "loop"}:
                 child, rows = op.attrs["child"], elements(op, batch)
                 inner = _sub_cost(sub.children[child].sub, module.children[child], batch, learning, known)

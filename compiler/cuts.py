@@ -14,8 +14,9 @@ from etude.backends.program.builder import Builder
 from etude.backends.program.dims import Size
 from etude.backends.program.explicit import explicit, flat_slots, moved, updates
 from etude.backends.program.inner import call_on_row, on_one_row
-from etude.backends.program.ir import CALLING, HIGHER, Child, Op, Operand, Sub, Value, callees, recalled
+from etude.backends.program.ir import CALLING, Child, Op, Operand, Sub, Value, callees, recalled
 from etude.backends.program.ir import Literal as Constant
+from etude.backends.program.outline import outline
 from etude.compiler.diagnostics import Location
 from etude.compiler.session import Session
 from etude.compiler.tracing import Frame, Origins
@@ -138,11 +139,7 @@ class Cut:
         if op.name in CALLING:
             return any(self.frame.builder.children[place].sub.is_random for place in callees(op))
         row = find(op.name)
-        return row is not None and row.is_random
-
-    def draws_before(self, sites: int) -> bool:
-        """Whether what was cut has draws that stand before so many sites: their numbers would be others inside."""
-        return any(_draws_before(op, self.frame.builder.children, sites) for op in self.ops)
+        return op.name == "key" or (row is not None and row.is_random)
 
     def child(self, op: Op) -> Child:
         """The child that an operation calls."""
@@ -150,10 +147,19 @@ class Cut:
 
     # --- the function ---
 
-    def function(self, outputs: Sequence[tuple[str, Operand]]) -> Sub:
-        """The copied operations as a sub-program; `captured` are the values that it is given after `by`."""
+    def function(self, outputs: Sequence[tuple[str, Operand]], keys: Sequence[tuple[int, Value]] = ()) -> Sub:
+        """The copied operations as a sub-program; `captured` are the values that it is given after `by`.
+
+        Of the operations up to each place of `keys`, from the one before, the draws are by the key that stands there.
+        """
+        ends = [0]
         for op in self.ops:
             self._copy(op)
+            ends.append(len(self.build.ops))
+        made = [self._operand(value) for _, value in outputs]
+        starts = [0, *(ends[count] for count, _ in keys)]
+        for start, (count, key) in reversed(list(zip(starts, keys, strict=False))):
+            outline(self.build, start, ends[count], self._operand(key), made)
         found = [(name, self._operand(value)) for name, value in outputs]
         found += [(f"@running.{number}", value) for number, value in enumerate(self.current.values())]
         if self._mentions_batch() and not any(_has_batch(kind) for _, kind in self.build.inputs):
@@ -257,16 +263,6 @@ class Cut:
 
     def _mentions_batch(self) -> bool:
         return any(_mentions(item) for op in self.build.ops for _, item in op.attributes)
-
-
-def _draws_before(op: Op, children: Sequence[Child], sites: int) -> bool:
-    if op.name in HIGHER:
-        subs = [children[place].sub for place in callees(op)]
-        return any(_draws_before(inner, sub.children, sites) for sub in subs if sub.is_random for inner in sub.ops)
-    if op.name == "call":
-        return children[op.attrs["child"]].sub.is_random and int(op.attrs["site"]) < sites
-    row = find(op.name)
-    return row is not None and row.is_random and int(op.attrs["site"]) < sites
 
 
 def _mentions(item: Any) -> bool:

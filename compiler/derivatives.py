@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from etude.backends.program.ir import Value
+from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.cuts import Cut
 from etude.compiler.diagnostics import Location
@@ -14,7 +15,8 @@ from etude.compiler.tracing import Frame, Region, tensor
 from etude.compiler.values import Tensor
 
 # Weights are the same value wherever they are read.
-SHARED = frozenset({"read", "weight"})
+SHARED = frozenset({"read", "weight", "key"})
+KEY = TensorType("uint32")
 
 
 def derivatives(
@@ -30,7 +32,7 @@ def derivatives(
             raise faults.earlier_rounds(region.name, what, location, value.location)
     if value.operand.id not in cut.depends:
         raise faults.independent(what, location, value.location)
-    place = add_child(frame, _name(frame, value), cut.function([("", value.operand)]), cut.origins())
+    place = add_child(frame, _name(frame, value), cut.function([("", value.operand)], _keys(frame, cut)), cut.origins())
     attributes = {"child": place, "count": len(by), "mapped": ()}
     frame.builder.is_random |= cut.is_random
     results = frame.builder.append("grad", [*cut.by, *cut.captured], attributes, [v.type for v in cut.by])
@@ -38,6 +40,32 @@ def derivatives(
         for result, source in zip(results, cut.by, strict=True):
             frame.builder.names.setdefault(result.id, f"{cut.called(source)}_slope")
     return [tensor(frame, result, location) for result in results]
+
+
+def _keys(frame: Frame, cut: Cut) -> list[tuple[int, Value]]:
+    """Where what was cut comes to stand in a further function of rounds or elements, which has a key of its own: the
+    number of operations before, and the key of the function around, if any of them draws."""
+    ends, draws = [], []
+    for level, region in enumerate(frame.regions):
+        outside = {id(op) for op in frame.builder.ops[: region.before]}
+        ends.append(sum(id(op) in outside for op in cut.ops))
+        draws.append(any(map(cut.draws, cut.ops[ends[level - 1] if level else 0 : ends[level]])))
+    found = []
+    for level, (end, is_random) in enumerate(zip(ends, draws, strict=True)):
+        if is_random:
+            found.append((end, _key_outside(frame, level)))
+    return found
+
+
+def _key_outside(frame: Frame, level: int) -> Value:
+    """The key of the function around a function of rounds or elements, read just before that."""
+    region, ops = frame.regions[level], frame.builder.ops
+    if region.key is None:
+        (region.key,) = frame.builder.append("key", (), {}, (KEY,))
+        ops.insert(region.before, ops.pop())
+        for inner in frame.regions[level:]:
+            inner.before += 1
+    return region.key
 
 
 def _value(tensor: Tensor) -> Value:

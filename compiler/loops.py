@@ -141,10 +141,11 @@ def _taken_back_if_unrolled(session: Session) -> Iterator[None]:
 
 def _memory(session: Session, frame: Frame) -> Callable[[], None]:
     """What puts the function being traced, and what has been reported, back to how they are now."""
-    known = [_fields(each) for each in (frame, frame.builder, session.diagnostics)]
+    structs = (frame, frame.builder, session.diagnostics, *frame.regions)
+    known = [_fields(each) for each in structs]
 
     def restore() -> None:
-        for each, fields in zip((frame, frame.builder, session.diagnostics), known, strict=True):
+        for each, fields in zip(structs, known, strict=True):
             for name, value in fields.items():
                 current = getattr(each, name)
                 if isinstance(current, list):

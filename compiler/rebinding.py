@@ -127,9 +127,9 @@ def _discover(session: Session, model: Model, loss: Any, location: Location, eva
     """Find out which weights a model has by calling it once; the operations of that call are taken back."""
     frame = session.frame
     assert frame is not None
-    count, reads = len(frame.builder.ops), dict(frame.reads)
+    known, reads = {id(op) for op in frame.builder.ops}, dict(frame.reads)
     evaluator.call(loss, [model], {}, location)
-    del frame.builder.ops[count:]
+    frame.builder.ops[:] = [op for op in frame.builder.ops if id(op) in known or op.name == "key"]
     frame.reads = reads
 
 

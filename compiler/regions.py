@@ -125,9 +125,7 @@ def traced_region(session: Session, name: str, location: Location, holds: Holds 
     """The operations from here on, until they are cut out as a function of some placeholders."""
     frame = session.frame
     assert frame is not None
-    region = TracedRegion(
-        session, frame, Region(name, len(frame.builder.ops), {}, location, frame.builder.sites), holds
-    )
+    region = TracedRegion(session, frame, Region(name, len(frame.builder.ops), {}, location), holds)
     frame.regions.append(region.open)
     try:
         yield region
@@ -185,8 +183,6 @@ class TracedRegion:
 
     def _check(self, cut: Cut) -> None:
         name, location = self.open.name, self.open.location
-        if cut.draws_before(self.open.sites):
-            raise faults.not_available(f"a derivative, inside '{name}', of a draw that stands outside of it", location)
         # while it is being found what learns, each model with weights is as in training
         is_known = self.session.live is not None
         if name == "each" and is_known and any(map(cut.moves, cut.dependent(self.open.before))):

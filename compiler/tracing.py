@@ -53,15 +53,15 @@ class Origins(Struct, frozen=True, dict=True):
 class Region(Struct):
     """A function of the rounds or elements of a traced function, while it is traced in its turn.
 
-    `before` operations and `sites` draws or calls stood before it. `sources` has for each value that stands for an
-    element what it is one of, and None for a state, which the round before made.
+    `before` operations stood before it. `sources` has for each value that stands for an element what it is one of, and
+    None for a state, which the round before made. `key` is that of the function around, where it is read inside.
     """
 
     name: str
     before: int
     sources: dict[Value, Value | None]
     location: Location
-    sites: int = 0
+    key: Value | None = None
 
 
 class Frame(Struct):

@@ -25,7 +25,8 @@ def higher(
         case "grad":
             return _derivatives(op, framework, functions[0], operands, has_key=has_key[0])
         case "apply":
-            return f"{functions[0]}({', '.join([*operands, *['key'] * has_key[0]])})"
+            own = ["key"] if has_key[0] and not op.attrs["given"] else []
+            return f"{functions[0]}({', '.join([*operands, *own])})"
         case "each":
             return _each(op, framework, functions[0], operands, has_key=has_key[0])
         case "scan":

@@ -43,7 +43,9 @@ def is_tabled(op: Op) -> bool:
 def is_draw(op: Op, sub: Sub) -> bool:
     """Whether `op` needs a key."""
     if op.name in CALLING:
-        return any(sub.children[place].sub.is_random for place in callees(op))
+        return not op.attrs.get("given") and any(sub.children[place].sub.is_random for place in callees(op))
+    if op.name == "key":
+        return True
     row = find(op.name)
     return row is not None and row.is_random
 

@@ -44,7 +44,9 @@ class Op(Struct, frozen=True):
     - `each`, attributes `child` and `mapped`: a child without weights, on each element of the first axis of some of the
       operands; `mapped` has, from the outermost level inwards, a truth value for each operand. One that draws has
       a key for each element; with `keyed` "same" the key as it is, with "rows" one by the last operand, row identities;
-    - `apply`, attribute `child`: a child without weights on the operands, which is given the key as it is;
+    - `apply`, attributes `child` and `given`: a child without weights on the operands, which is given the key as it is,
+      or with `given` the last operand as the key;
+    - `key`: the key of the function itself, for functions in it to draw as it does;
     - `scan`, attributes `child`, `states`, `elements` and `mapped`: a child without weights on the states, which are
       the first operands, and the elements of the first axis of the next, one after the other; its first results are
       the next states, the others are stacked. `mapped` is as in `each`;
@@ -75,7 +77,7 @@ class Op(Struct, frozen=True):
 # Operations that give a function of the program, which has no weights, to the framework.
 HIGHER = frozenset({"grad", "each", "scan", "loop", "choose", "apply"})
 CALLING = HIGHER | {"call"}
-STRUCTURAL = CALLING | {"weight", "update", "read", "write"}
+STRUCTURAL = CALLING | {"weight", "update", "read", "write", "key"}
 
 
 def callees(op: Op) -> tuple[int, ...]:

@@ -57,6 +57,8 @@ class _Vectorizer(Struct):
     def _lift(self, op: Op) -> None:
         if op.name == "call":
             results, depends = self._call(op), True
+        elif op.name == "apply":
+            results, depends = self._applied(op), True
         elif op.name in {"each", "scan"} and self._draws(op):
             results, depends = self._elements(op), True
         elif op.name == "grad" and self._draws(op):
@@ -142,6 +144,14 @@ class _Vectorizer(Struct):
         made = self.build.append(op.name, [*operands, *self._row_ids(self.build.children[place].sub)], attrs, types)
         return [value if i < states else self._swapped(value) for i, value in enumerate(made)]
 
+    def _applied(self, op: Op) -> Sequence[Operand]:
+        """A function that draws with a key that it is given, the last operand."""
+        place, (*given, key) = op.attrs["child"], op.operands
+        self._vectorize(place, [self._is_batched(o) for o in given])
+        operands = [*(self._operand(o) for o in given), *self._row_ids(self.build.children[place].sub)]
+        types = [_batch(r.type) for r in op.results]
+        return self.build.append("apply", [*operands, self._operand(key)], op.attrs, types)
+
     def _slopes(self, op: Op) -> Sequence[Operand]:
         """Derivatives of a function that draws: of each row as a batch of one, so that it sees the row's own draws."""
         place, flags = op.attrs["child"], [self._is_batched(o) for o in op.operands]
@@ -155,7 +165,9 @@ class _Vectorizer(Struct):
             for value, flag in zip(given, flags, strict=True)
         ]
         rows = reshaped(build, row, (1,))
-        (found,) = build.append("apply", [*batches, rows], {"child": 0}, [sub.outputs[0][1].type.with_shape((1,))])
+        (found,) = build.append(
+            "apply", [*batches, rows], {"child": 0, "given": False}, [sub.outputs[0][1].type.with_shape((1,))]
+        )
         alone = all_selected(build.build([("", reshaped(build, found, ()))]))
         self.build.children[place] = Child(self.build.children[place].name, alone)
         operands = [*(self._operand(o) for o in op.operands), *self._row_ids(alone)]
@@ -332,6 +344,8 @@ def _keyed(op: Op, children: Sequence[Child], rows: Value) -> Op:
         if not any(children[place].sub.is_random for place in callees(op)) or (op.name == "scan" and _is_over_rows(op)):
             return op
         attributes = op.attrs
+        if op.name == "apply":
+            return replace(op, operands=(*op.operands[:-1], rows, op.operands[-1]))
         if op.name == "each" and _is_over_rows(op):
             attributes["keyed"] = "rows"
         elif op.name == "each":

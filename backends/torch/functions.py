@@ -128,7 +128,7 @@ def choose(index: Tensor, branches: Sequence[Callable[..., Any]], *given: Tensor
     """One of the functions on what is given, by its place; places outside of the list are held within."""
     result = branches[min(max(int(index), 0), len(branches) - 1)](*given)
     # what only other branches read has a gradient of zero, not none: optimizers move it on as they do elsewhere
-    unread = [x.reshape(-1)[:0].sum() for x in given if x.requires_grad]
+    unread = [x.reshape(-1)[:0].sum() for x in given if isinstance(x, Tensor) and x.requires_grad]
     if not unread:
         return result
     zero = torch.stack(unread).sum()

@@ -70,3 +70,54 @@ def test_every_element_and_every_step_has_draws_of_its_own(
             assert row["low"] < row["high"] and row["gap"] > 0 and row["first"] != row["second"]
     np.testing.assert_allclose(seen[0], seen[1], rtol=1e-6)
     assert len({values for row in seen[0] for values in row}) == 4 * len(seen[0])
+
+
+OUTSIDE = {
+    "each": "each(PAIR, s => sum(x * grad(s * value, wrt = x)) / s)",
+    "scan": "scan(PAIR, from = 0.0, (s, u) => {next: s, out: sum(x * grad(u * value, wrt = x)) / u}).outs",
+    "loop": "loop (s = zeros([2]), i in 1..2) { return s + sum(x * grad(value, wrt = x)) / 2 }",
+    "branch": "choose(int(value > 0), [v => sum(v * grad(value, wrt = x)), v => sum(v * grad(value, wrt = x))])(x)",
+    "two levels": "each(PAIR, s => loop (t = 0.0, i in 1..2) { return t + sum(x * grad(value, wrt = x)) / 2 })",
+    "weights": "each(PAIR, s => sum(weights(m) * grad(s * value, wrt = weights(m))) / s)",
+    "mixed": "each(PAIR, s => { y = value + s * sum(m(x))  return value + sum(x * grad(y, wrt = x)) - y })",
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_derivative_inside_of_a_function_sees_draws_that_stand_outside(
+    compiled: Callable[[str], Workflow],
+    backends: Mapping[str, Backend],
+    table: Columns,
+    ids: Any,
+    tmp_path: Any,
+    name: str,
+) -> None:
+    recipe = """
+    fn dropped(u) = where(uniform(u.shape) > 0.5, u, 0.0)
+    model shaken()(x) { w = weight([3], init = ones)  return dropped(x * w) * normal(x.shape) }
+    m   = shaken()
+    net = linear(1)
+    t = train(on = points, update = {net: net, m: m}) {
+      loss = row => {
+        x     = stacked(row)
+        value = sum(m(x) * normal(x.shape))
+        found = FOUND
+        return {task: mean(square(net(x)[:, 0] - row.y)), gap: max(abs(found - value)), size: 0.001 * abs(value)}
+      }
+      batch  = 8
+      budget = 3steps
+    }
+    """
+    spec = spec_of(compiled(recipe.replace("FOUND", OUTSIDE[name].replace("PAIR", "tensor([1.0, 2.0])"))), "train")
+    sizes = []
+    for backend in ("torch", "jax"):
+        folder = tmp_path / backend
+        folder.mkdir()
+        result = backends[backend].train(
+            spec, table, ids, None, {}, folder, emit=lambda event: None, stop=lambda: False, record="step"
+        )
+        # the value is homogeneous in what it is derived by: Euler's theorem gives it back, if the draws are the same
+        assert all(row["gap"] < 1e-4 for row in result.history)
+        sizes.append([row["size"] for row in result.history])
+    np.testing.assert_allclose(sizes[0], sizes[1], rtol=1e-4)
+    assert len(set(sizes[0])) == 3 and min(sizes[0]) > 0
