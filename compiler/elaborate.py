@@ -130,7 +130,8 @@ class Evaluator(Unrolling):
             raise Poisoned
         if callable(getattr(value, "resolve", None)):
             return value.resolve(self, self.at(node, scope))
-        if self.session.frame and scope.is_outside_of_model(node.name) and holds_weights(value):
+        is_holder = self.session.frame is not None and isinstance(value, Model | list | Record)
+        if is_holder and scope.is_outside_of_model(node.name) and holds_weights(value):
             raise faults.model_from_outside(node.name, self.at(node, scope))
         return value
 

@@ -43,10 +43,11 @@ def known_modules() -> list[str]:
 def module_with(name: str) -> str | None:
     """The module that must be opened for a name of the library."""
     closed = (module for module in known_modules() if module not in ALWAYS_OPEN)
-    return next((module for module in closed if any(d.name == name for d in definitions(_text(module)))), None)
+    return next((module for module in closed if any(d.name == name for d in definitions(text_of(module)))), None)
 
 
-def _text(module: str) -> str:
+def text_of(module: str) -> str:
+    """The text of a module of the standard library."""
     return (FOLDER / f"{module.removeprefix('std.')}.etude").read_text(encoding="utf-8")
 
 
@@ -70,7 +71,7 @@ class Library:
     def module(self, path: str) -> dict[str, Any]:
         """The names that a module defines; its code sees the builtins and all modules that are always open."""
         if path not in self.opened:
-            self._load(path, Source(path, _text(path)), is_library=True)
+            self._load(path, Source(path, text_of(path)), is_library=True)
         return self.opened[path].names
 
     def _load(self, path: str, source: Source, *, is_library: bool) -> None:

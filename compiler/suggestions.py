@@ -9,7 +9,7 @@ from typing import TypeAlias
 from etude.compiler.diagnostics import Edit, Fix, Location
 from etude.compiler.scopes import nearest
 from etude.grammar.nodes import Span
-from etude.grammar.slips import surely_meant
+from etude.grammar.slips import distance, surely_meant
 
 Suggestion: TypeAlias = tuple[str | None, tuple[Fix, ...]]
 SPELLINGS = {
@@ -48,17 +48,68 @@ def rename(location: Location, name: str, candidates: Iterable[str]) -> Suggesti
     """A hint and a fix with the nearest name; safe where that is a slip of one name alone."""
     known = list(candidates)
     sure = surely_meant(name, known)
-    close = sure or nearest(name, known)
+    close = sure or nearest(name, [each for each in known if is_like(name, each)])
     if close is None:
         return None, ()
     fix = Fix(f"replace '{name}' by '{close}'", (Edit(location, close),), safe=sure is not None)
     return f"did you mean '{close}'?", (fix,)
 
 
+def is_like(written: str, known: str) -> bool:
+    """Whether a word could be meant by another one: it begins like it, or is a part of it, or has most of its letters.
+
+    >>> is_like("reverse", "resnet"), is_like("join", "cosine"), is_like("logistic", "logistic_regression")
+    (False, False, True)
+    """
+    left, right = written.lower(), known.lower()
+    if left in right or right in left:
+        return True
+    return distance(left, right) <= max(len(left), len(right)) * 0.4
+
+
 def spelled_here(name: str, location: Location) -> Suggestion | None:
-    """How `None`, `True` and the like are spelled."""
+    """How `None`, `True` and what other languages have functions for is written."""
     here = SPELLINGS.get(name)
-    return None if here is None else (f"it is written '{here}'", (_replaced(name, here, location),))
+    if here is not None:
+        return f"it is written '{here}'", (_replaced(name, here, location),)
+    return _habit(name, location)
+
+
+def _habit(name: str, location: Location, *, is_field: bool = False) -> Suggestion | None:
+    from etude.compiler.habits import SAME, written_here  # needed for unknown names only
+
+    written = written_here(name, is_field=is_field)
+    if written is not None:
+        return written, ()
+    if name in SAME:
+        fix = Fix(f"replace '{name}' by '{SAME[name]}'", (Edit(location, SAME[name]),), safe=False)
+        return f"the function is called '{SAME[name]}'", (fix,)
+    return None
+
+
+def as_a_function(name: str, location: Location, what: str) -> Suggestion | None:
+    """How a method of another language is written: as a function, after its value or before it."""
+    from etude.compiler.builtins import library_names  # needed for unknown fields only
+    from etude.compiler.habits import SAME
+
+    written = _habit(name, location, is_field=True)
+    if written is not None and name not in SAME:
+        return written
+    if "record" in what:  # its fields are many and of anybody's making: a slip of one is likelier
+        return None
+    function = SAME.get(name, name)
+    if function not in library_names() and not _is_open(function):
+        return None
+    first = "d" if "dataset" in what else "m" if "model" in what else "x"
+    return f"functions are called with their values: {function}({first}, ...), or {first} |> {function}(...)", ()
+
+
+def _is_open(name: str) -> bool:
+    from etude.compiler.definitions import definitions
+    from etude.compiler.modules import ALWAYS_OPEN, text_of
+
+    found = (each for module in ALWAYS_OPEN for each in definitions(text_of(module)))
+    return any(each.name == name and each.kind == "fn" for each in found)
 
 
 def in_the_library(name: str, location: Location) -> Suggestion | None:
