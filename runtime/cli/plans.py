@@ -13,6 +13,7 @@ from etude.compiler.draw.picture import TIMES
 from etude.compiler.draw.repeats import repeat_classes, stem
 from etude.compiler.render.ansi import Paint
 from etude.runtime.cli.hardware import compiled_to_json, gigabytes, hardware_lines
+from etude.runtime.cli.stores import size_text
 from etude.runtime.planning import UNNEEDED
 from etude.runtime.progress.durations import duration_text
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 Json = Any
 ACTION_STYLES = {"run": "yellow", "cached": "green", "merged": "blue", "dropped": "grey"}
+COLUMNS = 7  # before the reason: action, name, kind, weights, memory, operations and time
 MOST_EXPLAINED = 50  # stages whose reason says what changed in them
 
 
@@ -194,7 +196,7 @@ def plan_to_text(plan: Plan, paint: Paint) -> str:
         groups.setdefault((classes[id], planned.action), []).append(id)
     rows = [_row(plan, members) for members in groups.values()]
     rows += _merged_rows(plan)
-    widths = [max(len(row[i]) for row in rows) if rows else 0 for i in range(5)]
+    widths = [max(len(row[i]) for row in rows) if rows else 0 for i in range(COLUMNS)]
     lines = [_line(row, widths, paint) for row in rows]
     lines.append(_total_line(plan, paint))
     lines += hardware_lines(plan.hardware, plan.stages, paint) if plan.hardware else []
@@ -209,7 +211,13 @@ def _row(plan: Plan, members: list[str]) -> tuple[str, ...]:
     seconds = duration_text(total) if total and planned.action != "merged" else ""
     reason = "" if planned.reason.startswith("after ") else planned.reason  # the order of lines says so already
     note = reason if estimate.fits else f"does not fit: needs {gigabytes(estimate.device_bytes)} GB"
-    return planned.action, name, planned.stage.kind, flops_text(estimate.flops), seconds, note
+    return planned.action, name, planned.stage.kind, *_sizes(estimate), flops_text(estimate.flops), seconds, note
+
+
+def _sizes(estimate: Estimate) -> tuple[str, str]:
+    """How many numbers the weights have, and the memory that a stage takes at most."""
+    parameters = f"{count_text(estimate.parameters)} weights" if estimate.parameters else ""
+    return parameters, size_text(estimate.device_bytes) if estimate.device_bytes else ""
 
 
 def _merged_rows(plan: Plan) -> list[tuple[str, ...]]:
@@ -220,18 +228,17 @@ def _merged_rows(plan: Plan) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for (name, kind, _), members in groups.items():
         shown = f"{name} {TIMES}{len(members)}" if len(members) > 1 else members[0].stage.name
-        rows.append(("merged", shown, kind, "", "", members[0].reason))
+        rows.append(("merged", shown, kind, "", "", "", "", members[0].reason))
     return rows
 
 
 def _line(row: tuple[str, ...], widths: list[int], paint: Paint) -> str:
-    action, name, kind, cost, seconds, reason = row
+    action, name, kind, *costs, reason = row
     cells = [
         paint(f"{action:<{widths[0]}}", ACTION_STYLES.get(action, "")),
         f"{name:<{widths[1]}}",
         paint(f"{kind:<{widths[2]}}", "grey"),
-        f"{cost:>{widths[3]}}",
-        f"{seconds:>{widths[4]}}",
+        *(f"{cost:>{width}}" for cost, width in zip(costs, widths[3:], strict=True) if width),
         paint(reason, "grey"),
     ]
     return "  ".join(cells).rstrip()
@@ -243,6 +250,17 @@ def _total_line(plan: Plan, paint: Paint) -> str:
     cost = f": about {duration_text(found['seconds'])}, {flops_text(found['flops'])}" if found["flops"] else ""
     where = f"{plan.target.backend} on {plan.target.name}"
     return paint(f"{found['run']} to run, {found['cached']} cached{others} on {where}{cost}", "bold")
+
+
+def count_text(count: int) -> str:
+    """
+    >>> count_text(2410), count_text(86_567_656)
+    ('2,410', '86.6M')
+    """
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e5, "k")):
+        if count >= size:
+            return f"{count / (1e3 if letter == 'k' else size):.3g}{letter}"
+    return f"{count:,}"
 
 
 def flops_text(flops: int) -> str:
