@@ -37,6 +37,7 @@ from etude.compiler.values import (
     Model,
     Output,
     Quantity,
+    Record,
     Trained,
     Wrapper,
     describe,
@@ -294,15 +295,27 @@ class Recipe(Struct, dict=True):
         return False
 
     def _report(self, node: nodes.Report) -> None:
+        first = len(self.report)
         for entry in node.entries:
             self._guard(partial(self._report_entry, entry))
+        self.report[first:] = dict(self.report[first:]).items()  # of entries that a spread brings again the last
 
     def _report_entry(self, entry: nodes.Argument) -> None:
+        if entry.name is not None:
+            self._show(entry, entry.name, lambda: self.evaluator.evaluate(entry.value, self.scope))
+            return
+        with self.session.from_top(self.seed), self.session.named("report"):
+            entries = self.evaluator.evaluate(entry.value, self.scope)
+        if not isinstance(entries, Record):
+            where = Location(self.source, entry.value.span)
+            raise faults.wrong_kind("'...' in 'report'", "a record", describe(entries), where)
+        for name, value in entries.items():
+            self._guard(partial(self._show, entry, name, partial(_same, value)))
+
+    def _show(self, entry: nodes.Argument, name: str, evaluate: Callable[[], Any]) -> None:
         site = self._site(entry, "report")
-        if entry.name is None:
-            raise faults.not_available("'...' in a report", site.location)
-        with self.session.from_top(self.seed), self.session.named("report"), self.session.named(entry.name):
-            value = self.evaluator.evaluate(entry.value, self.scope)
+        with self.session.from_top(self.seed), self.session.named("report"), self.session.named(name):
+            value = evaluate()
             if isinstance(value, Deferred):
                 ref = compute(site, value)
             elif isinstance(value, Output) and value.kind in {"table", "figure"}:
@@ -310,8 +323,8 @@ class Recipe(Struct, dict=True):
             else:
                 expected = "a table, a plot or a measured value"
                 where = Location(self.source, entry.value.span)
-                raise faults.wrong_kind(f"'{entry.name}' in 'report'", expected, describe(value), where)
-        self.report.append((entry.name, ref))
+                raise faults.wrong_kind(f"'{name}' in 'report'", expected, describe(value), where)
+        self.report.append((name, ref))
 
     # --- the graph ---
 
@@ -377,6 +390,10 @@ class Recipe(Struct, dict=True):
         from etude.compiler.forward import forward_program
 
         return forward_program(self.session, name, model, paths, Location(self.source, nodes.Span(0, 0)))
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def is_trained(model: Model) -> bool:

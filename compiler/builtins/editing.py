@@ -40,9 +40,7 @@ def edit(site: CallSite, model: Any, function: Any, *, at: Any = None, beside: A
     others = None if beside is None else _at_same_paths(site, known(site, beside, "beside"), targets)
     session = site.session
     if session.frame is not None:
-        if others is not None:
-            raise faults.not_available("'beside' of 'edit' in a function given to a stage", site.name_of("beside"))
-        return _edited_here(site, base, call, {path for path, _, _ in targets})
+        return _edited_here(site, base, call, {path for path, _, _ in targets}, beside)
 
     def compute() -> list[Any]:
         rows = zip(targets, others, strict=True) if others is not None else ((target,) for target in targets)
@@ -62,10 +60,12 @@ def _at_same_paths(site: CallSite, other: Model, targets: Sequence[Named]) -> li
     return [found[path] for path, _, _ in targets]
 
 
-def _edited_here(site: CallSite, model: Model, call: Any, paths: set[str]) -> Model:
+def _edited_here(site: CallSite, model: Model, call: Any, paths: set[str], beside: Model | None) -> Model:
     tree = weights_of(site.session, model, site.location)
+    other = None if beside is None else weights_of(site.session, beside, site.location)
+    others = {} if other is None else {p: [leaf] for p, leaf in zip(other.paths, other.leaves, strict=True)}
     leaves = [
-        site.evaluator.call(call, [leaf], {}, site.at("function")) if path in paths else leaf
+        site.evaluator.call(call, [leaf, *others.get(path, [])], {}, site.at("function")) if path in paths else leaf
         for path, leaf in zip(tree.paths, tree.leaves, strict=True)
     ]
     return rebound(site.session, model, Tree(tree.paths, tuple(leaves)), site.location)

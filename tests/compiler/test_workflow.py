@@ -124,3 +124,12 @@ def test_handed_through_columns_are_kept_and_not_computed(compiled: Compile) -> 
     spec = next(s for s in compiled(text).stages.values() if s.kind == "map").spec
     assert spec["keep"] == ["image", "label"]
     assert [name for name, _ in spec["program"]["subs"][-1]["outputs"]] == ["extra"]
+
+
+def test_a_report_takes_the_fields_of_a_record(compiled: Compile) -> None:
+    shown = "shown = {a: measure(on = digits.test, ({image}) => mean(image)), b: acc}\n"
+    spread = compiled(RECIPE + shown + "report { ...shown  c = acc  ...{b: shown.a, d: table([{x: acc}])} }")
+    plain = compiled(RECIPE + shown + "report { a = shown.a  b = shown.a  c = acc  d = table([{x: acc}]) }")
+
+    assert [name for name, _ in spread.report] == ["a", "b", "c", "d"]
+    assert keys(spread) == keys(plain)

@@ -139,3 +139,43 @@ def test_a_model_that_draws_keeps_its_draws_whatever_its_weights_are(
         assert np.abs(noise).max() > 0.1  # another call draws anew
         np.testing.assert_allclose(part[name], found["torch"][name][5:9], atol=1e-6)
         assert len(np.unique(np.round(noise, 5))) == noise.size
+
+
+BESIDE = """
+net   = linear(4) >> tanh >> linear(1)
+other = finetune(reseed(net, 5), on = points, loss = (m, row) => gap(m, row), budget = 1steps)
+t = train(on = points, update = {net: net}) {
+  loss = row => {
+    seen = gap(net, row) + gap(start(other), row)
+    between = edit(net, at = AT, (w, v) => w + 0.25 * (v - w), beside = other)
+    same    = net.with(weights(net) + 0.25 * (weights(other) - weights(net)))
+    return {task: gap(between, row), off: abs(gap(between, row) - gap(same, row)), seen}
+  }
+  batch  = 8
+  budget = 3steps
+}
+z = map(points, row => {
+  x = stacked(row)
+  return {near: edit(t.net, (w, v) => (w + v) / 2, beside = other)(x)}
+})
+"""
+
+
+@pytest.mark.parametrize("glob", ["**", "0.*"])
+def test_weights_are_edited_beside_others_in_a_loss(
+    compiled: Callable[[str], Workflow], both: list[Backend], table: Columns, ids: Any, tmp_path: Any, glob: str
+) -> None:
+    workflow = compiled(BESIDE.replace("AT", f'"{glob}"'))
+    (spec,) = (dict(stage.spec) for stage in workflow.stages.values() if stage.name == "t")
+    stored = [np.full(slot["shape"], 0.3, np.float32) for slot in spec["slots"] if "input" in slot["source"]]
+    (place,) = {slot["source"]["input"] for slot in spec["slots"] if "input" in slot["source"]}
+    histories = []
+    for backend in both:
+        folder = tmp_path / str(len(histories))
+        folder.mkdir()
+        result = backend.train(
+            spec, table, ids, None, {place: stored}, folder, emit=lambda e: None, stop=lambda: False, record="step"
+        )
+        histories.append([(row["task"], row["off"]) for row in result.history])
+    np.testing.assert_allclose(histories[0], histories[1], rtol=1e-4, atol=1e-6)
+    assert all((off < 1e-6) == (glob == "**") for _, off in histories[0])
