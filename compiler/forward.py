@@ -17,6 +17,7 @@ from etude.compiler.models import call_model, traced_model
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.slots import Inputs, SlotTable
 from etude.compiler.structure import digest
+from etude.compiler.tokenized import text_inputs
 from etude.compiler.values import AnyOrigin, Builtin, Model, Record
 from etude.compiler.workflow import Stage
 
@@ -63,6 +64,7 @@ def forward_program(
         "inputs": [[c.name, c.dtype, list(c.shape)] for c in columns],
         "outputs": [[path, value.type.dtype, list(value.type.shape)] for path, value in traced.sub.outputs],
         "classes": _classes(session, stages, [value.type for _, value in traced.sub.outputs]),
+        "texts": text_inputs(columns, stages, session.stages.stages),
         "weights": [paths[origin] for origin in slots.origins],
         "spec": {
             "program": program,

@@ -64,9 +64,24 @@ def export_models(
             exported[binding.name] = {"hash": hash, "path": str(path)}
             program = binding.forward()
             if program is not None:
+                program = {**program, "texts": _texts(store, program["texts"], outputs, path)}
                 text = json.dumps(program, separators=(",", ":"))
                 replace_file(path.with_suffix(".json"), text.encode(), store.scratch)
     return exported
+
+
+def _texts(
+    store: Store, texts: Sequence[Json], outputs: Mapping[str, Mapping[str, str]], model: Path
+) -> list[dict[str, Json]]:
+    """What a model's inputs have to do with texts, with the tokenizers as files beside the model."""
+    found = []
+    for number, entry in enumerate(texts, 1):
+        stage, port = entry["tokenizer"]
+        if stage in outputs:
+            file = model.with_suffix(".tokenizer.json" if number == 1 else f".tokenizer-{number}.json")
+            place_file(store, outputs[stage][port], file)
+            found.append({**entry, "tokenizer": file.name})
+    return found
 
 
 def place_file(store: Store, hash: str, target: Path) -> None:

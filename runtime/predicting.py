@@ -12,6 +12,7 @@ import numpy as np
 
 from etude.backends.base import Array, Backend
 from etude.runtime import sources
+from etude.runtime.reading.tokens import from_texts
 from etude.runtime.saved import ModelError, SavedModel, Typed, typed_text
 
 Json = Any
@@ -22,13 +23,16 @@ WIDER = {"bool": ("int32", "float32"), "int32": ("float32",)}
 def read_inputs(model: SavedModel, uri: str) -> dict[str, Array]:
     """The columns of a source that a model takes, each [rows, ...]; `-` is JSON lines from standard input.
 
-    Raises `ModelError` for what the model cannot take, `SourceError` for what cannot be read.
+    A model of tokens takes texts as well, and from standard input plain lines of them. Raises `ModelError` for what the
+    model cannot take, `SourceError` for what cannot be read.
     """
     if uri != "-":
         return _columns(model, uri, uri)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "stdin.jsonl"
-        path.write_text(sys.stdin.read(), encoding="utf-8")
+        text = sys.stdin.read()
+        is_plain = model.texts and not text.lstrip().startswith("{")
+        path = Path(folder) / ("stdin.txt" if is_plain else "stdin.jsonl")
+        path.write_text(text, encoding="utf-8")
         try:
             return _columns(model, str(path), "standard input")
         except sources.SourceError as error:
@@ -41,10 +45,15 @@ def _columns(model: SavedModel, uri: str, shown: str) -> dict[str, Array]:
     schema = sources.describe(uri, {}, Path())
     if schema.splits:
         raise ModelError(f"{shown} has the parts {', '.join(schema.splits)}", hint="name a source of one dataset")
-    for wanted in model.inputs:
+    made = from_texts(model, schema)
+    given = [wanted for wanted in model.inputs if not any(wanted[0] in each.names for each in made)]
+    for wanted in given:
         _check(model, wanted, schema, shown)
+    pieces = [
+        {name: piece[name] for name, *_ in given} | {name: c for each in made for name, c in each.of(piece).items()}
+        for piece in sources.chunks(uri, {}, Path())
+    ]
     names = [name for name, *_ in model.inputs]
-    pieces = [{name: piece[name] for name in names} for piece in sources.chunks(uri, {}, Path())]
     joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in names} if pieces else {}
     empty = {name: np.empty((0, *shape)) for name, _, shape in model.inputs}
     return {name: np.ascontiguousarray((joined or empty)[name], dtype) for name, dtype, _ in model.inputs}
@@ -56,7 +65,9 @@ def _check(model: SavedModel, wanted: Typed, schema: Any, shown: str) -> None:
     if column is None:
         there = ", ".join(f"{each.name}: {each}" for each in schema.columns)
         message = f"{shown} has no column '{name}', which '{model.name}' takes as {typed_text([wanted])}"
-        raise ModelError(message, hint=f"it has {there}")
+        text = next((each["column"] for each in model.texts if each["ids"] == name), None)
+        or_text = "" if text is None else f"; texts in a column '{text}' do as well"
+        raise ModelError(message, hint=f"it has {there}{or_text}")
     found = "int32" if column.kind == "label" else column.dtype
     fits = found == dtype or dtype in WIDER.get(found, ())
     if tuple(column.shape) != shape or not fits:

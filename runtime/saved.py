@@ -29,7 +29,10 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class SavedModel:
-    """One model of a run. Slot i of its row program `spec` has the weight at `paths[i]` of the file `weights`."""
+    """One model of a run. Slot i of its row program `spec` has the weight at `paths[i]` of the file `weights`.
+
+    `texts` says which inputs are tokens of texts, with the files of their tokenizers, beside that of the weights.
+    """
 
     name: str
     run: str
@@ -42,6 +45,7 @@ class SavedModel:
     classes: Json | None
     paths: Sequence[str]
     spec: Json
+    texts: Sequence[Json] = ()
 
     def arrays(self) -> list[Array]:
         """The weights by slot."""
@@ -103,4 +107,5 @@ def saved_model(run: Run, name: str) -> SavedModel:
         classes=program["classes"],
         paths=program["weights"],
         spec=program["spec"],
+        texts=program.get("texts", ()),
     )

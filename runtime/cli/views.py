@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from etude.backends.program.ir import StageProgram
     from etude.compiler.ownership import Player, Weights
     from etude.compiler.pipeline import Compilation
+    from etude.compiler.values import Model
     from etude.compiler.workflow import Stage, Workflow
 
 Json = Any
@@ -83,20 +84,37 @@ def show_types(view: View) -> str:
     assert view.compilation.recipe is not None
     values = view.compilation.recipe.values
     width = max(map(len, values), default=0)
-    return "".join(f"{view.paint(f'{name:<{width}}', 'bold')}  {_type_text(value)}\n" for name, value in values.items())
+    rows = ((name, _type_text(view, value)) for name, value in values.items())
+    return "".join(f"{view.paint(f'{name:<{width}}', 'bold')}  {text}\n" for name, text in rows)
 
 
-def _type_text(value: Any) -> str:
-    from etude.compiler.values import Dataset, Record, describe
+def _type_text(view: View, value: Any) -> str:
+    from etude.compiler.values import Dataset, Model, Record, describe
 
     if isinstance(value, Dataset):
         return str(value)
+    if isinstance(value, Model):
+        return _model_text(view, value)
     if isinstance(value, Record):
-        return "{" + ", ".join(f"{name}: {_type_text(item)}" for name, item in value.fields.items()) + "}"
+        return "{" + ", ".join(f"{name}: {_type_text(view, item)}" for name, item in value.fields.items()) + "}"
     if isinstance(value, list) and value:
-        kinds = dict.fromkeys(map(_type_text, value))
+        kinds = dict.fromkeys(_type_text(view, item) for item in value)
         return f"list of {len(value)}: {next(iter(kinds)) if len(kinds) == 1 else 'of different types'}"
     return describe(value)
+
+
+def _model_text(view: View, model: Model) -> str:
+    """A model with the types that it was last called on and gave, where it was called."""
+    from etude.compiler.models import traced_model
+    from etude.compiler.values import describe
+
+    assert view.compilation.recipe is not None
+    traced = traced_model(view.compilation.recipe.session, model)
+    if traced is None:
+        return describe(model)
+    inputs, outputs = ([str(value.type) for _, value in ports] for ports in (traced.sub.inputs, traced.sub.outputs))
+    given = outputs[0] if len(outputs) == 1 else f"({', '.join(outputs)})"
+    return f"{describe(model)}: {', '.join(inputs)} -> {given}"
 
 
 def show_weights(view: View) -> str:

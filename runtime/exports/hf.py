@@ -24,6 +24,11 @@ def write(model: SavedModel, target: Path) -> Path:
     save_weights({path: arrays[slot] for slot, path in ejected.slots}, model, target / WEIGHTS)
     (target / CONFIG).write_text(json.dumps(config(model), indent=2) + "\n", encoding="utf-8")
     (target / MODULE).write_text(ejected.source, encoding="utf-8")
+    for entry in model.texts:
+        kept = model.weights.parent / entry["tokenizer"]
+        (target / "tokenizer".join(kept.name.split(f"{model.weights.stem}.tokenizer", 1))).write_bytes(
+            kept.read_bytes()
+        )
     return target
 
 

@@ -2,6 +2,7 @@
 
 The model goes by its name at the top level of the recipe; the rows come from a file (jsonl, csv, npz, parquet, ..), any
 other data source, or as JSON lines from standard input. They have the columns that the model takes, and maybe others.
+A model of tokens takes texts as well, from standard input plain lines of them.
 """
 
 from __future__ import annotations
