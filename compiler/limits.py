@@ -28,6 +28,8 @@ MAX_ELEMENTS = 2**48
 """Of one tensor, for each row of a batch."""
 MAX_DEPTH = 50
 """Of models inside each other."""
+MAX_LISTED = 10_000
+"""Numbers of a measured tensor that stands in a table or a heat map."""
 
 
 class Work(Struct):

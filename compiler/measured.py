@@ -15,6 +15,7 @@ from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location, Related
+from etude.compiler.limits import MAX_LISTED, count_elements
 from etude.compiler.models import add_child
 from etude.compiler.session import Session
 from etude.compiler.slots import Inputs
@@ -180,6 +181,32 @@ def stage_of(site: CallSite, value: Measured) -> Ref:
     """The output that holds a measured tensor: a file at "tensor", or for a single number the number at "value"."""
     if isinstance(value.source, Ref) and value.index == 0:
         return value.source
+    port = "tensor" if value.type.rank else "value"
+    kind = f"Tensor[{value.type}]" if value.type.rank else "Metric"
+    return _computing_stage(site, value, {}, port, kind)
+
+
+def as_lists(site: CallSite, value: Measured) -> Deferred:
+    """A measured tensor as numbers in nested lists, which tables and heat maps take."""
+    numbers = count_elements(value.type.shape)
+    if not any(isinstance(dim, Size) for dim in value.type.shape) and numbers > MAX_LISTED:
+        text = f"a tensor of {numbers:,} numbers is too large for a table or a heat map"
+        raise faults.wrong_value(text, site.location, f"take a part of it, or means: up to {MAX_LISTED:,} numbers")
+    ref = _computing_stage(site, value, {"listed": True}, "value", "Metric")
+    return Deferred(["ref", ref.stage, ref.port])
+
+
+def rows_of(site: CallSite, value: Measured) -> list[Deferred]:
+    """What stands along the first axis of a measured tensor: numbers, or lists of them."""
+    length = value.type.shape[0]
+    if not isinstance(length, int):
+        raise faults.after_the_run("how many rows this tensor has", site.location)
+    whole = as_lists(site, value)
+    return [Deferred(["at", whole.expression, index]) for index in range(length)]
+
+
+def _computing_stage(site: CallSite, value: Measured, settings: Mapping[str, Any], port: str, kind: str) -> Ref:
+    """A stage that computes a tensor from the files and numbers behind it."""
     from etude.compiler.builtins.data import add_stage
 
     frame, inputs, operands = Frame("batch", Builder("tensor"), False), Inputs(), list[list[Any]]()
@@ -190,9 +217,7 @@ def stage_of(site: CallSite, value: Measured) -> Ref:
         else frame.builder.apply("full", [Literal(result)], {"shape": ()})[0]
     )
     program = program_to_json(StageProgram(frame.builder.build([("", operand)]), ()))
-    port = "tensor" if value.type.rank else "value"
-    kind = f"Tensor[{value.type}]" if value.type.rank else "Metric"
-    spec = {"program": program, "operands": operands}
+    spec = {"program": program, "operands": operands, **settings}
     return Ref(add_stage(site, "tensor", spec, inputs.refs, {port: kind}), port)
 
 

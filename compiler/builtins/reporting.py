@@ -10,8 +10,9 @@ from etude.compiler.builtins.data import add_stage, column_name, dataset
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
+from etude.compiler.measured import as_lists, rows_of
 from etude.compiler.slots import Inputs
-from etude.compiler.values import Deferred, Output, Record, describe
+from etude.compiler.values import Deferred, Measured, Output, Record, describe
 from etude.compiler.workflow import Ref
 
 
@@ -40,6 +41,7 @@ def table(site: CallSite, rows: Any) -> Output:
     """A table from a list of records of one form: numbers, texts and values known after the run."""
     if not isinstance(rows, list) or not rows or not all(isinstance(row, Record) for row in rows):
         raise faults.wrong_kind("'rows' of 'table'", "a list of records", describe(rows), site.at("rows"))
+    rows = [Record({name: _listed(site, value) for name, value in row.items()}) for row in rows]
     columns = list(rows[0])
     for row in rows:
         if list(row) != columns:
@@ -51,11 +53,23 @@ def table(site: CallSite, rows: Any) -> Output:
     return Output("table", Ref(id, "table"))
 
 
+def _listed(site: CallSite, value: Any) -> Any:
+    """A measured tensor as lists of numbers; anything else as it is."""
+    return as_lists(site, value) if isinstance(value, Measured) else value
+
+
 @builtin
 def heatmap(site: CallSite, values: Any, *, rows: Any = None, columns: Any = None, x: Any = "", y: Any = "") -> Output:
     """A matrix of measured values as colours: a list of its rows, with names of rows and columns and of both axes."""
+    if isinstance(values, Measured) and values.type.rank == 2:
+        values = rows_of(site, values)
+    if isinstance(values, list):
+        values = [_listed(site, row) if isinstance(row, Measured) and row.type.rank == 1 else row for row in values]
     if not isinstance(values, list) or not all(isinstance(row, list | Deferred) for row in values):
-        raise faults.wrong_kind("'values' of 'heatmap'", "a list of rows", describe(values), site.at("values"))
+        odd = [row for row in values if not isinstance(row, list | Deferred)] if isinstance(values, list) else []
+        got = f"a list with {describe(odd[0])}" if odd else describe(values)
+        expected = "a list of rows, or a measured matrix"
+        raise faults.wrong_kind("'values' of 'heatmap'", expected, got, site.at("values"))
     names = {"rows": rows, "columns": columns}
     for name, given in names.items():
         if given is not None and not (isinstance(given, list) and all(isinstance(each, str) for each in given)):

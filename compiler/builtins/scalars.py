@@ -12,6 +12,7 @@ from etude.compiler.arithmetic import binary, expression, is_number
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.comparing import plain_list
+from etude.compiler.measured import rows_of
 from etude.compiler.values import Chain, Deferred, Made, Measured, Quantity, Record, describe
 
 
@@ -159,7 +160,10 @@ def string(site: CallSite, x: Any) -> str:
 
 @builtin
 def zip_(site: CallSite, columns: Any) -> list[Record]:
-    """A list of records from a record of lists of one length."""
+    """A list of records from a record of lists of one length; a measured tensor is the list of its first axis."""
+    if isinstance(columns, Record):
+        columns = {name: rows_of(site, v) if isinstance(v, Measured) else v for name, v in columns.items()}
+        columns = Record(columns)
     if not isinstance(columns, Record) or not all(isinstance(v, list) for v in columns.values()):
         raise faults.wrong_kind("'zip'", "a record of lists", describe(columns), site.at("columns"))
     lengths = {name: len(v) for name, v in columns.items()}

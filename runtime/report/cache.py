@@ -12,7 +12,7 @@ from etude.compiler.keys import canonical_json
 from etude.runtime.store import LostObject, Record, Store
 
 Json = Any
-LOOK = 2  # raised when drawings change their looks
+LOOK = 3  # raised when drawings change their looks
 
 
 def drawn_once(store: Store, subject: Json, draw: Callable[[], dict[str, bytes]]) -> dict[str, bytes]:

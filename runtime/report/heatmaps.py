@@ -15,6 +15,7 @@ from etude.runtime.store import Store
 
 Json = Any
 INK_AND_PAPER = {"light": ("#ffffff", "#2b5c9e"), "dark": ("#15181c", "#6ea3e6")}  # the colours of least and most
+NEGATIVE = {"light": "#b9541f", "dark": "#e5a06f"}
 SIDE, MOST_NUMBERS, MOST_NAMES, MOST_CELLS = 0.42, 16, 40, 2500
 
 
@@ -35,6 +36,22 @@ def shares(values: Json) -> list[list[float]]:
     return [[(value or 0) / total if total else 0.0 for value in row] for row, total in zip(values, sums, strict=True)]
 
 
+def depths(values: Json) -> list[list[float]]:
+    """How deep the colour of each number is, from 0 to 1, below 0 for a negative one; of what is missing, 0.
+
+    Counts are shares of their row, and their roots, so that rare mistakes are seen, too; other numbers are compared
+    with the largest of all.
+
+    >>> depths([[4, 0], [1, 3]]), depths([[0.5, 2.0], [-1.0, None]])
+    ([[1.0, 0.0], [0.5, 0.8660254037844386]], [[0.25, 1.0], [-0.5, 0.0]])
+    """
+    numbers = [value for row in values for value in row if value is not None]
+    if all(isinstance(value, int) and value >= 0 for value in numbers):
+        return [[math.sqrt(share) for share in row] for row in shares(values)]
+    largest = max(map(abs, numbers), default=0) or 1
+    return [[(value or 0) / largest for value in row] for row in values]
+
+
 def _draw(figure: Json, paper: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LinearSegmentedColormap
@@ -42,19 +59,20 @@ def _draw(figure: Json, paper: str) -> bytes:
 
     ink, faint = PAPERS[paper]
     values, rows, columns = figure["values"], figure["rows"], figure["columns"]
-    side = max(SIDE, 2.4 / max(len(rows), len(columns))) if len(rows) <= MOST_NUMBERS else 6.4 / len(rows)
+    most = max(len(rows), len(columns))
+    side = max(SIDE, 2.4 / most) if most <= MOST_NUMBERS else 6.4 / most
     size = (1.6 + side * len(columns), 0.9 + side * len(rows))
     canvas = FigureCanvasAgg(Figure(figsize=size, dpi=DPI, layout="constrained"))
     axes = canvas.figure.add_subplot()
-    colours = LinearSegmentedColormap.from_list("counts", INK_AND_PAPER[paper])
-    shown = [[math.sqrt(share) for share in row] for row in shares(values)]  # so that rare mistakes are seen, too
-    axes.imshow(shown, cmap=colours, vmin=0, vmax=1, aspect="equal")
+    shown = depths(values)
+    colours = LinearSegmentedColormap.from_list("numbers", [NEGATIVE[paper], *INK_AND_PAPER[paper]])
+    axes.imshow(shown, cmap=colours, vmin=-1, vmax=1, aspect="equal")
     _name(axes.set_xticks, columns, rotation=0 if max(map(len, columns)) <= 3 else 45)
     _name(axes.set_yticks, rows, rotation=0)
     if len(rows) <= MOST_NUMBERS and len(columns) <= MOST_NUMBERS:
         for i, row in enumerate(values):
             for j, value in enumerate(row):
-                colour = faint if value == 0 else INK_AND_PAPER[paper][0] if shown[i][j] > 0.6 else ink
+                colour = faint if value == 0 else INK_AND_PAPER[paper][0] if abs(shown[i][j]) > 0.6 else ink
                 axes.text(j, i, number_text(value), ha="center", va="center", color=colour, fontsize=8)
     axes.set_xlabel(figure["x"], color=ink)
     axes.set_ylabel(figure["y"], color=ink)

@@ -10,11 +10,15 @@ Json = Any
 
 
 def number_text(value: Json) -> str:
-    """A number in four digits, anything else as it is.
+    """A number in four digits, lists number by number, anything else as it is.
 
     >>> number_text(0.91364), number_text(3), number_text(1e-05), number_text(None), number_text(True)
     ('0.9136', '3', '1e-05', '-', 'yes')
+    >>> number_text([0.5, [1, None]])
+    '0.5, [1, -]'
     """
+    if isinstance(value, list):
+        return ", ".join(f"[{number_text(each)}]" if isinstance(each, list) else number_text(each) for each in value)
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -18,6 +18,8 @@ def execute(job: Job) -> Result:
         values = []
     if any(not isinstance(row, list) or len(row) != len(values[0]) for row in values):
         raise StageError("the rows of a heat map are lists of one length")
+    if any(isinstance(each, list) for row in values for each in row):
+        raise StageError("the rows of a heat map are lists of numbers, got lists of lists")
     names = job.spec["columns"]
     if values and names is not None and len(names) != len(values[0]):
         raise StageError(f"the heat map has {len(values[0])} columns and {len(names)} names for them")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from etude.compiler.limits import MAX_LISTED
 from etude.runtime.arrays import Array
 from etude.runtime.stages import Job, Result, StageError
 from etude.runtime.stages.train import put_weights
@@ -25,6 +26,8 @@ def execute(job: Job) -> Result:
         found = compute(job.spec["program"], [each for each in operands if each is not None])
     except np.linalg.LinAlgError as error:
         raise StageError(f"the tensors do not allow it: {error}") from error
+    if job.spec.get("listed"):
+        return Result({"value": job.store.objects.put_json(_listed(found))})
     if found.ndim:
         return Result({"tensor": put_weights(job, [found])})
     return Result({"value": job.store.objects.put_json(_number(found))})
@@ -52,6 +55,13 @@ def _missing(job: Job) -> Result:
         return Result({"value": job.store.objects.put_json(None)})
     hint = "a mean over no rows, or one that is not finite, has no value"
     raise StageError("a measured number that this needs has no value", hint=hint)
+
+
+def _listed(values: Array) -> Any:
+    """A tensor as JSON. Raises `StageError` for one that is too large for a report."""
+    if values.size > MAX_LISTED:
+        raise StageError(f"a tensor of {values.size:,} numbers is too large for a table or a heat map")
+    return [_listed(each) for each in values] if values.ndim else _number(values)
 
 
 def _number(value: Array) -> Any:

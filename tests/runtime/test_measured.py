@@ -83,7 +83,7 @@ def test_means_of_tensors_are_taken_apart_by_class(folder: Path) -> None:
         all_  = whole.p[1] + 0
         none_ = parts[3][0] + 0
         bank  = stack(parts)
-        near  = measure(on = c, ({p, l}) => argmin(sum(square(bank[0:3] - p), axis = -1)) == l)
+        near  = measure(on = c, ({p, l}) => argmin(sum(square(bank[0:3] - p), axis = -1)) == int(l))
         """,
         folder,
     )
@@ -221,3 +221,44 @@ def test_a_model_that_is_taken_out_of_a_run_brings_the_measured_values_that_it_h
     (binding,) = compiled.workflow.models
     assert any("measured" in path for path, *_ in binding.weights)
     assert binding.forward() is not None
+
+
+REPORT = """
+pair = measure(on = d, ({x, y}) => stack([x, float(y)]))
+all_ = collect(d, ({x, y}) => stack([x, float(y)]))
+gram = transpose(all_) @ all_
+own  = gram * 1.0
+report {
+  cells  = table([{name: "both", pair: pair, first: pair[0]}])
+  column = table(zip({name: ["x", "y"], mean: pair}))
+  square = heatmap(gram, rows = ["x", "y"], columns = ["x", "y"])
+  rows   = heatmap([pair, pair * 2])
+}
+"""
+
+
+def test_measured_tensors_stand_in_tables_and_heat_maps(folder: Path) -> None:
+    result = ran(REPORT, folder)
+    assert not result.failed, [stage.failure for stage in result.stages.values() if stage.failure]
+    found = {name: result.value(ref) for name, ref in result.workflow.report}
+    means = [pytest.approx(X.mean()), pytest.approx(Y.mean())]
+    assert found["cells"]["rows"] == [["both", means, means[0]]]
+    assert found["column"] == {"columns": ["name", "mean"], "rows": [["x", means[0]], ["y", means[1]]]}
+    both = np.stack([X, Y])
+    np.testing.assert_allclose(found["square"]["values"], both @ both.T, rtol=1e-6)
+    assert found["rows"]["values"] == [means, [pytest.approx(2 * X.mean()), pytest.approx(2 * Y.mean())]]
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        ("t = heatmap(pair[0] * ones([200, 100]))", "20,000 numbers is too large for a table or a heat map"),
+        ("t = table([{a: pair[0] * ones([200, 100])}])", "20,000 numbers is too large for a table or a heat map"),
+        ("t = heatmap(pair)", "a list of rows, or a measured matrix"),
+        ("t = heatmap([reshape(pair, [1, 2])])", "got a list with a tensor float32[1, 2]"),
+    ],
+)
+def test_tensors_that_no_report_can_hold_are_refused(folder: Path, report: str, message: str) -> None:
+    text = f"pair = measure(on = d, ({{x, y}}) => stack([x, float(y)]))\nreport {{ {report} }}"
+    compiled = compile_text(HEAD + text, "measured.etude", folder)
+    assert any(message in found.message and found.severity == "error" for found in compiled.diagnostics)

@@ -39,3 +39,9 @@ def test_the_table_names_its_rows_and_columns_for_those_who_cannot_see_the_pictu
 def test_the_file_has_names_and_numbers() -> None:
     lines = heatmap_csv(matrix(2)).splitlines()
     assert lines == ["label/prediction,class <0>,class <1>", "class <0>,1,0", "class <1>,0,1"]
+
+
+def test_a_matrix_with_negative_numbers_is_drawn(store: Store) -> None:
+    figure = {"values": [[-1.5, 0.5], [None, 2.0]], "rows": ["a", "b"], "columns": ["c", "d"], "x": "", "y": ""}
+    pngs = heatmap_png(store, figure)
+    assert pngs is not None and all(png.startswith(b"\x89PNG") for png in pngs.values())
