@@ -196,7 +196,8 @@ class _Leakage(Struct):
             return
         has_targets = self._labels(measured_marks(stage, inputs[0])) is not None
         shaping = [flow.seen for index, flow in enumerate(inputs) if index not in scales]
-        for seen in sorted(frozenset[Seen]().union(*shaping), key=_by_rows):
+        suspect = [seen for seen in frozenset[Seen]().union(*shaping) if self.rows.common(seen.ref, data)]
+        for seen in sorted(suspect, key=_by_rows):
             parts = self.rows.common(seen.ref, data)
             if not self.rows.are_of_one_source(self.rows.lineages[data], parts):
                 tested, learned = self.rows.sources(self.rows.lineages[data]), self.rows.sources(parts)

@@ -25,6 +25,7 @@ class SharedRows(Struct):
     grouped: dict[Ref, tuple[str, str]] = field(default_factory=dict)
     by_row: dict[Ref, str] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+    shared: dict[tuple[Ref, Ref], Lineage] = field(default_factory=dict)
 
     def add(self, stage: Stage, ref: Ref) -> None:
         """A stage makes a dataset."""
@@ -70,8 +71,12 @@ class SharedRows(Struct):
 
     def common(self, ref: Ref, other: Ref) -> Lineage:
         """Those parts of one dataset that may have rows in common with another."""
-        known = self.lineages[other]
-        return frozenset(part for part in self.lineages[ref] if not self.differ(known, frozenset([part])))
+        found = self.shared.get((ref, other))
+        if found is None:
+            known = self.lineages[other]
+            found = frozenset(part for part in self.lineages[ref] if not self.differ(known, frozenset([part])))
+            self.shared[ref, other] = found
+        return found
 
     def are_of_one_source(self, left: Lineage, right: Lineage) -> bool:
         """Whether the recipe alone tells that rows may be in both: some come from the same loaded data."""
