@@ -87,11 +87,18 @@ class Evaluator(Unrolling):
 
     def collect(self, thunks: Iterable[Callable[[], Any]]) -> list[Any]:
         """The results of independent evaluations; all their faults are reported before any unwinds."""
+        thunks = list(thunks)
         results, failed = [], False
-        for thunk in thunks:
-            value = self.guarded(thunk)
-            failed |= value is POISON
-            results.append(value)
+        extent = self.session.extent
+        level = extent.enter(len(thunks), len(self.session.stages.stages))
+        try:
+            for thunk in thunks:
+                value = self.guarded(thunk)
+                failed |= value is POISON
+                results.append(value)
+                level.done += 1
+        finally:
+            extent.leave()
         if failed:
             raise Poisoned
         return results
@@ -413,17 +420,25 @@ class Evaluator(Unrolling):
     def body(self, body: nodes.Body, scope: Scope) -> Any:
         """Evaluate the statements of a body in a scope of its own; the right side of `x = f(x)` means the outer x."""
         inner = scope.child()
-        for statement in body.statements:
-            if isinstance(statement, nodes.Fn):
-                inner.names[statement.name] = value_of(statement, inner)
-                continue
-            inner_name = statement.name
-            if inner_name in inner.names:
-                first = next(each.name_span for each in body.statements if each.name == inner_name)
-                where, before = (Location(scope.source, span) for span in (statement.name_span, first))
-                raise faults.bound_twice(inner_name, where, before)
-            inner.names[inner_name] = self.guarded(partial(self.binding, statement, inner))
-        return self.evaluate(body.result, inner)
+        level = self.session.extent.enter(len(body.statements) + 1, len(self.session.stages.stages))
+        try:
+            for statement in body.statements:
+                self._statement(statement, body, inner)
+                level.done += 1
+            return self.evaluate(body.result, inner)
+        finally:
+            self.session.extent.leave()
+
+    def _statement(self, statement: nodes.Fn | nodes.Binding, body: nodes.Body, inner: Scope) -> None:
+        name = statement.name
+        if isinstance(statement, nodes.Fn):
+            inner.names[name] = value_of(statement, inner)
+            return
+        if name in inner.names:
+            first = next(each.name_span for each in body.statements if each.name == name)
+            where, before = (Location(inner.source, span) for span in (statement.name_span, first))
+            raise faults.bound_twice(name, where, before)
+        inner.names[name] = self.guarded(partial(self.binding, statement, inner))
 
     def binding(self, node: nodes.Binding, scope: Scope) -> Any:
         """The value of `name = e`, named."""

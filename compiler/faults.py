@@ -323,14 +323,14 @@ def earlier_rounds(region: str, what: str, location: Location, value: Location) 
     )
 
 
-def too_many_stages(limit: int, location: Location) -> RecipeError:
-    return fault(
-        "E403",
-        f"the recipe has more than {limit:,} stages",
-        location,
-        "the limit is passed here",
-        help="shorten the sweep, or raise --max-stages",
-    )
+def too_many_stages(limit: int, location: Location, estimate: int | None = None) -> RecipeError:
+    """The limit is passed, or far from where it will be: one that comes to about `estimate`."""
+    text, label = f"the recipe has more than {limit:,} stages", "the limit is passed here"
+    if estimate is not None:
+        about = f"{10 ** (len(str(estimate)) - 1):,}"
+        text = f"the recipe would have more than {about} stages, and the limit is {limit:,}"
+        label = "if all goes on as it has until here"
+    return fault("E403", text, location, label, help="shorten the sweep, or raise --max-stages")
 
 
 def unused_variable(name: str, location: Location) -> RecipeError:

@@ -39,14 +39,18 @@ class Work(Struct):
     allowed: int = 0
     is_over: bool = False
 
+    def stop(self) -> None:
+        """Evaluate nothing more: something was reported that goes on without an end."""
+        self.is_over, self.allowed = True, -1
+
     def refill(self, stages: int, location: Location) -> None:
         """Allow what the stages made so far justify. Raises RecipeError beyond it, Poisoned from then on."""
+        if self.is_over:
+            raise faults.Poisoned
         self.allowed = STEPS + STEPS_PER_STAGE * stages
         if self.spent <= self.allowed:
             return
-        if self.is_over:
-            raise faults.Poisoned
-        self.is_over = True
+        self.stop()
         raise too_much_work(location)
 
 

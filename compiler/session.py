@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from etude.compiler.diagnostics import Diagnostics, Location
+from etude.compiler.extent import Extent
 from etude.compiler.limits import Work
 from etude.compiler.schema import ColumnSchema, SourceSchema
 from etude.compiler.stages import StageTable
@@ -51,6 +52,7 @@ class Session(Struct):
     counter: int = 0
     asked: int = 0
     work: Work = field(default_factory=Work)
+    extent: Extent = field(default_factory=Extent)
     live: frozenset[AnyOrigin] | None = None
     wraps: tuple[tuple[Wrapper, frozenset[AnyOrigin] | None], ...] = ()
     ordinal: int | None = None
@@ -116,9 +118,12 @@ class Session(Struct):
         around, self.wraps, self.ordinal = (self.wraps, self.ordinal), (), None
         self.seed, self.live, self.guard = seed, None, None
         self.frames, self.names, self.inner_names, self.groups = [], [], [], []
+        extent, stages, self.extent = self.extent, len(self.stages.stages), Extent()
         try:
             yield
         finally:
+            made = len(self.stages.stages) - stages
+            self.extent, extent.before, extent.next = extent, extent.before + made, extent.next + made
             self.seed, self.frames, self.names, self.inner_names, self.groups, self.live, self.guard = kept
             self.wraps, self.ordinal = around
 

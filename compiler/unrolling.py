@@ -10,6 +10,7 @@ from etude.compiler.arithmetic import is_number
 from etude.compiler.calls import CallSite
 from etude.compiler.checks.names import names_in
 from etude.compiler.diagnostics import Location
+from etude.compiler.extent import Level
 from etude.compiler.guards import guard_of, select
 from etude.compiler.limits import MAX_ITEMS, least_elements, too_many_elements
 from etude.compiler.loops import Unrolled, rolled
@@ -58,9 +59,14 @@ class Unrolling:
             return
         clause = node.clauses[depth]
         items = self.items(self.evaluate(clause.iterable, scope), self.at(clause.iterable, scope))
-        for index, item in enumerate(items):
-            inner = scope.child(**{clause.name: item})
-            self._clauses(node, depth + 1, inner, results, (*at, distinguish(clause.name, item, index)))
+        level = self.session.extent.enter(len(items), len(self.session.stages.stages), are_alike=True)
+        try:
+            for index, item in enumerate(items):
+                inner = scope.child(**{clause.name: item})
+                self._clauses(node, depth + 1, inner, results, (*at, distinguish(clause.name, item, index)))
+                self.session.extent.done(level, len(self.session.stages.stages))
+        finally:
+            self.session.extent.leave()
 
     def items(self, value: Any, location: Location) -> Sequence[Any]:
         """The elements of a list or a range."""
@@ -99,6 +105,13 @@ class Unrolling:
                 return self._rolled(node, scope, carry, iterable.items())
             except Unrolled:
                 pass
+        level = self.session.extent.enter(len(items), len(self.session.stages.stages), are_alike=True)
+        try:
+            return self._rounds(node, scope, carry, items, level)
+        finally:
+            self.session.extent.leave()
+
+    def _rounds(self, node: nodes.Loop, scope: Scope, carry: Any, items: Sequence[Any], level: Level) -> Any:
         outer = guard = self.session.guard
         for index, item in enumerate(items):
             inner = scope.child(**{node.carry: carry, **({node.variable: item} if node.variable else {})})
@@ -113,6 +126,7 @@ class Unrolling:
                     result = self.body(node.body, inner)
                 with self.session.guarded(outer):
                     carry = result if guard in (None, outer) else select(self.site(node, scope), guard, result, carry)
+            self.session.extent.done(level, len(self.session.stages.stages))
         return carry
 
     def _rolled(self, node: nodes.Loop, scope: Scope, start: Any, numbers: range) -> Any:

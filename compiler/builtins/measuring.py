@@ -53,11 +53,16 @@ def runs(site: CallSite, seeds: Any, function: Any) -> list[Any]:
     items = site.evaluator.items(seeds, site.at("seeds"))
     call = function_argument(site, function, "function")
     results = []
-    for seed in items:
-        if not isinstance(seed, int) or isinstance(seed, bool):
-            raise faults.wrong_kind("'seeds' of 'runs'", "a list of ints", describe(seed), site.at("seeds"))
-        with site.session.seeded(seed), site.session.named(f"[seed={seed}]", group=True):
-            results.append(site.evaluator.call(call, [seed][: _arity(call)], {}, site.at("function")))
+    level = site.session.extent.enter(len(items), len(site.session.stages.stages), are_alike=True)
+    try:
+        for seed in items:
+            if not isinstance(seed, int) or isinstance(seed, bool):
+                raise faults.wrong_kind("'seeds' of 'runs'", "a list of ints", describe(seed), site.at("seeds"))
+            with site.session.seeded(seed), site.session.named(f"[seed={seed}]", group=True):
+                results.append(site.evaluator.call(call, [seed][: _arity(call)], {}, site.at("function")))
+            site.session.extent.done(level, len(site.session.stages.stages))
+    finally:
+        site.session.extent.leave()
     return results
 
 
