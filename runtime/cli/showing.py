@@ -17,7 +17,7 @@ from etude.runtime.histories import COUNTED, History, columns_of, histories_told
 from etude.runtime.progress.durations import duration_text, speed_text
 from etude.runtime.progress.plain import QUIET
 from etude.runtime.progress.sparklines import sparkline
-from etude.runtime.progress.state import SHOWN, metrics_text, value_text
+from etude.runtime.progress.state import metrics_text, shown_columns, value_text
 from etude.runtime.report.classes import HEADS, PORT, confusions, summary_text
 from etude.runtime.report.numbers import column_texts, number_text
 from etude.runtime.runs import Run, file_names
@@ -73,7 +73,7 @@ def ranges_text(rows: Sequence[Mapping[str, Json]]) -> str:
     'loss 0.25…0.5, valid.accuracy 0.9'
     """
     parts = []
-    for name in SHOWN:
+    for name in dict.fromkeys(name for row in rows for name in shown_columns(row)):
         values = sorted(row[name] for row in rows if isinstance(row.get(name), int | float))
         if values:
             low, high = f"{values[0]:.4g}", f"{values[-1]:.4g}"

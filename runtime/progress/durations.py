@@ -25,6 +25,18 @@ def duration_text(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
+def rate_text(rows_per_second: float) -> str:
+    """How many rows a second, in three digits.
+
+    >>> rate_text(3.14), rate_text(876.4), rate_text(12_345), rate_text(2_500_000)
+    ('3.1 rows/s', '876 rows/s', '12.3k rows/s', '2.5M rows/s')
+    """
+    for least, size, letter in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if rows_per_second >= least:
+            return f"{rows_per_second / size:.1f}{letter} rows/s"
+    return f"{rows_per_second:,.0f} rows/s" if rows_per_second >= 100 else f"{rows_per_second:.1f} rows/s"
+
+
 def clock_text(seconds: float) -> str:
     """A duration as on a stopwatch.
 

@@ -10,7 +10,7 @@ from etude.compiler.draw.repeats import repeat_classes
 from etude.compiler.workflow import Stage, Workflow
 from etude.runtime.events import Event
 from etude.runtime.histories import columns_of
-from etude.runtime.progress.durations import clock_text
+from etude.runtime.progress.durations import clock_text, rate_text
 from etude.runtime.progress.sparklines import sparkline
 
 Json = Any
@@ -168,7 +168,7 @@ def progress_texts(state: StageState, now: float) -> list[str]:
     terms = progress.get("terms") or {"loss": progress.get("loss")}
     names = dict.fromkeys([*SHOWN, *columns_of([terms])])
     shown = [f"{name} {terms[name]:.4g}" for name in names if isinstance(terms.get(name), int | float)]
-    speed = f"{progress['rows_per_second'] / 1000:.1f}k rows/s"
+    speed = rate_text(progress["rows_per_second"])
     remaining = [] if left is None else [f"{clock_text(left)} left"]
     return [*remaining, speed, f"epoch {progress['epoch']:.1f}", *shown[:MOST_TERMS]]
 
@@ -179,7 +179,17 @@ def metrics_text(row: Mapping[str, Json]) -> str:
     >>> metrics_text({"epoch": 5, "loss": 0.25, "valid.accuracy": 0.9})
     'loss 0.25, valid.accuracy 0.9'
     """
-    return ", ".join(f"{name} {row[name]:.4g}" for name in SHOWN if isinstance(row.get(name), int | float))
+    return ", ".join(f"{name} {row[name]:.4g}" for name in shown_columns(row) if isinstance(row.get(name), int | float))
+
+
+def shown_columns(row: Mapping[str, Json]) -> list[str]:
+    """The columns of a history that people look for; of players that take turns, the loss of each.
+
+    >>> shown_columns({"epoch": 5, "generator.loss": 0.25, "critic.loss": 0.5, "critic.penalty": 0.1})
+    ['critic.loss', 'generator.loss']
+    """
+    players = [name for name in columns_of([row]) if name.endswith(".loss") and not name.startswith("valid.")]
+    return [*([] if "loss" in row else players[:MOST_TERMS]), *(name for name in SHOWN if name in row)]
 
 
 def value_text(value: Json) -> str:

@@ -106,8 +106,8 @@ def test_a_training_that_takes_its_time_has_a_line_now_and_then(workflow: Workfl
             tell(since, "stage-progress", "t1", step=since, steps=100, **told)
     assert stream.getvalue().splitlines() == [
         "[    1.0 s, 0/5] nets[seed=1]: started",
-        "[   31.0 s, 0/5] nets[seed=1]: 31%, 1:06 left, 1.5k rows/s, epoch 1.5, loss 0.5, valid.loss 0.7",
-        "[   61.0 s, 0/5] nets[seed=1]: 61%, 0:38 left, 1.5k rows/s, epoch 1.5, loss 0.5, valid.loss 0.7",
+        "[   31.0 s, 0/5] nets[seed=1]: 31%, 1:06 left, 1,500 rows/s, epoch 1.5, loss 0.5, valid.loss 0.7",
+        "[   61.0 s, 0/5] nets[seed=1]: 61%, 0:38 left, 1,500 rows/s, epoch 1.5, loss 0.5, valid.loss 0.7",
     ]
 
 
@@ -167,7 +167,7 @@ def test_the_live_tree_shows_bars_losses_and_failures(workflow: Workflow) -> Non
     assert "1/3  8.0 s each  the loss is not finite" in training
     (running,) = [line for line in lines if "seed=2" in line]
     assert "50%        ▁  " in running
-    assert " left  1.2k rows/s  epoch 1.5  loss 0.5  valid.loss 0.7" in running
+    assert " left  1,234 rows/s  epoch 1.5  loss 0.5  valid.loss 0.7" in running
     assert "━" in running
     assert any("data" in line and "✓ cached" in line for line in lines)
 
