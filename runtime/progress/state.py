@@ -186,7 +186,7 @@ def shown_columns(row: Mapping[str, Json]) -> list[str]:
     """The columns of a history that people look for; of players that take turns, the loss of each.
 
     >>> shown_columns({"epoch": 5, "generator.loss": 0.25, "critic.loss": 0.5, "critic.penalty": 0.1})
-    ['critic.loss', 'generator.loss']
+    ['generator.loss', 'critic.loss']
     """
     players = [name for name in columns_of([row]) if name.endswith(".loss") and not name.startswith("valid.")]
     return [*([] if "loss" in row else players[:MOST_TERMS]), *(name for name in SHOWN if name in row)]
