@@ -42,6 +42,9 @@ def equals_or_colon(s: Situation) -> SyntaxFault | None:
         remedy = replacing(s.span, "=", "==")
         help = "write `==` to compare"
         return SyntaxFault("E101", "`=` binds a name", s.span, "not a comparison", help, remedy=remedy)
+    if s.token.type in ("NUMBER", "QUANTITY") and s.at(1) == ":" and "NAME" in s.accepts:
+        help = "a field has a name: write `{a: ..., b: ...}`, or a list of values, `[..., ...]`"
+        return SyntaxFault("E101", "fields are no numbers", s.span, "expected a name", help)
     if s.token.type == "STRING" and s.at(1) == ":" and "NAME" in s.accepts:
         name = s.token[1:-1]
         help = f"write `{name}: ...`" if name.isidentifier() else "a field has a name, written without quotes"
@@ -60,3 +63,23 @@ def _sign(s: Situation, sign: str) -> Remedy:
 
 def _is_index(s: Situation) -> bool:
     return bool(s.open_brackets) and str(s.tokens[s.open_brackets[-1]]) == "["
+
+
+def spread_in_list(s: Situation) -> SyntaxFault | None:
+    """`[...xs, 3]`, and `{[key]: 1}`."""
+    inner = s.tokens[s.open_brackets[-1]] if s.open_brackets else None
+    if s.token.type == "ELLIPSIS" and inner == "[" and s.wants_expression:
+        help = "lists are joined by `+`: `xs + [3]`"
+        return SyntaxFault("E101", "a list takes no `...`", s.span, "expected an expression", help)
+    if s.token == "[" and inner == "{" and s.before in ("{", ",") and "NAME" in s.accepts:
+        help = "the fields of a record are known before anything is computed; a list of records holds what varies"
+        return SyntaxFault("E101", "the name of a field is not computed", s.span, "expected a name", help)
+    return None
+
+
+def pattern_in_comprehension(s: Situation) -> SyntaxFault | None:
+    """`[w for {w, lr} in settings]`."""
+    if s.before != "for" or s.token not in ("{", "(", "["):
+        return None
+    help = "name the element and take its fields: `[c.w for c in cs]`; for a list of records, `cs.w` is the list"
+    return SyntaxFault("E101", "a comprehension binds one name", s.span, "expected a name", help)

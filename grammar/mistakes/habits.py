@@ -62,7 +62,10 @@ def _foreign(s: Situation, word: Token, following: Token) -> SyntaxFault:
         remedy = replacing(span, str(word), _SAME[word])
     elif word == "import" and following == "std":
         remedy = replacing(span, "import", "use")
-    return SyntaxFault("E114", message, span, "another language's", _WORDS[word], remedy=remedy)
+    help = _WORDS[word]
+    if word == "with" and not s.starts_line(s.tokens.index(word)):
+        help = "a record with one field replaced is written `{...r, a: 1}`"
+    return SyntaxFault("E114", message, span, "another language's", help, remedy=remedy)
 
 
 def _stands_alone(s: Situation) -> bool:
@@ -131,10 +134,16 @@ def comment(s: Situation) -> SyntaxFault | None:
 
 
 def string_prefix(s: Situation) -> SyntaxFault | None:
-    """`f"..."`, `r"..."`."""
+    """`f"..."`, `r"..."`, and three quotes."""
+    if s.token.type == "STRING" and s.before == '""' and s.before.end_pos == s.token.start_pos:
+        help = "write it on one line, with `\\n` where a line ends"
+        return SyntaxFault("E114", "a string has one quote on each side", span_of(s.before), "not a string", help)
     if s.token.type != "STRING" or s.before.type != "NAME" or s.before.end_pos != s.token.start_pos:
         return None
     message, span = "strings have no prefixes", span_of(s.before)
     is_plain = "\\" not in s.token and "{" not in s.token
     remedy = removing(span, str(s.before), is_safe=is_plain)
-    return SyntaxFault("E114", message, span, "not a prefix", f"remove the `{s.before}`", remedy=remedy)
+    help = f"remove the `{s.before}`"
+    if s.before == "f" and not is_plain:
+        help += '; numbers are put in by `"width " + string(width)`'
+    return SyntaxFault("E114", message, span, "not a prefix", help, remedy=remedy)

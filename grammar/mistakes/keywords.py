@@ -6,6 +6,7 @@ import re
 
 from etude.grammar.faults import SyntaxFault, replacing
 from etude.grammar.situation import KEYWORDS, TOP_LEVEL, Situation, span_of
+from etude.grammar.slips import surely_meant
 
 _ALLOWED = "keywords may stand after `.`, as fields of records and as names of arguments"
 
@@ -78,3 +79,23 @@ def misplaced_statement(s: Situation) -> SyntaxFault | None:
         help = f"move it out of the body; a `{s.token}` stands at the top level of a file"
         return SyntaxFault("E101", f"`{s.token}` inside a body", s.span, "expected a binding or `return`", help)
     return None
+
+
+STARTS = (*TOP_LEVEL, "fn", "because", "as", "then", "else")
+
+
+def misspelled_keyword(s: Situation) -> SyntaxFault | None:
+    """`epxect a > b`, `if c than a else b`, `expect a because "..."`, written with a slip."""
+    word, known = s.token, [t.lower() for t in s.accepts if t.lower() in KEYWORDS]
+    if s.is_after_first_name and s.token != "=" and s.token.line == s.before.line:
+        word, known = s.before, list(STARTS)
+    if word.type != "NAME":
+        return None
+    meant = surely_meant(str(word), known)
+    if meant is None:
+        return None
+    span = span_of(word)
+    remedy = replacing(span, str(word), meant)
+    return SyntaxFault(
+        "E101", f"`{word}` is not a keyword", span, "not a keyword", f"did you mean `{meant}`?", remedy=remedy
+    )

@@ -65,6 +65,18 @@ def bad_parameter(s: Situation) -> SyntaxFault | None:
     return SyntaxFault("E108", "`=>` comes after parameters", s.span, "no parameters before this", help)
 
 
+def lambda_parameter(s: Situation) -> SyntaxFault | None:
+    """`(x, y = 3) => e`, `(x: int) => e`."""
+    if s.token not in ("=", ":") or s.before.type != "NAME" or not s.open_brackets:
+        return None
+    opener = s.open_brackets[-1]
+    if s.tokens[opener] != "(" or not _leads_to_arrow(s, opener):
+        return None
+    what = "default" if s.token == "=" else "type"
+    help = "define it with `fn name(...) = ...`, which may also stand in a body"
+    return SyntaxFault("E108", f"a parameter of a lambda has no {what}", s.span, "expected `,` or `)`", help)
+
+
 def tuple_expression(s: Situation) -> SyntaxFault | None:
     """`(a, b)` that is no list of parameters, and `()`."""
     if s.accepts != {"ARROW"} or s.before != ")":
