@@ -360,10 +360,11 @@ def asked(site: CallSite, d: Dataset, traced: TracedFunction) -> Ref:
 
 @on_each_split
 @builtin
-def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Dataset:
+def map_(site: CallSite, data: Any, function: Any, *, target: Any = None, seed: Any = None) -> Dataset:
     """A dataset with the columns that the function returns for each row, a record: `{...row, p: e}` keeps the others.
 
     The function sees single rows and may call models; it is computed in batches. Its draws are the same at every pass.
+    `target` names the column that is to be predicted, or several; by default columns with the names of targets are.
     """
     d = dataset(site, data, "data")
     traced = trace(site, "map", "row", function_argument(site, function, "function"), d.columns, hosts=True)
@@ -376,6 +377,7 @@ def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Datas
     made, kept = computed_outputs(replace(traced, texts=read))
     columns = {n: d.columns[n] if n in kept else computed_column(n, value, d) for n, value in traced.result.items()}
     columns = {n: with_vocabulary(traced.sub, d.columns, column) for n, column in columns.items()}
+    columns = _with_targets(site, columns, d, target)
     spec, inputs = row_stage(site, d, made, seed)
     spec["keep"], spec["order"] = kept, list(columns)
     if renamed:
@@ -387,6 +389,27 @@ def map_(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> Datas
     shown = Dataset(d.ref, columns, d.rows)
     id = add_stage(site, "map", spec, inputs.refs, {"data": str(shown)}, ", ".join(columns))
     return Dataset(Ref(id, "data"), columns, d.rows, d.role, d.roots)
+
+
+def _with_targets(
+    site: CallSite, columns: dict[str, ColumnSchema], before: Dataset, target: Any
+) -> dict[str, ColumnSchema]:
+    """The columns that are to be predicted marked so: those named, or those whose namesakes were."""
+    if target is None:
+        named = [name for name, column in before.columns.items() if column.kind == "label" or column.is_target]
+    else:
+        named = target if isinstance(target, list) else [target]
+        for name in named:
+            if not isinstance(name, str):
+                raise faults.wrong_kind("'target' of 'map'", "the name of a column", describe(name), site.at("target"))
+            if name not in columns:
+                raise faults.missing_column(name, site.at("target"), list(columns), "the result")
+            if columns[name].kind == "text":
+                text = f"the column '{name}' as 'target' of 'map'"
+                raise faults.wrong_kind(text, "numbers or a label", str(columns[name]), site.at("target"))
+    return {
+        name: replace(column, is_target=column.kind == "tensor" and name in named) for name, column in columns.items()
+    }
 
 
 def computed_column(name: str, value: Any, d: Dataset) -> ColumnSchema:
