@@ -12,7 +12,7 @@ from etude.compiler import faults
 from etude.compiler.diagnostics import Location, Related
 from etude.compiler.scopes import Scope
 from etude.compiler.typing import check_annotation
-from etude.compiler.values import Builtin, Closure, ModelClass, Record, Row, Tensor, describe
+from etude.compiler.values import Builtin, Closure, Model, ModelClass, Record, Row, Tensor, describe
 from etude.grammar import nodes
 
 if TYPE_CHECKING:
@@ -144,6 +144,24 @@ def bind_model(
     return dict(scope.names), seed
 
 
+def bind_inputs(model: Model, positional: list[Any], named: dict[str, Any], site: CallSite) -> list[Any]:
+    """The inputs of a model's call in their order; those that are left out have their defaults."""
+    from etude.compiler.instances import input_names, needed_inputs
+
+    names = input_names(model)
+    values, _ = assign(names, positional, named, site)
+    unknown = [name for name in values if name not in names]
+    if unknown:
+        raise faults.unknown_argument(site.name, unknown[0], site.name_of(unknown[0]), names)
+    missing = [name for name in names[: needed_inputs(model)] if name not in values]
+    if missing:
+        raise faults.missing_argument(site.name, missing[0], site.location)
+    given = [values.get(name) for name in names]
+    while given and given[-1] is None:
+        given.pop()
+    return given
+
+
 def bind_patterns(closure: Closure, positional: list[Any], named: dict[str, Any], site: CallSite) -> Scope:
     """The scope of a call of a lambda: names take values, record patterns take fields."""
     patterns = closure.parameters
@@ -154,6 +172,9 @@ def bind_patterns(closure: Closure, positional: list[Any], named: dict[str, Any]
         text = f"this function takes {len(patterns)} arguments, but gets {len(positional)}"
         forms = "write row => ..., ({image, label}) => ..., or (x, y) => ... for the input and the target"
         help = forms if len(positional) and isinstance(positional[0], Row | Tensor) else None
+        if help is None and not site.in_library and site.places:  # the recipe's own call of its own function
+            here = [Related(where, "the function that is called")]
+            raise faults.wrong_pattern(text, site.location, None, here)
         raise faults.wrong_pattern(text, where, help)
     scope = closure.scope.child()
     for pattern, value in zip(patterns, positional, strict=True):

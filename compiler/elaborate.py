@@ -13,7 +13,7 @@ from etude.compiler import faults, module_faults, units
 from etude.compiler.arithmetic import binary, deferred, negate, tensor_operation
 from etude.compiler.attributes import model_attribute, subtree
 from etude.compiler.blame import blamed, is_library, relocate
-from etude.compiler.calls import CallSite, bind_builtin, bind_model, bind_parameters, bind_patterns
+from etude.compiler.calls import CallSite, bind_builtin, bind_inputs, bind_model, bind_parameters, bind_patterns
 from etude.compiler.definitions import value_of
 from etude.compiler.diagnostics import Location, RecipeError
 from etude.compiler.faults import Poisoned
@@ -349,9 +349,8 @@ class Evaluator(Unrolling):
             configuration, seed = bind_model(self, callee, positional, named, site)
             return construct(self.session, callee, configuration, seed, site.location)
         if isinstance(callee, Model):
-            if named:
-                raise faults.unknown_argument(site.name, next(iter(named)), site.name_of(next(iter(named))), [])
-            return call_model(self.session, callee, positional, site.location, self)
+            given = bind_inputs(callee, positional, named, site) if named else positional
+            return call_model(self.session, callee, given, site.location, self)
         raise faults.not_callable(describe(callee), site.location)
 
     def _operation(self, name: str, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:

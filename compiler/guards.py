@@ -39,13 +39,13 @@ def guard_of(site: CallSite, condition: Deferred, outer: Ref | None) -> Ref:
 def select(site: CallSite, guard: Ref, new: Any, old: Any, *, is_forced: bool = False) -> Any:
     """`new` where the value at `guard` is true, `old` otherwise (and where it was never reached).
 
-    One value for both sides needs no stage, but with `is_forced` has one that waits for the guard.
+    One value for both sides needs no stage, but with `is_forced` has one that waits for the guard; a model does not.
     """
     if isinstance(new, Record) and isinstance(old, Record) and list(new) == list(old):
         return Record({name: select(site, guard, new[name], old[name], is_forced=is_forced) for name in new})
     if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
         return [select(site, guard, a, b, is_forced=is_forced) for a, b in zip(new, old, strict=True)]
-    if new is old and not (is_forced and isinstance(new, Model | Dataset | Deferred | Measured | Output)):
+    if new is old and not (is_forced and isinstance(new, Dataset | Deferred | Measured | Output)):
         return new
     if isinstance(new, Model) and isinstance(old, Model):
         return _select_model(site, guard, new, old)
@@ -67,6 +67,13 @@ def select(site: CallSite, guard: Ref, new: Any, old: Any, *, is_forced: bool = 
         raise faults.wrong_value(text, site.location, "leave it out, and keep the number that it was made with")
     text = f"{_what(site)} must keep its form"
     raise faults.wrong_kind(text, describe(old), describe(new), site.location)
+
+
+def held_back(site: CallSite, guard: Ref, value: Any) -> Any:
+    """A model, or a record with models, whose weights are there once the value at `guard` is."""
+    if isinstance(value, Record):
+        return Record({name: held_back(site, guard, item) for name, item in value.items()})
+    return _select_model(site, guard, value, value, is_forced=True) if isinstance(value, Model) else value
 
 
 def _what(site: CallSite) -> str:
@@ -107,7 +114,7 @@ def _select_dataset(site: CallSite, guard: Ref, new: Dataset, old: Dataset) -> D
     return Dataset(Ref(id, "data"), new.columns, new.rows, new.role, new.roots | old.roots)
 
 
-def _select_model(site: CallSite, guard: Ref, new: Model, old: Model) -> Model:
+def _select_model(site: CallSite, guard: Ref, new: Model, old: Model, *, is_forced: bool = False) -> Model:
     """A stage that hands on the weights of one of two models of one architecture."""
     from etude.compiler.builtins.data import add_stage
     from etude.compiler.slots import Inputs, SlotTable
@@ -122,7 +129,8 @@ def _select_model(site: CallSite, guard: Ref, new: Model, old: Model) -> Model:
         help = "start the loop with a model of the architecture that it trains" if starts else None
         raise faults.wrong_value(f"{_what(site)} must keep its architecture", site.location, help)
     both = zip(_weights(site, new), _weights(site, old), strict=True)
-    differing = [pair for pair in both if pair[0][0] != pair[1][0]]  # what both have, as adapters their base, stays
+    # what both have, as adapters their base, stays
+    differing = [pair for pair in both if is_forced or pair[0][0] != pair[1][0]]
     if not differing:
         return new
     sides = list(zip(*differing, strict=True))

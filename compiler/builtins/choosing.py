@@ -11,7 +11,7 @@ from etude.compiler.builtins.reporting import compute
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
-from etude.compiler.guards import guard_of, select
+from etude.compiler.guards import guard_of, held_back, select
 from etude.compiler.typing import is_float, is_function
 from etude.compiler.values import Closure, Deferred, Record, describe
 from etude.compiler.workflow import Ref
@@ -33,7 +33,9 @@ def best(site: CallSite, xs: Any, *, by: Any, where: Any = None, lower: Any = Fa
     if where is None:
         return _best(site, items, scores, [None] * len(items), lower=lower)
     allowed = [_measured(site, "where", where, x, "bool") for x in items]
-    return _best(site, items, scores, allowed, lower=lower)
+    required = _requirement(site, allowed)
+    chosen = _best(site, [held_back(site, required, items[0]), *items[1:]], scores, allowed, lower=lower)
+    return select(site, required, chosen, chosen, is_forced=True)
 
 
 def _best(site: CallSite, items: list[Any], scores: list[Any], allowed: list[Any], *, lower: bool) -> Any:
@@ -48,15 +50,16 @@ def _best(site: CallSite, items: list[Any], scores: list[Any], allowed: list[Any
         chosen, score = select(site, guard, x, chosen), select(site, guard, its_score, score)
         if its_allowed is not None:
             is_allowed = Deferred(["or", _text(is_allowed, site), _text(its_allowed, site)], "bool")
-    return chosen if is_allowed is None else _required(site, is_allowed, chosen, len(items))
+    return chosen
 
 
-def _required(site: CallSite, is_allowed: Any, chosen: Any, count: int) -> Any:
-    """The chosen element, behind a stage that fails where none may be chosen."""
-    condition = compute(site, Deferred(_text(is_allowed, site), "bool"))
-    spec = {"message": NONE_ALLOWED.format(count=count)}
-    id = add_stage(site, "require", spec, [condition], {"value": "Metric"})
-    return select(site, Ref(id, "value"), chosen, chosen, is_forced=True)
+def _requirement(site: CallSite, allowed: list[Any]) -> Ref:
+    """A stage that fails where no element may be chosen: what is chosen waits for it."""
+    message = NONE_ALLOWED.format(count=len(allowed))
+    if all(each is False for each in allowed):
+        raise faults.wrong_value(message, site.at("where"))
+    condition = compute(site, Deferred(["any", ["list", [_text(each, site) for each in allowed]]], "bool"))
+    return Ref(add_stage(site, "require", {"message": message}, [condition], {"value": "Metric"}), "value")
 
 
 def _elements(site: CallSite, xs: Any) -> list[Any]:

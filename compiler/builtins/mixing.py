@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from etude.compiler import faults
-from etude.compiler.arithmetic import is_number
+from etude.compiler.arithmetic import binary, is_number
 from etude.compiler.builtins.data import add_stage, column_name, dataset, derived, joined_columns
 from etude.compiler.builtins.each_split import is_splits, on_each_split
 from etude.compiler.builtins.scalars import plain_int
@@ -83,6 +83,22 @@ def _examples(site: CallSite, name: str, value: Any) -> int:
 def _seed(site: CallSite, value: Any) -> int:
     seed: int = site.session.seed if value is None else plain_int(site, "seed", value)
     return seed
+
+
+@builtin
+def union(site: CallSite, *data: Any) -> Any:
+    """The rows of several datasets, or of the parts of several splits: `union(a, b)` or `union(list)`, as a + b."""
+    parts = data[0] if len(data) == 1 and isinstance(data[0], list) else list(data)
+    if not parts:
+        raise faults.missing_argument("union", "data", site.location)
+    for index, part in enumerate(parts):
+        if not isinstance(part, Dataset) and not is_splits(part):
+            place = site.at(index if len(data) > 1 else 0)
+            raise faults.wrong_kind("'union'", "datasets, or a list of them", describe(part), place)
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = binary(site.session, "+", whole, part, site.location)
+    return whole
 
 
 @on_each_split

@@ -135,3 +135,23 @@ def test_the_best_of_models_that_compute_differently_is_one_of_them(backend: str
     result = run(workflow, store=Store(tmp_path / "store"), backend=backend, base=Path(), jobs=1)
     assert not result.failed, [stage.failure for stage in result.stages.values() if stage.failure]
     assert result.metrics["found"] == pytest.approx(result.metrics["wanted"])
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_a_model_that_no_condition_allows_is_a_failure_and_one_that_it_allows_is_chosen(
+    backend: str, tmp_path: Path
+) -> None:
+    text = """
+    fn learn(width) = finetune(mlp([width, 3]), on = irises, budget = 5steps, seed = 1)
+    nets  = [learn(w) for w in [4, 8, 16]]
+    small = best(nets, by = m => accuracy(m, on = irises), where = m => size(m).parameters < 64)
+    same  = accuracy(small, on = irises) - max([accuracy(m, on = irises) for m in nets[0:2] if size(m).parameters < 64])
+    alike = [learn(8), finetune(learn(8), on = irises, budget = 5steps)]
+    none_ = best(alike, by = m => accuracy(m, on = irises), where = m => accuracy(m, on = irises) > 2)
+    other = accuracy(none_, on = irises)
+    """
+    workflow = compile_text(HEAD + text, "when.etude", Path()).workflow
+    assert workflow is not None
+    result = run(workflow, store=Store(tmp_path / "store"), backend=backend, base=Path(), jobs=1)
+    assert result.metrics["same"] == pytest.approx(0, abs=1e-6) and result.metrics["other"] is None
+    assert [s.name for s in result.stages.values() if s.action == "failed"] == ["none_.require"]
