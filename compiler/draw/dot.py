@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from html import escape
 
 from etude.compiler.draw import palette
+from etude.compiler.draw.legend import legend_to_dot
 from etude.compiler.draw.picture import Arrow, Box, Frame, Picture
-from etude.compiler.draw.wrapping import wrap
+from etude.compiler.draw.wrapping import SEPARATOR, wrap
 
 TITLE_WIDTH, NOTE_WIDTH, CLAIM_WIDTH = 26, 30, 34
 TEXT_KINDS = {"claim", "report"}  # boxes that hold sentences
 
 
-def picture_to_dot(picture: Picture) -> str:
+def picture_to_dot(picture: Picture, *, legend: bool = False) -> str:
     """The `dot` program's input. Every node has the classes of its kind and state, for style sheets."""
-    return "\n".join(["digraph etude {", *(f"  {line}" for line in _lines(picture)), "}", ""])
+    below = legend_to_dot(picture) if legend else ""
+    meaning = [f"  graph [label=<{below}>, labelloc=b, labeljust=c]"] if below else []
+    return "\n".join(["digraph etude {", *(f"  {line}" for line in _lines(picture)), *meaning, "}", ""])
 
 
 def _lines(picture: Picture) -> Iterator[str]:
@@ -54,11 +57,14 @@ def _frame_style(frame: Frame) -> str:
     if frame.kind in ("learns", "frozen"):
         tone = palette.tone(frame.kind)
         fill, line = tone.fill + "66", tone.line
-    label = _font(frame.title, palette.SOFT_INK, 10)
+    name, *more = frame.title.split(SEPARATOR)  # narrow, as arrows cross what stands in the middle
+    label = _font(name, palette.SOFT_INK, 10)
     if frame.badge:
         label += "  " + _font(frame.badge, palette.TRAIN.line, 10, bold=True)
-    if frame.state:
-        label += "  " + _font(frame.state, palette.FAINT_INK, 8.5)
+    more += [frame.state.rpartition(SEPARATOR)[2]] if frame.state else []  # the colour says who learns
+    for text in more:
+        label += '<BR ALIGN="LEFT"/>' + _font(text, palette.FAINT_INK, 8.5)
+    label += '<BR ALIGN="LEFT"/>'
     style = "filled,rounded,dashed" if frame.kind == "frozen" else "filled,rounded"
     return (
         f'graph [label=<{label}>, labeljust=l, style="{style}", fillcolor="{fill}", color="{line}", '
@@ -125,11 +131,15 @@ def _font(text: str, colour: str, size: float, *, bold: bool = False, italic: bo
 
 def _arrow(arrow: Arrow, port: int | None, wide: bool) -> str:
     attributes = {}
-    parts = [] if port is not None or not arrow.label else [_font(arrow.label, palette.SOFT_INK, 8)]
-    parts += [_font(arrow.type, palette.FAINT_INK, 8)] if arrow.type else []
+    is_said = port is not None or arrow.is_condition
+    parts = [] if is_said or not arrow.label else [_font(arrow.label, palette.SOFT_INK, 8)]
+    parts += [_font(arrow.type, palette.FAINT_INK, 8)] if arrow.type and arrow.type not in palette.FLOWS else []
     if parts:
         attributes["label"] = f"< {' '.join(parts)} >"
+    if arrow.caption:
         attributes["tooltip"] = attributes["labeltooltip"] = quote(arrow.full_type or arrow.caption)
+    if arrow.type in palette.FLOWS:
+        attributes["color"] = quote(palette.FLOWS[arrow.type])
     if arrow.is_feedback:
         attributes |= {"style": "dashed", "constraint": "false", "class": '"feedback"'}
     if arrow.is_condition:

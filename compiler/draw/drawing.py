@@ -23,11 +23,11 @@ def _text(picture: Picture, format: str) -> str:
         case "svg":
             from etude.compiler.draw.html import inline_svg
 
-            return inline_svg(picture)
+            return inline_svg(picture, legend=True)
         case "dot":
             from etude.compiler.draw.dot import picture_to_dot
 
-            return picture_to_dot(picture)
+            return picture_to_dot(picture, legend=True)
         case "mmd":
             from etude.compiler.draw.mermaid import picture_to_mermaid
 

@@ -39,13 +39,13 @@ class DotFailedError(DotError):
         self.format, self.words = format, words
 
 
-def picture_to_image(picture: Picture, format: str) -> bytes:
-    """Draw as "svg", "png" or "pdf". Raises DotError."""
+def picture_to_image(picture: Picture, format: str, *, legend: bool = True) -> bytes:
+    """Draw as "svg", "png" or "pdf", with what its colours mean below it. Raises DotError."""
     if shutil.which("dot") is None:
         raise DotMissingError(format)
     import graphviz
 
-    source = picture_to_dot(picture)
+    source = picture_to_dot(picture, legend=legend)
     if format == "png":
         source = source.replace("graph [", f'graph [dpi="{PNG_DPI}", ', 1).replace(
             'bgcolor="transparent"', 'bgcolor="white"', 1
@@ -59,9 +59,9 @@ def picture_to_image(picture: Picture, format: str) -> bytes:
     return drawn
 
 
-def picture_to_inline_svg(picture: Picture) -> str:
+def picture_to_inline_svg(picture: Picture, *, legend: bool = False) -> str:
     """Draw as one `svg` element without a head or comments. Raises DotError."""
-    text = picture_to_image(picture, "svg").decode(errors="replace")
+    text = picture_to_image(picture, "svg", legend=legend).decode(errors="replace")
     if "<svg" not in text:
         raise DotFailedError("svg", "what it wrote is no drawing")
     return re.sub(r"<!--.*?-->\n?", "", text[text.index("<svg") :], flags=re.DOTALL)

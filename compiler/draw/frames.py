@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 
 from etude.compiler.draw.picture import Box, Frame, Picture
-from etude.compiler.draw.repeats import sweep_text
+from etude.compiler.draw.repeats import stem, sweep_text
 from etude.compiler.workflow import Stage
 
 FEWEST = 2  # a frame around fewer boxes says nothing
@@ -65,7 +65,8 @@ def _title(path: tuple[str, ...], kept: Container[tuple[str, ...]], stages: Sequ
             name = name[len(outer[-1]) :].lstrip(".")
             break
     varies = _varies(stages, len(path))
-    return f"{name} · {varies}" if varies and varies != _varies(stages, len(path) - 1) else name
+    said = varies if varies != _varies(stages, len(path) - 1) else ""
+    return " · ".join(part for part in (name, said) if part) or stem(path[-1])
 
 
 def _varies(stages: Sequence[Stage], depth: int) -> str:

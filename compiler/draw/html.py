@@ -6,6 +6,7 @@ from html import escape
 
 from etude.compiler.draw import palette
 from etude.compiler.draw.engine import DotError, picture_to_inline_svg
+from etude.compiler.draw.legend import legend_to_html
 from etude.compiler.draw.picture import Picture
 from etude.compiler.draw.svg import picture_to_svg
 
@@ -40,28 +41,17 @@ def picture_to_html(picture: Picture) -> str:
         ink=palette.INK,
         soft=palette.SOFT_INK,
         dark=dark_style(picture),
-        legend=legend(picture),
+        legend=legend_to_html(picture),
         svg=inline_svg(picture),
     )
 
 
-def inline_svg(picture: Picture) -> str:
-    """The drawing as one `svg` element, by Graphviz where it works, else plainly."""
+def inline_svg(picture: Picture, *, legend: bool = False) -> str:
+    """The drawing as one `svg` element, by Graphviz where it works, with its legend if wanted, else plainly."""
     try:
-        return picture_to_inline_svg(picture)
+        return picture_to_inline_svg(picture, legend=legend)
     except DotError:
         return picture_to_svg(picture)
-
-
-def legend(picture: Picture) -> str:
-    """The meaning of the colours that are there, as HTML."""
-    names: dict[palette.Tone, list[str]] = {}
-    for kind, name in picture.kinds.items():
-        names.setdefault(palette.tone(kind), []).append(name)
-    return "".join(
-        f'<span><i style="background:{tone.fill};border-color:{tone.line}"></i>{escape(", ".join(found))}</span>'
-        for tone, found in names.items()
-    )
 
 
 def dark_style(picture: Picture) -> str:

@@ -56,6 +56,18 @@ INK, SOFT_INK, FAINT_INK, EDGE, FRAME_FILL, FRAME_LINE = (
     "#fafbfc",
     "#d8dee4",
 )
+FLOWS = {
+    "Dataset": "#7d9bb8",
+    "Model": "#d08e57",
+    "Metric": "#72ab85",
+    "Tensor": "#72ab85",
+    "Tree": "#72ab85",
+    "Tokenizer": "#a3905f",
+    "History": "#a48ccb",
+    "Table": "#a48ccb",
+    "Figure": "#a48ccb",
+}
+"""The colours of arrows, by what flows along them; others have its name beside them."""
 GOOD, BAD, UNSURE = "#2f8f4e", "#c8392f", "#9a7d0a"
 STATE_INK = {"holds": GOOD, "cached": GOOD, "partly cached": GOOD, "fails": BAD, "failed": BAD, "cannot tell": UNSURE}
 FONT = "Helvetica,Arial,sans-serif"  # a list: "Helvetica" alone falls to whatever the system has first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from etude.compiler.workflow import Ref, Stage, Workflow
 
@@ -44,24 +44,54 @@ def repeat_classes(workflow: Workflow) -> Mapping[str, str]:
     """Give each stage the first stage that it is a repetition of (itself, mostly).
 
     Two stages are repetitions when they are of one kind, have one name up to the bracketed part, and their inputs
-    are the same outputs of repetitions. An input from another round of the same loop counts by its name only.
+    are the same outputs of repetitions. An input from another round of the same loop counts by its name only, one
+    from the first member of a sweep, which takes it likewise, as what it is.
     """
     first: dict[tuple[object, ...], str] = {}
     classes: dict[str, str] = {}
+    takers = {_taking(stage, place, ref): stage.group for stage, place, ref in _uses(workflow)}
     for stage in workflow.stages.values():
         key = (
             stage.kind,
-            stem(stage.name),
+            _own_stem(stage),
             tuple(map(stem, stage.group)),
-            tuple(_input_class(workflow, stage, ref, classes) for ref in stage.inputs),
+            tuple(
+                _input_class(workflow, stage, ref, classes, takers.get(_taking(stage, place, ref)))
+                for place, ref in enumerate(stage.inputs)
+            ),
         )
         classes[stage.id] = first.setdefault(key, stage.id)
     return classes
 
 
-def _input_class(workflow: Workflow, stage: Stage, ref: Ref, classes: Mapping[str, str]) -> tuple[str, ...]:
+def _uses(workflow: Workflow) -> Iterator[tuple[Stage, int, Ref]]:
+    """What each stage takes from another one of its own member or round."""
+    for stage in workflow.stages.values():
+        for place, ref in enumerate(stage.inputs):
+            if workflow.stages[ref.stage].group == stage.group:
+                yield stage, place, ref
+
+
+def _taking(stage: Stage, place: int, ref: Ref) -> tuple[object, ...]:
+    return stage.kind, _own_stem(stage), place, ref
+
+
+def _own_stem(stage: Stage) -> str:
+    """The name up to the bracketed part; nothing where a stage has none but the name of its group, or of its kind.
+
+    Which of a group's stages bears the name of the group depends on which of them other members share.
+    """
+    name = stem(stage.name)
+    outer = stem(stage.group[-1]) if stage.group else None
+    return stage.label if outer is not None and name in (outer, f"{outer}.{stage.kind}") else name
+
+
+def _input_class(
+    workflow: Workflow, stage: Stage, ref: Ref, classes: Mapping[str, str], taker: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """`taker` is the group of a stage like this one that takes the same from its own member."""
     source = workflow.stages[ref.stage]
-    if is_feedback(source, stage):
+    if is_feedback(source, stage) and taker is None:
         return ("earlier round", source.kind, stem(source.name), ref.port)
     return (classes[ref.stage], ref.port)
 

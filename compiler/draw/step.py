@@ -42,11 +42,13 @@ def step_picture(stage: Stage) -> Picture:
     drawing = _Drawing()
     for name, program, update, note in parts:
         drawing.add_program(name if len(parts) > 1 else "", program, update, note)
-    kinds = dict.fromkeys(box.state or box.kind for box in drawing.boxes)
+    read = {arrow.source for arrow in drawing.arrows}
+    boxes = tuple(box for box in drawing.boxes if box.kind != "input" or box.id in read)
+    kinds = dict.fromkeys(box.state or box.kind for box in boxes)
     kinds |= dict.fromkeys(frame.kind for frame in drawing.frames if frame.kind in KIND_NAMES)
     return Picture(
         title=f"{stage.name} · {stage.kind}",
-        boxes=tuple(drawing.boxes),
+        boxes=boxes,
         arrows=tuple(drawing.arrows),
         frames=tuple(drawing.frames),
         kinds={kind: KIND_NAMES[kind] for kind in kinds},

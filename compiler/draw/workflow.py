@@ -15,14 +15,22 @@ REPORT_ID = "report"
 PLAIN_PORTS = {"", "data", "value", "verdict", "table", "figure"}
 KIND_NAMES = {
     "load": "data source",
+    "column": "data source",
     "train": "training",
+    "edit": "computed weights",
     "measure": "measurement",
+    "collect": "measurement",
+    "latency": "measurement",
     "compute": "computed number",
-    "tensor": "computed tensor",
+    "tensor": "computed number",
     "require": "condition",
     "claim": "claim",
     "report": "report",
+    "table": "report",
+    "plot": "report",
+    "heatmap": "report",
 }
+OTHERS = "made from data or models"
 
 
 def workflow_picture(workflow: Workflow, *, expand: bool = False, states: Mapping[str, str] | None = None) -> Picture:
@@ -171,4 +179,4 @@ def short_type(text: str) -> str:
 
 def _kinds(boxes: list[Box]) -> dict[str, str]:
     """The legend: a name for each family of kinds that is there."""
-    return {box.kind: KIND_NAMES.get(box.kind, box.kind) for box in boxes}
+    return {box.kind: KIND_NAMES.get(box.kind, OTHERS) for box in boxes}

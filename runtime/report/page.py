@@ -12,7 +12,8 @@ from typing import Any
 
 from etude.compiler.draw.dot import picture_to_dot
 from etude.compiler.draw.engine import DotError, picture_to_inline_svg
-from etude.compiler.draw.html import dark_style, legend
+from etude.compiler.draw.html import dark_style
+from etude.compiler.draw.legend import legend_to_html
 from etude.compiler.draw.picture import TIMES, Picture
 from etude.compiler.draw.repeats import repeat_classes, stem
 from etude.compiler.draw.svg import picture_to_svg
@@ -192,13 +193,14 @@ class Page:
     def _classes(self) -> Iterator[str]:
         """What classifiers take rows of each class for; a matrix that the recipe itself shows is not shown again."""
         found = shown_confusions(self.result, self.classes)[:MOST_SHOWN]
-        files = file_names(each.names[0] for each in found)
+        names = [each.names[0].replace(f" {TIMES}", "-") for each in found]
+        files = dict(zip((each.names for each in found), file_names(names).values(), strict=True))
         drawn = [self.result.value(ref) for _, ref in self.result.workflow.report if ref.port == "figure"]
         matrices = [figure.get("values") for figure in drawn if figure]
         if found:
             yield "<h2>Classes</h2>\n"
         for each in found:
-            file, figure = files[each.names[0]], each.figure()
+            file, figure = files[each.names], each.figure()
             table = class_table(each) + self._files({f"classes-{file}.csv": classes_csv(each)})
             matrix = ""
             if figure["values"] not in matrices:
@@ -244,7 +246,7 @@ class Page:
         svg = self._drawing()
         links = self._files({"graph.svg": svg})
         yield "<h2>Workflow</h2>\n"
-        yield f'<div class="graph"><div class="legend">{legend(self.picture)}</div>{svg.decode()}</div>{links}\n'
+        yield f'<div class="graph"><div class="legend">{legend_to_html(self.picture)}</div>{svg.decode()}</div>{links}\n'
 
     def _drawing(self) -> bytes:
         """The workflow as an SVG, by Graphviz where it works, else plainly; only the former is worth keeping."""

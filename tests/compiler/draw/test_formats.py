@@ -176,3 +176,23 @@ def test_long_pictures_run_down_and_broad_ones_across(chain: Callable[[int], Wor
 def test_an_unknown_format_is_a_mistake_of_the_caller(sweep: Workflow) -> None:
     with pytest.raises(ValueError, match="no drawing is written as 'gif'"):
         draw(workflow_picture(sweep), "gif")
+
+
+def test_colours_and_lines_are_told_below_the_picture(sweep: Workflow, rounds: Workflow) -> None:
+    text = picture_to_dot(workflow_picture(sweep), legend=True).splitlines()[-2]
+    assert "labelloc=b" in text and text.count("\u25a0") == len({"load", "data", "train", "measure", "report", "claim"})
+    assert [word for word in ("dataset", "model", "metric") if f">{word}<" in text] == ["dataset", "model", "metric"]
+    assert "from the round before" not in text
+    below = picture_to_dot(workflow_picture(rounds), legend=True).splitlines()[-2]
+    assert "from the round before" in below
+    assert "labelloc" not in picture_to_dot(workflow_picture(rounds))
+
+
+def test_what_flows_is_told_by_colour_where_it_has_one() -> None:
+    boxes = tuple(Box(id=id, title=id, kind="map") for id in "ab")
+    arrows = (Arrow(source="a", target="b", type="Dataset"), Arrow(source="a", target="b", type="Something"))
+    lines = [
+        line for line in picture_to_dot(Picture(title="", boxes=boxes, arrows=arrows)).splitlines() if "->" in line
+    ]
+    assert "label=<" not in lines[0] and 'color="#7d9bb8"' in lines[0] and 'tooltip="Dataset"' in lines[0]
+    assert "label=<" in lines[1] and ">Something<" in lines[1]

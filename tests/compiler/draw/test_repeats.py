@@ -59,3 +59,13 @@ def test_a_sweep_is_told_by_what_varies() -> None:
     names = [f"r[lr={lr}, seed={seed}]" for lr in ("0.1", "0.2") for seed in (1, 2, 3)]
     assert sweep_text(names) == "lr 0.1, 0.2, seed 1…3"
     assert sweep_text(["only"]) == ""
+
+
+def test_what_the_first_member_made_for_all_sets_none_apart() -> None:
+    """The first member of a sweep bears the stage that all share, and another of its stages the name of the sweep."""
+    workflow = Workflow("x")
+    stages = [("s1", "m[i=1]", "drop", "1", ()), ("s2", "m[i=1].train", "train", "1", (Ref("s1", ""),))]
+    stages += [(f"s{i + 1}", f"m[i={i}]", "train", str(i), (Ref("s1", ""),)) for i in (2, 3)]
+    for id, name, kind, i, inputs in stages:
+        workflow.stages[id] = Stage(id, name, kind, {}, inputs, {"": "Model"}, (f"m.[i={i}]",), "net")
+    assert repeat_classes(workflow) == {"s1": "s1", "s2": "s2", "s3": "s2", "s4": "s2"}
