@@ -59,6 +59,10 @@ def _frame_style(frame: Frame) -> str:
         fill, line = tone.fill + "66", tone.line
     name, *more = frame.title.split(SEPARATOR)  # narrow, as arrows cross what stands in the middle
     label = _font(name, palette.SOFT_INK, 10)
+    if frame.kind != "group":
+        label += "&#160;" * (
+            4 * max(len(name), len(frame.state) // 2) - 2 * len(name)
+        )  # the middle is beside the title
     if frame.badge:
         label += "  " + _font(frame.badge, palette.TRAIN.line, 10, bold=True)
     more += [frame.state.rpartition(SEPARATOR)[2]] if frame.state else []  # the colour says who learns
