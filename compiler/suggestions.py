@@ -146,6 +146,8 @@ def written_so(expected: str, location: Location) -> Suggestion:
         return "compare it with something: ... > 90%", ()
     if text.isdecimal() and "3epochs" in expected:
         return f"it needs a unit: {text}epochs, {text}steps", ()
+    if text.isdecimal() and "24examples" in expected:
+        return f"write {text}examples" + (f", or {text}%" if 0 < int(text) <= 100 else ""), ()
     if text.isdecimal() and expected.startswith("a share") and 0 < int(text) <= 100:
         return f"write {text}%", (Fix(f"replace '{text}' by '{text}%'", (Edit(location, f"{text}%"),), safe=False),)
     return None, ()

@@ -369,9 +369,9 @@ def map_(site: CallSite, data: Any, function: Any, *, target: Any = None, seed: 
     d = dataset(site, data, "data")
     traced = trace(site, "map", "row", function_argument(site, function, "function"), d.columns, hosts=True)
     if not isinstance(traced.result, Record):
-        raise faults.wrong_kind(
-            "the result of 'map'", "a record of columns", describe(traced.result), site.at("function")
-        )
+        help = "name the columns it makes: {x: ...}, or {...row, x: ...} beside those that there are"
+        what, got = "the result of 'map'", describe(traced.result)
+        raise faults.wrong_kind(what, "a record of columns", got, site.at("function"), help)
     read = dict(traced.texts)
     renamed = text_outputs(traced.result, read)
     made, kept = computed_outputs(replace(traced, texts=read))

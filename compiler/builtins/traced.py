@@ -15,7 +15,7 @@ from etude.compiler.arithmetic import binary
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import REGISTRY, builtin
 from etude.compiler.calls import CallSite
-from etude.compiler.diagnostics import Location
+from etude.compiler.diagnostics import Location, Related
 from etude.compiler.instances import add_weight, input_names, model_name, needed_inputs
 from etude.compiler.measured import is_late, operated
 from etude.compiler.models import call_model, chain
@@ -172,6 +172,21 @@ def _asked(site: CallSite, estimator: Fitted, row: Row) -> Tensor:
         frame.asked[name] = tensor(frame, frame.builder.input(name, estimator.output), site.location)
     found: Tensor = frame.asked[name]
     return found
+
+
+@builtin
+def shaped_like(site: CallSite, prediction: Any, target: Any) -> Any:
+    """A prediction in the shape of its target: one number for each row may have an axis of its own."""
+    if not isinstance(prediction, Tensor) or not isinstance(target, Tensor):
+        found = next(value for value in (prediction, target) if not isinstance(value, Tensor))
+        raise faults.wrong_kind("'shaped_like'", "two tensors", describe(found), site.location)
+    if prediction.type.size != target.type.size:
+        text = f"the model gives {prediction.type}, but the target is {target.type}, plain numbers"
+        places = [Related(value.location, f"this is {value.type}") for value in (prediction, target)]
+        help = 'give as many numbers; a class is made a label by load(..., label = "y") or as_label(y, classes = 3)'
+        raise faults.fault("E302", text, site.location, "the shapes do not fit", related=places, help=help)
+    shape = list(target.type.shape)
+    return call_operation(site.session, "reshape", [prediction], {"shape": shape}, site.location)
 
 
 @builtin
