@@ -192,8 +192,10 @@ def not_a_scalar(name: str, type: str, location: Location) -> RecipeError:
     )
 
 
-def wrong_pattern(text: str, location: Location, help: str | None = None) -> RecipeError:
-    return fault("E311", text, location, "the parameters do not fit", help=help)
+def wrong_pattern(
+    text: str, location: Location, help: str | None = None, related: Sequence[Related] = ()
+) -> RecipeError:
+    return fault("E311", text, location, "the parameters do not fit", related=related, help=help)
 
 
 def weight_conflict(path: str, first: str, second: str, location: Location, related: Sequence[Related]) -> RecipeError:
@@ -352,10 +354,6 @@ def not_in_traced_code(what: str, location: Location) -> RecipeError:
 
 def only_in_traced_code(what: str, location: Location, where: str) -> RecipeError:
     return fault("E406", f"{what} can only stand in {where}", location, "outside of it here")
-
-
-def not_available(what: str, location: Location) -> RecipeError:
-    return fault("E407", f"{what} is not part of this version of Etude", location, "not available yet")
 
 
 def no_weight(glob: str, location: Location, near: Sequence[str]) -> RecipeError:

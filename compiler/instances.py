@@ -39,7 +39,8 @@ class Traced(Struct, frozen=True):
     """A model traced for the types of its inputs: its sub-program, whose weights, and the form of its result.
 
     `parts` are the models that it calls, by the names of the children; `taps` says for each further output which tap it
-    is for: the identity of the `Tapped` around.
+    is for: the identity of the `Tapped` around. `captured` are the last inputs: tensors of functions around, which it
+    has in the place of weights.
     """
 
     sub: Sub
@@ -48,6 +49,7 @@ class Traced(Struct, frozen=True):
     uses_mode: bool
     parts: tuple[tuple[str, Model], ...] = ()
     taps: tuple[Identity, ...] = ()
+    captured: tuple[Tensor, ...] = ()
 
 
 def input_names(model: Model) -> list[str]:
@@ -114,12 +116,13 @@ def finished(session: Session, frame: Frame, result: Any, model: Model, location
     form = _form(frame, result, "", outputs, model, location)
     outputs += [(f"{TAPS}{index}", value.operand) for index, (_, value) in enumerate(frame.tapped)]
     _name_slots(builder)
-    sub = _interned(session, builder.build(outputs))
+    sub = interned(session, builder.build(outputs))
     parts = tuple((sub.children[index].name, part) for index, part in sorted(frame.parts.items()))
-    return Traced(sub, frame.origins(), form, frame.uses_mode, parts, tuple(tap for tap, _ in frame.tapped))
+    taps = tuple(tap for tap, _ in frame.tapped)
+    return Traced(sub, frame.origins(), form, frame.uses_mode, parts, taps, tuple(frame.captured))
 
 
-def _interned(session: Session, sub: Sub) -> Sub:
+def interned(session: Session, sub: Sub) -> Sub:
     """The one object for equal sub-programs, so that a repeated block is one."""
     known: Sub = session.memo.setdefault(("sub", sub_digest(sub)), sub)
     return known
@@ -131,6 +134,10 @@ def _form(frame: Frame, value: Any, path: str, outputs: list[Any], model: Model,
             name: _form(frame, item, f"{path}.{name}" if path else name, outputs, model, location)
             for name, item in value.items()
         }
+    if isinstance(value, list):
+        what = f"the result of '{model_name(model)}'"
+        help = "name what it gives, {first: a, second: b}, or make one tensor of it: stack(xs), concat(xs)"
+        raise faults.wrong_kind(what, "a tensor, or a record of tensors", "a list", location, help)
     outputs.append((path, operand_of(frame, value, location, f"the result of '{model_name(model)}'")))
     return path
 
@@ -201,7 +208,9 @@ def add_weight(
         raise faults.only_in_traced_code("'weight'", location, "the body of a model")
     for dim in shape:
         if isinstance(dim, Size):
-            raise faults.wrong_value(f"a weight cannot have the dimension {dim}, which depends on the batch", location)
+            text = f"a weight cannot have the dimension {dim}, which depends on the batch"
+            help = "one number for each row has no axis of features: x[..., newaxis], or stack([row.a, row.b]) in 'map'"
+            raise faults.wrong_value(text, location, help)
     if around := frame.rounds:
         raise faults.weights_in_region("weight", around.name, location, around.location)
     origin = Origin(frame.identity, len(frame.slot_origins), frame.structure, frame.seed)

@@ -11,15 +11,18 @@ from msgspec.structs import replace
 from etude.backends.program.builder import Builder
 from etude.backends.program.dims import Dim, Size, b
 from etude.backends.program.ir import Child, Sub
+from etude.backends.program.stopping import stopped
 from etude.backends.program.types import TensorType
-from etude.compiler import faults
+from etude.compiler import faults, weight_faults
 from etude.compiler.diagnostics import Location
 from etude.compiler.instances import (
     TAPS,
     Traced,
     check_weights,
     finished,
+    input_names,
     inputs_of,
+    interned,
     model_name,
     trace_instance,
 )
@@ -27,7 +30,7 @@ from etude.compiler.limits import MAX_DEPTH, STEPS_OF_A_MODEL, spend
 from etude.compiler.origins import kept_origin, mapped, origin_map, released_origin
 from etude.compiler.session import Session
 from etude.compiler.structure import digest, instance_structure
-from etude.compiler.tracing import Frame, Origins, operand_of, tensor
+from etude.compiler.tracing import Frame, Origins, apply_operation, lifted, operand_of, tensor
 from etude.compiler.values import (
     Adapter,
     AnyOrigin,
@@ -38,9 +41,11 @@ from etude.compiler.values import (
     Instance,
     Model,
     ModelClass,
+    Origin,
     Rebound,
     Record,
     Replaced,
+    Row,
     Tapped,
     Tensor,
     Trained,
@@ -94,6 +99,12 @@ def holds_weights(value: Any) -> bool:
     return isinstance(value, Model)
 
 
+def inputs_by_column(model: Model, row: Row) -> list[str]:
+    """The inputs of a model, where they are columns of the row."""
+    names = input_names(model)
+    return names if all(name in row for name in names) else []
+
+
 # --- calls ---------------------------------------------------------------------------------------
 
 
@@ -141,19 +152,52 @@ def call_traced(session: Session, model: Model, arguments: Sequence[Any], locati
         return _call_chain(session, model, arguments, location, evaluator)
     for argument in arguments:
         if not isinstance(argument, Tensor):
-            raise faults.wrong_kind(f"input of '{model_name(model)}'", "a tensor", describe(argument), location)
+            help = None
+            if isinstance(argument, Row):
+                name = model_name(model)
+                taken = ", ".join(f"row.{each}" for each in inputs_by_column(model, argument) or list(argument)[:1])
+                help = f"a model takes columns: {name}({taken})"
+            raise faults.wrong_kind(f"input of '{model_name(model)}'", "a tensor", describe(argument), location, help)
     is_row = frame.kind == "row"
     types = [batched(a.type) if is_row else a.type for a in arguments]
     canonical, batch = canonical_types(types)
     traced = trace_model(session, model, canonical, call_mode(session, frame, model), location, evaluator)
     if frame.kind != "model":
         check_tokens(session, frame, model_name(model), traced, arguments, location)
-    if ("rounds", model.identity) in session.memo and any(map(is_weight, traced.origins.flat)):
+    if ("rounds", model.identity) in session.memo and _makes_weights(model, traced):
         around = session.memo["rounds", model.identity]
         raise faults.weights_in_region(model_name(model), around.name, location, around.location)
-    if ("loose", model.identity) in session.memo and any(map(is_weight, traced.origins.flat)):
+    if ("loose", model.identity) in session.memo and _makes_weights(model, traced):
         raise faults.weights_in_loss(model_name(model), location)
-    return _append_call(frame, model, traced, arguments, batch, location, is_row)
+    if traced.captured and is_row:
+        from etude.compiler.rebinding import call_on_rows
+
+        return call_on_rows(session, model, traced, arguments, location)
+    if frame.kind == "batch":
+        traced = _stopped(session, traced)
+    given = given_values(session, traced, location, stop=isinstance(model, Frozen))
+    return _append_call(frame, model, traced, [*arguments, *given], batch, location, is_row)
+
+
+def _makes_weights(model: Model, traced: Traced) -> bool:
+    """Whether a model has weights of its own, not only those of models that it was given."""
+    size = len(model.identity)
+    return any(isinstance(o, Origin) and o.instance[:size] == model.identity for o in traced.origins.flat)
+
+
+def given_values(session: Session, traced: Traced, location: Location, *, stop: bool) -> list[Tensor]:
+    """The tensors that a model has in the place of weights, in the function being traced."""
+    frame = session.frame
+    assert frame is not None
+    values = [lifted(frame, value, location) for value in traced.captured]
+    return [apply_operation(session, "stop", [value], {}, location) for value in values] if stop else values
+
+
+def _stopped(session: Session, traced: Traced) -> Traced:
+    """A model with frozen parts: no gradient goes through those weights of them that learn elsewhere."""
+    live = session.live or frozenset()
+    moving = [isinstance(o, FrozenOrigin) and o.of in live for o in traced.origins.flat]
+    return replace(traced, sub=interned(session, stopped(traced.sub, moving))) if any(moving) else traced
 
 
 def call_mode(session: Session, frame: Frame, model: Model) -> bool:
@@ -206,6 +250,8 @@ def add_child(frame: Frame, name: str, sub: Sub, origins: Origins) -> int:
 def _assemble(form: Any, values: Mapping[str, Tensor]) -> Any:
     if isinstance(form, str):
         return values[form]
+    if isinstance(form, list):
+        return [_assemble(item, values) for item in form]
     return Record({name: _assemble(item, values) for name, item in form.items()})
 
 
@@ -321,9 +367,10 @@ def surgeries(session: Session) -> tuple[Identity, ...]:
 def _trace_wrapper(
     session: Session, model: Wrapper, types: Sequence[TensorType], training: bool, location: Location, evaluator: Any
 ) -> Traced:
-    if isinstance(model, Rebound | Tapped):
-        what = "a tapped model" if isinstance(model, Tapped) else "a model with other weights"
-        raise faults.not_available(f"{what} inside of another model", location)
+    if isinstance(model, Rebound):
+        raise weight_faults.tensors_for_weights(model_name(model), location)
+    if isinstance(model, Tapped):
+        return _trace_tapped(session, model, types, training, location, evaluator)
     if isinstance(model, Replaced):
         from etude.compiler.surgery import resolved
 
@@ -345,6 +392,19 @@ def _trace_chain(
     return finished(session, frame, result, model, location)
 
 
+def _trace_tapped(
+    session: Session, model: Tapped, types: Sequence[TensorType], training: bool, location: Location, evaluator: Any
+) -> Traced:
+    """A tapped model as a sub-program of its own, in what is made of it: a slow copy, one with parts replaced."""
+    frame = Frame("model", Builder(model_name(model)), training, model.identity)
+    inputs = inputs_of(frame, model, types, location)
+    with session.tracing(frame):
+        found = call_plain(session, model, inputs, location, evaluator)
+    named = {str(place): value for place, value in enumerate(found["activations"])}
+    traced = finished(session, frame, Record({**found, "activations": Record(named)}), model, location)
+    return replace(traced, result={**traced.result, "activations": list(traced.result["activations"].values())})
+
+
 @contextmanager
 def wrapped(session: Session, model: Wrapper) -> Iterator[None]:
     """Inside, the base of a wrapper is traced: what learns is said in terms of the weights that the base has."""
@@ -354,6 +414,8 @@ def wrapped(session: Session, model: Wrapper) -> Iterator[None]:
         updated = model.training.updated
         session.live = live | {old for old, new in updated.items() if new in live}
         session.live -= {old for old, new in updated.items() if new not in live}
+    if live is not None and isinstance(model, Frozen):
+        session.live = live - set(model_origins(session, model.base))
     try:
         yield
     finally:

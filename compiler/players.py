@@ -177,20 +177,16 @@ def trace_losses(
         _check_outputs(traced, types, player)
     _find_origins(site, made, players)
     made.live = frozenset(o for p in players for name in p.models for o in made.origins[name])
-    if any(traced.uses_mode for traced in made.losses):
+    if any(traced.uses_mode for traced in made.losses) or _is_frozen_elsewhere(made):
         made.losses = losses(made.live)
-    _check_frozen(made, site)
     warn_about_teachers(site.session, made.live)
     return made
 
 
-def _check_frozen(made: TrainTrace, site: CallSite) -> None:
-    """What is frozen in one place and learns in another can be read and stopped only where it is called as a whole."""
-    for traced in made.losses:
-        frozen = [o for tree in traced.origins for o in tree.flat if isinstance(o, FrozenOrigin)]
-        if any(origin.of in made.live for origin in frozen):
-            what = "a frozen model with replaced parts whose weights learn elsewhere in the same training"
-            raise faults.not_available(what, site.location)
+def _is_frozen_elsewhere(made: TrainTrace) -> bool:
+    """Whether a weight that learns stands in a frozen model, too."""
+    found = (origin for traced in made.losses for tree in traced.origins for origin in tree.flat)
+    return any(isinstance(origin, FrozenOrigin) and origin.of in made.live for origin in found)
 
 
 def _find_origins(site: CallSite, made: TrainTrace, players: Sequence[Player]) -> None:

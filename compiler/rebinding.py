@@ -7,13 +7,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from etude.backends.program.dims import b
 from etude.backends.program.explicit import flat_slots, moved
-from etude.backends.program.ir import Literal
+from etude.backends.program.ir import Literal, Sub
 from etude.compiler import faults
 from etude.compiler.cuts import explicit_model
 from etude.compiler.derivatives import derivatives
 from etude.compiler.diagnostics import Location
-from etude.compiler.instances import model_name
+from etude.compiler.instances import Traced, model_name
 from etude.compiler.models import (
     add_child,
     assembled,
@@ -22,18 +23,24 @@ from etude.compiler.models import (
     call_model,
     call_traced,
     canonical_types,
+    child_of,
+    given_values,
     trace_model,
     unbatched,
 )
 from etude.compiler.session import Session
-from etude.compiler.tracing import Origins, apply_operation, name_value, operand_of
+from etude.compiler.tracing import Origins, apply_operation, lifted, name_value, operand_of
 from etude.compiler.trees import local, place_weights, read, weights_of, write
-from etude.compiler.values import Chain, Frozen, Model, Rebound, Tensor, Tree, describe
+from etude.compiler.values import Chain, Frozen, Model, Rebound, Tapped, Tensor, Tree, describe
 from etude.compiler.weight_paths import named_weights
+from etude.compiler.wrappers import rewrap
 
 
-def rebound(session: Session, model: Model, tree: Tree, location: Location) -> Rebound:
+def rebound(session: Session, model: Model, tree: Tree, location: Location) -> Model:
     """A model with the tensors of a tree, shaped like its weights, in the place of these."""
+    if isinstance(model, Tapped):
+        inner = rebound(session, model.base, tree, location)
+        return replace(model, identity=("rebound", inner.identity, model.identity), base=inner)
     base = model.base if isinstance(model, Rebound) else model
     named = [(path, slot, origin) for path, slot, origin in named_weights(session, base) if not slot.running]
     leaves = local(session, tree, location).leaves
@@ -62,7 +69,7 @@ def call_rebound(
     assert frame is not None
     is_row = frame.kind == "row"
     if isinstance(model.base, Chain) and not is_row:
-        parts = tuple(replace(model, base=part) if isinstance(part, Model) else part for part in model.base.parts)
+        parts = tuple(rewrap(model, part) if isinstance(part, Model) else part for part in model.base.parts)
         chained = replace(model.base, identity=("chain", model.identity), parts=parts)
         return call_model(session, chained, arguments, location, evaluator)
     for argument in arguments:
@@ -75,19 +82,17 @@ def call_rebound(
     missing = {origin for origin in traced.origins.flat if origin not in model.tensors}
     place_weights(frame, session, model.base, missing)
     sub = explicit_model(session, traced.sub, moving=True)
-    # in a function of rows each call has a child of its own: some of them get weights of each row
-    key = ("explicit", id(sub), session.next_id()) if is_row else ("explicit", id(sub))
+    weights = given_values(session, traced, location, stop=training is False)
+    for origin in traced.origins.flat:
+        own = model.tensors.get(origin)
+        weights.append(read(frame, origin, location) if own is None else lifted(frame, own, location))
+    if is_row:
+        return _called_on_rows(session, model, sub, traced, arguments, weights, location)
+    key = ("explicit", id(sub))
     if key not in frame.children:
         frame.children[key] = add_child(frame, sub.name, sub, _without_weights(traced.origins))
-    weights = [model.tensors.get(origin) or read(frame, origin, location) for origin in traced.origins.flat]
     operands = [operand_of(frame, value, location, "an input") for value in (*arguments, *weights)]
     types = [value.type.at_batch(batch) for _, value in traced.sub.outputs]
-    if is_row:
-        types = [unbatched(type, model, location) for type in types]
-        attributes = {"child": frame.children[key], "site": frame.builder.next_site(), "rows": True}
-        frame.builder.is_random |= sub.is_random
-        results = frame.builder.append("call", operands, attributes | {"weights": len(weights)}, types)
-        return assembled(frame, traced, results, location)
     places = moved(traced.sub)
     running = [slot.type for _, slot in flat_slots(traced.sub)]
     results = frame.builder.call(frame.children[key], operands, [*types, *(running[place] for place in places)])
@@ -96,11 +101,48 @@ def call_rebound(
     return assembled(frame, traced, results[: len(types)], location)
 
 
+def call_on_rows(session: Session, model: Model, traced: Traced, arguments: Sequence[Any], location: Location) -> Any:
+    """Call a model that has tensors of a row in the place of some weights, as a function of all of them."""
+    frame = session.frame
+    assert frame is not None
+    child_of(frame, model, traced)
+    weights = given_values(session, traced, location, stop=isinstance(model, Frozen))
+    weights += [read(frame, origin, location) for origin in traced.origins.flat]
+    return _called_on_rows(session, model, explicit_model(session, traced.sub), traced, arguments, weights, location)
+
+
+def _called_on_rows(
+    session: Session,
+    model: Model,
+    sub: Sub,
+    traced: Traced,
+    arguments: Sequence[Any],
+    weights: Sequence[Tensor],
+    location: Location,
+) -> Any:
+    frame = session.frame
+    assert frame is not None
+    # each call has a child of its own: some of them get weights of each row
+    child = add_child(frame, sub.name, sub, _without_weights(traced.origins))
+    operands = [operand_of(frame, value, location, "an input") for value in (*arguments, *weights)]
+    types = [unbatched(value.type.at_batch(b), model, location) for _, value in traced.sub.outputs]
+    attributes = {"child": child, "site": frame.builder.next_site(), "rows": True, "weights": len(weights)}
+    frame.builder.is_random |= sub.is_random
+    results = frame.builder.append("call", operands, attributes, types)
+    return assembled(frame, traced, results, location)
+
+
 def call_frozen(session: Session, model: Frozen, arguments: Sequence[Any], location: Location, evaluator: Any) -> Any:
     """Call a model so that nothing learns through it: weights that learn elsewhere are read, and stopped."""
     frame = session.frame
     assert frame is not None
     frame.uses_mode = True
+    if isinstance(model.base, Rebound):
+        held = model.base.tensors.items()
+        tensors = {o: apply_operation(session, "stop", [lifted(frame, t, location)], {}, location) for o, t in held}
+        return call_rebound(
+            session, replace(model.base, tensors=tensors), arguments, location, evaluator, training=False
+        )
     named = named_weights(session, model.base) if session.live else []
     moving = dict.fromkeys(origin for _, _, origin in named if session.live and origin in session.live)
     if not moving:
@@ -135,7 +177,7 @@ def _discover(session: Session, model: Model, loss: Any, location: Location, eva
 
 def descend(
     session: Session, model: Model, loss: Any, steps: int, lr: Any, location: Location, evaluator: Any
-) -> Rebound:
+) -> Model:
     """The model after some steps of gradient descent, as a function of the weights that it starts from."""
     frame = session.frame
     assert frame is not None

@@ -224,4 +224,7 @@ def _find_taps(session: Session, model: Tapped, arguments: Sequence[Any], locati
             types = [batched(type) for type in types]
         _discover(session, base, canonical_types(types)[0], location, evaluator)
     found = matching_parts(session, base, model.globs, model.location)
-    session.memo["taps", model.identity] = {part.identity for _, part in found}
+    tapped = {part.identity for _, part in found}
+    if isinstance(model.base, Rebound):  # the parts of a chain are called with the other weights, others without
+        tapped |= {rewrap(model.base, part).identity for _, part in found}
+    session.memo["taps", model.identity] = tapped

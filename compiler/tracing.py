@@ -28,6 +28,7 @@ from etude.compiler.values import (
     Measured,
     Model,
     Quantity,
+    Row,
     Tensor,
     describe,
 )
@@ -97,6 +98,7 @@ class Frame(Struct):
     kept: Identity | None = None  # of the wrapper that puts what is called now in the place of a part
     tapped: list[tuple[Identity, Tensor]] = field(default_factory=list)  # what taps around are given, in order
     given: dict[AnyOrigin, Tensor] | None = None  # weights that are inputs of the program, where they are to be
+    captured: list[Tensor] = field(default_factory=list)  # of functions around, which are the last inputs of a model
 
     @property
     def rounds(self) -> Region | None:
@@ -127,7 +129,30 @@ def operand_of(frame: Frame, value: Any, location: Location, what: str) -> Opera
         return held(frame, value, location).operand
     if isinstance(value, Quantity) and value.unit == "px":
         return Constant(value.value)
-    raise faults.wrong_kind(what, "a tensor or a number", describe(value), location)
+    raise faults.wrong_kind(what, "a tensor or a number", describe(value), location, _as_one_tensor(value))
+
+
+def lifted(frame: Frame, value: Tensor, location: Location) -> Tensor:
+    """A tensor of this frame, or one of a function around a model, as a further input of the model."""
+    if value.builder is frame.builder or frame.kind != "model" or not isinstance(value.operand, Value):
+        return value
+    known = next((i for i, each in enumerate(frame.captured) if each.operand == value.operand), None)
+    if known is None:
+        known = len(frame.captured)
+        frame.captured.append(value)
+        frame.builder.input(f"given_{known}", value.type)
+    inputs = frame.builder.inputs[len(frame.builder.inputs) - len(frame.captured) :]
+    return tensor(frame, inputs[known][1], location)
+
+
+def _as_one_tensor(value: Any) -> str | None:
+    """How one tensor is taken from what holds several."""
+    if isinstance(value, Row):
+        names = list(value)
+        return f"this is the whole row; take columns of it: ({{{', '.join(names[:2])}}}) => ..., or row.{names[0]}"
+    if isinstance(value, list):
+        return "make one tensor of it: stack(xs), concat(xs), or tensor([1, 2]) of plain numbers"
+    return None
 
 
 def apply_operation(

@@ -88,8 +88,17 @@ def read(frame: Frame, origin: AnyOrigin, location: Location) -> Tensor:
             if known not in frame.reads:
                 kind = slot_at(frame, child, place).type
                 (frame.reads[known],) = frame.builder.append("read", (), {"child": child, "slot": place}, (kind,))
-            return tensor(frame, frame.reads[known], location)
+            return _not_learned(frame, tensor(frame, frame.reads[known], location), origin, location)
     raise AssertionError("no child has this weight")
+
+
+def _not_learned(frame: Frame, value: Tensor, origin: AnyOrigin, location: Location) -> Tensor:
+    """A weight of a frozen model: where it learns elsewhere, no gradient goes through it."""
+    if not isinstance(origin, FrozenOrigin) or frame.kind == "row":
+        return value
+    live = frame.session.live or frozenset()
+    stopped: Tensor = apply_operation(frame.session, "stop", [value], {}, location) if origin.of in live else value
+    return stopped
 
 
 def write(frame: Frame, origin: AnyOrigin, value: Value) -> None:

@@ -40,6 +40,26 @@ def nothing_learns(name: str, location: Location) -> RecipeError:
     )
 
 
+def no_gradient(name: str, location: Location) -> RecipeError:
+    return fault(
+        "E401",
+        f"'{name}' is in update, but no gradient of the loss reaches it",
+        location,
+        "it would never move",
+        help="what the loss takes of it goes through stop(...), or through numbers that are no floats",
+    )
+
+
+def follows_nothing(name: str, followed: str, location: Location) -> RecipeError:
+    return fault(
+        "E401",
+        f"the slow copy '{name}' follows '{followed}', of which nothing learns in this loss",
+        location,
+        "it would never move",
+        help="let it follow a model of 'update'",
+    )
+
+
 def no_part(glob: str, model: str, location: Location, near: Sequence[str]) -> RecipeError:
     return fault(
         "E408",
@@ -77,4 +97,14 @@ def statistics_of_elements(location: Location) -> RecipeError:
         location,
         "an element is no batch",
         help="call it on all elements before, 'scan' over them, or use its slow means: frozen(m)",
+    )
+
+
+def tensors_for_weights(name: str, location: Location) -> RecipeError:
+    return fault(
+        "E412",
+        f"'{name}' has tensors in the place of its weights: they cannot start again, be drawn again or be replaced",
+        location,
+        "made of a model with other weights",
+        help="do that to the model before: start(m).with(tree), replace(m, ...).with(tree)",
     )
