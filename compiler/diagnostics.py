@@ -86,13 +86,22 @@ class RecipeError(Exception):
         self.diagnostic = diagnostic
 
 
+MOST = 100
+"""Diagnostics that are told of one file: who has so many corrects some, and asks again."""
+
+
 class Diagnostics(Struct):
     """The collector of one compilation; the same message at the same place is kept once."""
 
     items: list[Diagnostic] = field(default_factory=list)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is taken, so that there is no use in looking further."""
+        return len(self.items) >= MOST
+
     def add(self, diagnostic: Diagnostic) -> None:
-        if diagnostic not in self.items:
+        if not self.is_full and diagnostic not in self.items:
             self.items.append(diagnostic)
 
     @property

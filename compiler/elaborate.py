@@ -18,7 +18,7 @@ from etude.compiler.definitions import value_of
 from etude.compiler.diagnostics import Location, RecipeError
 from etude.compiler.faults import Poisoned
 from etude.compiler.indexing import index_value
-from etude.compiler.limits import STEPS_OF_A_CALL
+from etude.compiler.limits import STEPS_OF_A_CALL, check_parts
 from etude.compiler.measured import as_measured, check_settings, is_late, operated, shape_of
 from etude.compiler.models import call_model, chain, construct, holds_weights
 from etude.compiler.modules import known_modules
@@ -109,6 +109,8 @@ class Evaluator(Unrolling):
             return thunk()
         except RecipeError as error:
             self.session.diagnostics.add(blamed(error.diagnostic, self.session.call_sites))
+            if self.session.diagnostics.is_full:
+                self.session.work.stop()
         except Poisoned:
             pass
         return POISON
@@ -148,7 +150,8 @@ class Evaluator(Unrolling):
         if self.session.frame is None:
             place = (scope.source.name, node.span)
             self.session.memo["elements", place] = [self.at(item, scope) for item in node.items]
-        return self.collect(lambda i=i: self._spread_free(i, scope) for i in node.items)  # type: ignore[misc]
+        made = self.collect(lambda i=i: self._spread_free(i, scope) for i in node.items)  # type: ignore[misc]
+        return check_parts(self.session, made, self.at(node, scope))
 
     def _spread_free(self, node: nodes.Expr, scope: Scope) -> Any:
         return self.evaluate(node, scope)
@@ -168,7 +171,7 @@ class Evaluator(Unrolling):
             self._name_part(fields[field.name], field.name)
 
         self.collect(lambda f=f: add(f) for f in node.fields)  # type: ignore[misc]
-        return Record(fields)
+        return check_parts(self.session, Record(fields), self.at(node, scope))
 
     def _name_part(self, value: Any, name: str) -> None:
         if isinstance(value, Tensor) and self.session.frame is not None:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location, RecipeError
+from etude.compiler.values import Record
 from etude.grammar import nodes
 
 STEPS = 1_000_000
@@ -19,6 +20,8 @@ MAX_ITEMS = 1_000_000
 """Of one list."""
 MAX_PARTS = 300_000
 """Of one value known after the run."""
+MAX_NESTED = 2_000_000
+"""Of one value with those inside of it."""
 MAX_CHARACTERS = 1_000_000
 MAX_BITS = 1024
 """Of an integer, as of the largest floating point number."""
@@ -75,6 +78,18 @@ def check_list(session: Any, count: int, location: Location) -> None:
     if count > MAX_ITEMS:
         raise faults.wrong_value(f"a list of {count:,} items is more than {MAX_ITEMS:,}", location)
     spend(session, count // 16, location)
+
+
+def check_parts(session: Any, made: Any, location: Location) -> Any:
+    """Refuse a list or record that holds others so often that going through it would never end: `b = [a, a]`, .."""
+    known = session.memo.setdefault("parts of values", {})
+    inner = [item for item in (made if isinstance(made, list) else made.values()) if type(item) in (list, Record)]
+    if inner:
+        count = len(made) + sum(known[id(item)][1] if id(item) in known else len(item) for item in inner)
+        if count > MAX_NESTED:
+            raise faults.wrong_value(f"this value has more than {MAX_NESTED:,} parts", location)
+        known[id(made)] = made, count  # kept, so that its id stays its own
+    return made
 
 
 def check_text(session: Any, count: int, location: Location) -> None:

@@ -87,6 +87,8 @@ def _compiled(
     for check in CHECKS:
         for diagnostic in check(program, recipe.scope):
             found.add(diagnostic)
+            if found.is_full:
+                break
     recipe.evaluate()
     for graph_check in () if found.has_errors else GRAPH_CHECKS:
         for diagnostic in graph_check(recipe.session):

@@ -12,7 +12,7 @@ from etude.compiler.checks.names import names_in
 from etude.compiler.diagnostics import Location
 from etude.compiler.extent import Level
 from etude.compiler.guards import guard_of, select
-from etude.compiler.limits import MAX_ITEMS, least_elements, too_many_elements
+from etude.compiler.limits import MAX_ITEMS, check_parts, least_elements, too_many_elements
 from etude.compiler.loops import Unrolled, rolled
 from etude.compiler.scopes import Scope
 from etude.compiler.values import Deferred, DeferredList, Measured, Quantity, Range, Tensor, describe
@@ -46,7 +46,7 @@ class Unrolling:
         if least > MAX_ITEMS:
             raise too_many_elements(least, self.at(node, scope))
         self._clauses(node, 0, scope, results, ())
-        return results
+        return check_parts(self.session, results, self.at(node, scope))
 
     def _clauses(
         self, node: nodes.Comprehension, depth: int, scope: Scope, results: list[Any], at: tuple[str, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 def distance(left: str, right: str) -> int:
@@ -34,11 +35,12 @@ def is_slip(written: str, meant: str) -> bool:
     """
     length = min(len(written), len(meant))
     allowed = 0 if length < 3 else 1 if length < 8 else 2
-    if abs(len(written) - len(meant)) > allowed or _marks(written) != _marks(meant):
+    if not allowed or abs(len(written) - len(meant)) > allowed or _marks(written) != _marks(meant):
         return False
     return 0 < distance(written, meant) <= allowed
 
 
+@lru_cache(100_000)  # each unknown name is compared with all that are known
 def _marks(word: str) -> list[str]:
     """What people tell names apart by: digits, and single letters behind an underscore."""
     return re.findall(r"[0-9]+|_[A-Za-z]$", word)

@@ -30,15 +30,14 @@ def names_in(node: Any) -> set[str]:
     return {name for item in inner for name in names_in(item)}
 
 
-def check_names(program: nodes.Program, scope: Scope) -> list[Diagnostic]:
+def check_names(program: nodes.Program, scope: Scope) -> Iterator[Diagnostic]:
     """An unknown name is an error even where no evaluation would come upon it."""
-    found: list[Diagnostic] = []
     for statement in program.statements:
         code: Any = statement
         if isinstance(statement, nodes.Assume) and isinstance(statement.claim, nodes.Call):
             code = statement.claim.arguments  # what is assumed is no function
-        found.extend(error.diagnostic for error in _walk(code, frozenset(), scope))
-    return found
+        for error in _walk(code, frozenset(), scope):
+            yield error.diagnostic
 
 
 def _unknown(node: nodes.Name, bound: frozenset[str], scope: Scope) -> Iterator[Any]:

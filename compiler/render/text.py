@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from etude.compiler.diagnostics import Diagnostic, Source
+from etude.compiler.diagnostics import MOST, Diagnostic, Source
 from etude.compiler.render.ansi import PLAIN, Paint
 from etude.compiler.render.snippet import Mark, Snippet, mark_of, number_width
 
@@ -29,7 +29,8 @@ def summarize(diagnostics: Sequence[Diagnostic]) -> str:
     """
     counts = [(sum(d.severity == kind for d in diagnostics), kind) for kind in ("error", "warning")]
     parts = [f"{count} {kind}{'s' if count > 1 else ''}" for count, kind in counts if count]
-    return ", ".join(parts) or "no problems"
+    more = "; there may be more" if len(diagnostics) >= MOST else ""
+    return (", ".join(parts) or "no problems") + more
 
 
 def _rows(diagnostic: Diagnostic, paint: Paint) -> Iterator[str]:

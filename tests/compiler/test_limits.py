@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from etude.compiler import limits
+from etude.compiler.diagnostics import MOST
 from etude.compiler.pipeline import Compilation
+from etude.compiler.render.text import summarize
 from etude.runtime.compiling import compile_text
 
 DIGITS = 'd = load("sklearn:digits")\n'
@@ -93,3 +95,16 @@ def test_an_ordinary_sweep_is_expanded() -> None:
     found = compiled(DIGITS + "a = [sample(d, 50%, seed = 1000 * x + y) for x in 1..30 for y in 1..30]\n")
     assert found.diagnostics == [] and found.workflow is not None
     assert len(found.workflow.stages) == 901
+
+
+def test_values_that_hold_others_twice_are_refused_before_anything_goes_through_them() -> None:
+    for form in ("{{l: a{j}, r: a{j}}}", "[a{j}, a{j}]", "[[a{j}, i] for i in 1..2]"):
+        found = compiled(chain("a0 = {x: 1}\n", "a{i} = " + form + "\n", 40) + "b = a40 == a40\n")
+        assert [each.code for each in found.diagnostics] == ["E314"]
+
+
+def test_of_very_many_faults_the_first_are_told() -> None:
+    for line in ("a{i} = b{i}\n", "a = 1\n", "a{i} = [1] - 1\n"):
+        found = compiled("".join(line.format(i=i) for i in range(150)))
+        assert len(found.diagnostics) == MOST
+    assert summarize(found.diagnostics) == f"{MOST} errors; there may be more"
