@@ -11,6 +11,7 @@ from typing import Any
 from etude.backends.program.serialize import program_from_json
 from etude.compiler.costs import Cost, program_cost, weight_bytes
 from etude.compiler.keys import canonical_json
+from etude.compiler.liveness import held_bytes
 from etude.compiler.workflow import Ref, Stage, Workflow
 from etude.runtime.calibration import USUAL, Rates
 
@@ -143,11 +144,13 @@ def _training(stage: Stage, inputs: list[int | None]) -> Estimate:
     for player in spec["steps"]:
         program = program_from_json(player["loss"])
         cost = program_cost(program, batch, player["update"])
-        part = program_cost(program, batch // parts, player["update"]) if parts > 1 else cost
+        held = held_bytes(program, batch // parts, player["update"])
         total += cost.times(-(-steps // player.get("every", 1)))
         learned = weight_bytes(program, player["update"])
         states = OPTIMIZER_STATES.get(player["optimizer"]["name"], 2)
-        memory = max(memory, weight_bytes(program) + learned * (1 + states) + part.kept)
+        # a process also holds what weights began with, and copies of the last good ones, the new ones and the best
+        copies = weight_bytes(program) + learned * (3 if spec.get("keep") == "best" else 2)
+        memory = max(memory, weight_bytes(program) + learned * (1 + states) + held.peak + copies)
         parameters += learned // 4
     if seconds is not None:
         steps = max(1, int(seconds / max(_seconds(total), 1e-6)))
@@ -205,7 +208,7 @@ def _over_rows(stage: Stage, inputs: list[int | None]) -> Estimate:
     batches = -(-(rows or 1) // ROW_BATCH)
     total = Cost(one.flops * (rows or 1), one.bytes * (rows or 1), one.kept, one.operations * batches)
     weights = weight_bytes(program)
-    memory = weights + one.kept * min(rows or ROW_BATCH, ROW_BATCH)
+    memory = 2 * weights + held_bytes(program, 1).peak * min(rows or ROW_BATCH, ROW_BATCH)
     return Estimate(total.flops, total.bytes, _seconds(total), weights // 4, memory, rows, total.operations)
 
 
