@@ -91,6 +91,7 @@ def test_tables_are_files_beside_the_page(result: RunResult) -> None:
         rows = list(csv.reader(file))
     assert rows[0] == ["class", "rows", "precision", "recall", "f1"]
     assert [row[0] for row in rows[1:]] == ["0", "1", "2"]
+    assert (folder / "classes-shares-2.csv").exists()
     assert (folder / "confusion-again.csv").read_text().startswith("label/prediction,0,1,2\n")
 
 
