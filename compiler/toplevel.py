@@ -12,7 +12,7 @@ from etude.backends.program.dims import evaluate
 from etude.compiler import claim_faults, faults
 from etude.compiler.builtins import library_names
 from etude.compiler.builtins.data import add_stage
-from etude.compiler.builtins.reporting import compute, with_inputs
+from etude.compiler.builtins.reporting import compute, shown, with_inputs
 from etude.compiler.calls import CallSite
 from etude.compiler.checks.names import names_in
 from etude.compiler.claims import claim_parts
@@ -35,7 +35,6 @@ from etude.compiler.values import (
     Dataset,
     Deferred,
     Model,
-    Output,
     Quantity,
     Record,
     Trained,
@@ -315,15 +314,7 @@ class Recipe(Struct, dict=True):
     def _show(self, entry: nodes.Argument, name: str, evaluate: Callable[[], Any]) -> None:
         site = self._site(entry, "report")
         with self.session.from_top(self.seed), self.session.named("report"), self.session.named(name):
-            value = evaluate()
-            if isinstance(value, Deferred):
-                ref = compute(site, value)
-            elif isinstance(value, Output) and value.kind in {"table", "figure"}:
-                ref = value.ref
-            else:
-                expected = "a table, a plot or a measured value"
-                where = Location(self.source, entry.value.span)
-                raise faults.wrong_kind(f"'{name}' in 'report'", expected, describe(value), where)
+            ref = shown(site, name, evaluate(), Location(self.source, entry.value.span))
         self.report.append((name, ref))
 
     # --- the graph ---

@@ -10,9 +10,10 @@ from etude.compiler.builtins.data import add_stage, column_name, dataset
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
+from etude.compiler.diagnostics import Location
 from etude.compiler.measured import as_lists, rows_of
 from etude.compiler.slots import Inputs
-from etude.compiler.values import Deferred, Measured, Output, Record, describe
+from etude.compiler.values import Deferred, Measured, Output, Quantity, Record, describe
 from etude.compiler.workflow import Ref
 
 
@@ -54,8 +55,38 @@ def table(site: CallSite, rows: Any) -> Output:
 
 
 def _listed(site: CallSite, value: Any) -> Any:
-    """A measured tensor as lists of numbers; anything else as it is."""
+    """A measured tensor as lists of numbers, and a quantity as a text; anything else as it is."""
+    if isinstance(value, Quantity):
+        return str(value)
     return as_lists(site, value) if isinstance(value, Measured) else value
+
+
+def shown(site: CallSite, name: str, value: Any, where: Location) -> Ref:
+    """What the report shows under a name: tables, figures, numbers, texts; records and lists of these as tables."""
+    if isinstance(value, Output) and value.kind in {"table", "figure"}:
+        return value.ref
+    if isinstance(value, Deferred):
+        return compute(site, value)
+    if isinstance(value, bool | int | float | str | Quantity):
+        plain = _listed(site, value)
+        return compute(site, Deferred(expression(plain, where), "text" if isinstance(plain, str) else "number"))
+    if isinstance(value, Record) and value and _is_cell(*value.values()):
+        return table(site, [value]).ref
+    if isinstance(value, list) and value:
+        rows = value if all(isinstance(row, Record) for row in value) else [Record({name: item}) for item in value]
+        if all(_is_cell(*row.values()) for row in rows):
+            return table(site, rows).ref
+    help = {
+        "history": "plot(m.history, y = ..) draws it",
+        "tensor": "table([{x: t[0]}]), heatmap(t) or mean(t) show it",
+    }
+    kind = value.kind if isinstance(value, Output) else "tensor" if isinstance(value, Measured) else ""
+    expected = "a table, a figure, a number, a text, or records of them"
+    raise faults.wrong_kind(f"'{name}' in 'report'", expected, describe(value), where, help.get(kind))
+
+
+def _is_cell(*values: Any) -> bool:
+    return all(isinstance(value, Deferred | bool | int | float | str | Quantity) for value in values)
 
 
 @builtin
