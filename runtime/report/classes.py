@@ -135,7 +135,7 @@ def class_table(confusion: Confusion) -> str:
     table = confusion.table()
     heads = "".join(f'<th scope="col"{_right(i)}>{head}</th>' for i, head in enumerate(HEADS))
     body = "".join(_row(name, [f"{rows:,}", *map(_share_cell, shares)]) for name, rows, *shares in table)
-    means = [_mean(row[place] for row in table) for place in (2, 3, 4)]
+    means = [_mean(column) for column in zip(*(shares for _, _, *shares in table), strict=True)]
     foot = _row("all", [f"{confusion.rows:,}", *map(_share_cell, means)])
     return (
         f'<div class="scroll classes"><table class="close"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody>'
