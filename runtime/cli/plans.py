@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 Json = Any
 ACTION_STYLES = {"run": "yellow", "cached": "green", "merged": "blue", "dropped": "grey"}
 COLUMNS = 7  # before the reason: action, name, kind, weights, memory, operations and time
+UNNAMED = {
+    "cuda": "name a GPU to plan for it, as in gpu:h200",
+    "tpu": "name a topology to plan for it, as in tpu:v5e:2x2",
+}
 MOST_EXPLAINED = 50  # stages whose reason says what changed in them
 
 
@@ -200,6 +204,8 @@ def plan_to_text(plan: Plan, paint: Paint) -> str:
     lines = [_line(row, widths, paint) for row in rows]
     lines.append(_total_line(plan, paint))
     lines += hardware_lines(plan.hardware, plan.stages, paint) if plan.hardware else []
+    if plan.target.device in UNNAMED and (plan.hardware is None or plan.hardware.chip is None):
+        lines.append(paint(f"memory and times are this processor's; {UNNAMED[plan.target.device]}", "grey"))
     return "".join(f"{line}\n" for line in lines)
 
 
