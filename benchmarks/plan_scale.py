@@ -1,4 +1,5 @@
-"""How planning scales: whole processes from cold, on recipes of 1,000 to 100,000 stages unrolled from a comprehension.
+"""How planning scales: whole processes from cold, on recipes of 1,000 to 100,000 stages unrolled from a comprehension,
+cheap ones and a sweep of trainings over rates and seeds, each measured.
 
 Prints wall time, CPU time and peak memory of `etude plan`, of a rerun with nothing to do, of a run with one new leaf,
 and of one with a hundred. Records are put into the store by hand, as executing 10,000 stages would say nothing about
@@ -24,8 +25,9 @@ from etude.runtime.store.records import format_record
 
 SAMPLES = 'd  = load("numbers.csv")\nxs = [sample(d, 50%, seed = x) for x in {first}..{last}]\n'
 TRAININGS = (
-    'd   = load("sklearn:digits")\nnet = flatten >> mlp([16, 10])\n'
-    "xs  = [finetune(net, on = d, budget = 1epochs, seed = x) for x in {first}..{last}]\n"
+    'd   = load("sklearn:digits") |> split(train = 80%, test = 20%)\nnet = flatten >> mlp([16, 10])\n'
+    "fn trained(lr, s) = finetune(net, on = d.train, budget = 1epochs, optimizer = adam(lr), seed = s)\n"
+    "accs = [accuracy(trained(0.001 * i, s), on = d.test) for i in {first}..{last} for s in 1..50]\n"
 )
 LIMITS = {
     "plan 1,000": (0.6, None),
@@ -78,19 +80,17 @@ def fill(folder: Path, recipe: str) -> None:
     workflow = compile_file(folder / recipe).workflow
     assert workflow is not None
     store = Store(folder / ".etude")
-    hash = store.objects.put_json(0.5)
-    size = store.objects.size(hash)
-    assert size is not None
+    hash, history = store.objects.put_json(0.5), store.objects.put_json([{"epoch": 1, "step": 1, "loss": 0.5}])
     while True:
         planned = plan_stages(workflow, store, Settings(backend="torch"), folder).values()
         missing = [each for each in planned if each.action == "run" and each.key]
         for each in missing:
-            outputs = dict.fromkeys(each.stage.outputs, hash)
+            outputs = {port: history if kind == "History" else hash for port, kind in each.stage.outputs.items()}
             record = Record(
                 key=str(each.key),
                 kind=each.stage.kind,
                 outputs=outputs,
-                objects={hash: size},
+                objects={object: store.objects.size(object) or 0 for object in set(outputs.values())},
                 seconds=0.01,
                 created=1.0,
             )
@@ -106,7 +106,7 @@ def show(name: str, found: Measured) -> None:
     seconds, megabytes = LIMITS.get(name, (None, None))
     limit = f"limit {seconds} s" if seconds else ""
     limit += f", {megabytes} MB" if megabytes else ""
-    print(f"{name:28} {found.wall:7.2f} s wall {found.cpu:7.2f} s CPU {found.megabytes:6.0f} MB  {limit}", flush=True)
+    print(f"{name:30} {found.wall:7.2f} s wall {found.cpu:7.2f} s CPU {found.megabytes:6.0f} MB  {limit}", flush=True)
 
 
 def main() -> None:
@@ -118,10 +118,12 @@ def main() -> None:
             recipe = write(folder, "samples.etude", SAMPLES, 1, count - 1)
             show(f"plan {count:,}", measure(folder, "plan", recipe, repeats=1 if count > 10_000 else 3))
             if count <= 10_000:
-                trained = write(folder, "trainings.etude", TRAININGS, 1, count - 1)
-                show(f"plan {count:,} trainings", measure(folder, "plan", trained))
                 fill(folder, recipe)
                 show(f"rerun {count:,}", measure(folder, "run", recipe, "--backend", "torch"))
+                trained = write(folder, "trainings.etude", TRAININGS, 1, count // 100)
+                show(f"plan {count:,}: train, measure", measure(folder, "plan", trained))
+                fill(folder, trained)
+                show(f"rerun {count:,}: train, measure", measure(folder, "run", trained, "--backend", "torch"))
     with tempfile.TemporaryDirectory() as name:
         _leaves(Path(name))
 
