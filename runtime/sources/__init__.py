@@ -24,7 +24,19 @@ if TYPE_CHECKING:
 
 Chunk: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
 SCHEME = re.compile(r"([a-z][a-z0-9_+-]+):(?![\\/])(.*)", re.DOTALL)
-ALIASES = {"ndjson": "jsonl", "jsonlines": "jsonl", "pq": "parquet", "md": "txt"}
+ALIASES = {"ndjson": "jsonl", "jsonlines": "jsonl", "pq": "parquet", "md": "txt", "tsv": "csv"}
+ARCHIVE, ONE_PICTURE = "unpack it first", 'pictures are read by the folder: load("pictures/")'
+ADVICE = {
+    "json": "write one object a line, and call the file .jsonl",
+    "npy": "numpy.savez puts arrays with names into an .npz",
+    "xlsx": "save it as .csv",
+    "xls": "save it as .csv",
+    "pkl": "loading it would run what is in it; write .parquet, .npz or .jsonl",
+    "pickle": "loading it would run what is in it; write .parquet, .npz or .jsonl",
+    "pt": "loading it would run what is in it; write .parquet, .npz or .jsonl",
+    **dict.fromkeys(("gz", "zip", "tar", "tgz", "xz", "bz2", "zst", "7z"), ARCHIVE),
+    **dict.fromkeys(("png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff"), ONE_PICTURE),
+}  # for files that no source reads
 SCHEMES = {"sklearn", "python", "networkx", "synthetic", "folder", "hf"}
 OTHER_ENCODING = "save it as UTF-8, or convert it: iconv -f latin1 -t utf-8 OLD > NEW"
 COMMON_OPTIONS = {"role": "what the rows are for: train, valid, test, unlabelled or external"}
@@ -108,9 +120,8 @@ def find(uri: str) -> Source:
     if name in available():
         return cast(Source, importlib.import_module(f"{__name__}.{name}"))
     known = [f"{kind}:" if kind in SCHEMES else f".{kind}" for kind in available()]
-    raise SourceError(
-        f'no source reads "{uri}"', uri=uri, hint=nearest(name, available()) or f"known sources: {', '.join(known)}"
-    )
+    hint = ADVICE.get(name) or nearest(name, available()) or f"known sources: {', '.join(known)}"
+    raise SourceError(f'no source reads "{uri}"', uri=uri, hint=hint)
 
 
 def describe(uri: str, options: Mapping[str, Any], base: Path) -> SourceSchema:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from etude.compiler.schema import ColumnSchema, SourceSchema
 from etude.runtime.reading.declarations import MOST_CLASSES, check_column, check_values, classes_of, listed
-from etude.runtime.sources import Chunk, DataFile, SourceError, existing_file, nearest
+from etude.runtime.sources import Chunk, DataFile, SourceError, existing_file, extension, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ OPTIONS: Mapping[str, str] = {
     "label": 'the name of the label column, "label" when left out',
     "target": "the names of columns that are to be predicted",
     "classes": "the classes of the label: a list of names, or their number",
-    "delimiter": "what separates the cells, a comma when left out",
+    "delimiter": "what separates the cells; when left out a comma, in a .tsv a tab",
 }
 SNIFFED_ROWS = 1000
 ODD_SHARE = 10  # one cell in ten, or fewer, that is no number is taken for a mistake
@@ -75,10 +75,10 @@ def chunks(uri: str, options: Mapping[str, Any], base: Path) -> Iterator[Chunk]:
 
 def read_rows(file: DataFile, options: Mapping[str, Any]) -> Iterator[Row]:
     """The header, then every row with the line it ends on (from 1). Raises `SourceError` where the file is broken."""
-    line = 0
+    line, delimiter = 0, "\t" if extension(file.path.name) == "tsv" else ","
     try:
         with file.path.open(encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, delimiter=options.get("delimiter", ","), strict=True)
+            reader = csv.reader(text, delimiter=options.get("delimiter", delimiter), strict=True)
             width = 0
             for cells in reader:
                 line = reader.line_num

@@ -195,3 +195,10 @@ def test_a_number_can_be_declared_the_target(write: Any) -> None:
     with pytest.raises(SourceError) as caught:
         described(path, target=["prize"])
     assert caught.value.hint == 'did you mean "price"?'
+
+
+def test_the_cells_of_a_tsv_are_separated_by_tabs(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("x\tnote\n1\ta, b\n2\tc\n")
+    assert load("a.tsv", {}, tmp_path)["note"].tolist() == ["a, b", "c"]
+    (tmp_path / "b.tsv").write_text("x;y\n1;2\n")
+    assert load("b.tsv", {"delimiter": ";"}, tmp_path)["y"].tolist() == [2]

@@ -18,6 +18,7 @@ from etude.runtime.sources import SourceError, available, describe, find, load, 
         ("plain", "folder"),
         ("photos.v2/", "folder"),
         ("a.ndjson", "jsonl"),
+        ("a.TSV", "csv"),
         ("C:\\x.csv", "csv"),
     ],
 )
@@ -43,7 +44,15 @@ def test_the_sources_are_the_files_of_the_folder() -> None:
 
 @pytest.mark.parametrize(
     ("uri", "hint"),
-    [("sklaern:digits", '"sklearn"'), ("x.cvs", '"csv"'), ("x.mat", "known sources: .csv")],
+    [
+        ("sklaern:digits", '"sklearn"'),
+        ("x.cvs", '"csv"'),
+        ("x.mat", "known sources: .csv"),
+        ("x.json", "call the file .jsonl"),
+        ("x.csv.gz", "unpack it first"),
+        ("a/x.jpg", 'load("pictures/")'),
+        ("model.pkl", "would run what is in it"),
+    ],
 )
 def test_a_kind_that_nobody_reads_is_refused_with_a_hint(uri: str, hint: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no source reads") as caught:
