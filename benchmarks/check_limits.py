@@ -38,8 +38,8 @@ STAGES = {
     ),
     "bound ranges": "r = 1..1000\nh = [one(i + 1000 * j + 1000000 * k) for i in r for j in r for k in r]\n",
     "loops in loops": (
-        "fn f(k) = loop (x = d, i in 1..1000) { return loop (y = x, j in 1..1000) { return sample(y, 99%, seed = i + j) } }"
-        "\nh = [f(k) for k in 1..1000 if k > 0]\n"
+        "fn inner(x, i) = loop (y = x, j in 1..1000) { return sample(y, 99%, seed = i + j) }\n"
+        "fn outer(k) = loop (x = d, i in 1..1000) { return inner(x, i + k) }\nh = [outer(k) for k in 1..1000]\n"
     ),
     "runs of runs": "h = runs(1..1000, s => runs(1..1000, t => runs(1..1000, u => one(s + 1000 * t + 1000000 * u))))\n",
     "a tree of lists": doubled("fn f0(s) = one(s)\n", "fn f{i}(s) = [f{j}(2 * s), f{j}(2 * s + 1)]\n") + "h = f40(1)\n",

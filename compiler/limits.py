@@ -12,7 +12,7 @@ from etude.compiler.diagnostics import Location, RecipeError
 from etude.compiler.values import Record
 from etude.grammar import nodes
 
-STEPS = 1_000_000
+STEPS = 750_000
 """Of evaluation: nodes of the tree, with what costs more counted as several."""
 STEPS_PER_STAGE = 20_000
 STEPS_OF_A_CALL, STEPS_OF_AN_OPERATION, STEPS_OF_A_MODEL = 5, 8, 100
