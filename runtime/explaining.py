@@ -23,7 +23,10 @@ RUNS_LOOKED_AT = 20
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a stage has its action. `chain` leads through the inputs to the stages where the change began."""
+    """Why a stage has its action. `chain` leads through the inputs to the stages where the change began.
+
+    `is_of_another` says that a stage of another name is compared with, as none of this one's was recorded.
+    """
 
     stage: Stage
     action: str
@@ -31,6 +34,7 @@ class Explanation:
     changed: Sequence[Change] = ()
     chain: Sequence[tuple[str, Change]] = ()
     compared_with: str | None = None
+    is_of_another: bool = False
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -73,7 +77,7 @@ class Explainer:
             reason = "its result is no longer in the store" if known else planned.reason
             return Explanation(stage, "run", reason, compared_with=source)
         chain = self._chain(stage, changed[0])
-        return Explanation(stage, "run", str(changed[0]), changed, chain, source)
+        return Explanation(stage, "run", str(changed[0]), changed, chain, source, before.name != stage.name)
 
     def _account(self, planned: PlannedStage) -> Account:
         stage = planned.stage

@@ -110,7 +110,7 @@ def _explain(workflow: Workflow, planned: dict[str, PlannedStage], settings: Set
     explainer = Explainer(workflow, planned, store, settings)
     for id in starts:
         found = explainer.explain(id)
-        if found.changed:
+        if found.changed and not found.is_of_another:
             planned[id] = replace(planned[id], reason=found.reason)
 
 

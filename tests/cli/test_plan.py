@@ -61,6 +61,27 @@ def test_where_a_change_begins_the_plan_says_what_changed(cli: Cli, folder: Path
     assert found["means.few"] == ("run", "after few")
 
 
+def test_a_stage_of_a_new_name_is_not_said_to_have_changed(cli: Cli, folder: Path) -> None:
+    cli("run", "host.etude")
+    (folder / "other.etude").write_text(
+        TWICE.replace("few   = sample(data, 50%)", "third = sample(data, 30%)").replace("few", "third")
+    )
+    found = by_name(cli("plan", "other.etude", "--json").json)
+    assert found["third"] == ("run", "not done before with these inputs")
+    shown = cli("plan", "other.etude").out
+    assert "the most similar sample" in cli("why", "other.etude", "third").out and "->" not in shown
+
+
+def test_each_stage_has_its_weights_memory_operations_and_time(cli: Cli, folder: Path) -> None:
+    (folder / "net.etude").write_text(
+        'digits = load("sklearn:digits")\n'
+        "net = finetune(flatten >> linear(10), on = digits, budget = 5steps)\n"
+        "right = measure(digits, r => argmax(net(r.image)) == r.label)\n"
+    )
+    (line,) = (line for line in cli("plan", "net.etude").out.splitlines() if line.split()[1:2] == ["net"])
+    assert "650 weights" in line and " kB " in line and "FLOP" in line and line.endswith("s")
+
+
 def test_a_kept_plan_runs_as_long_as_nothing_that_matters_moved(cli: Cli, folder: Path) -> None:
     cli("plan", "host.etude", "--set", "share=20%", "-o", "plan.json")
     rewrite(folder / "host.etude", "few   =", "# some\nfew   =")
