@@ -101,7 +101,8 @@ class Diagnostics(Struct):
         return len(self.items) >= MOST
 
     def add(self, diagnostic: Diagnostic) -> None:
-        if not self.is_full and diagnostic not in self.items:
+        said = (diagnostic.code, diagnostic.message, diagnostic.location)
+        if not self.is_full and all((each.code, each.message, each.location) != said for each in self.items):
             self.items.append(diagnostic)
 
     @property

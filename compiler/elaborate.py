@@ -26,7 +26,7 @@ from etude.compiler.scopes import MISSING, Lazy, Scope
 from etude.compiler.session import Session
 from etude.compiler.texts import METRICS as TEXTS
 from etude.compiler.texts import call_text, is_text
-from etude.compiler.tracing import call_operation, made_tensor, name_value
+from etude.compiler.tracing import call_operation, is_random, made_tensor, name_value
 from etude.compiler.typing import check_result
 from etude.compiler.unrolling import Unrolling
 from etude.compiler.values import (
@@ -213,7 +213,8 @@ class Evaluator(Unrolling):
     def _compose(self, left: Any, right: Any, location: Location) -> Chain:
         for side in (left, right):
             if not isinstance(side, Model | Closure | Builtin | OperationValue):
-                raise faults.wrong_kind("'>>'", "models or functions of one tensor", describe(side), location)
+                help = f"a constructor is called first: {side.name}(...)" if isinstance(side, ModelClass) else None
+                raise faults.wrong_kind("'>>'", "models or functions of one tensor", describe(side), location, help)
         return chain(self.session, [left, right], location)
 
     def _logic(self, node: nodes.Binary, scope: Scope) -> Any:
@@ -283,6 +284,8 @@ class Evaluator(Unrolling):
             return [self.attribute(item, name, location) for item in value]
         if hasattr(value, "field"):
             return value.field(self.session, name, location)
+        if isinstance(value, Dataset) and name in value.columns:
+            raise faults.column_as_field(name, location)
         if isinstance(value, Deferred) and value.kind == "record":
             return Deferred(["field", value.expression, name])
         known = ["shape"] if isinstance(value, Tensor | Measured) else []
@@ -369,12 +372,13 @@ class Evaluator(Unrolling):
             result = static_operation(name, positional, named, site)
             if result is not None:
                 return result
-        if self.session.frame is None and is_late([*positional, *named.values()]):
+        late = is_late([*positional, *named.values()])
+        if self.session.frame is None and name in MAKING and not late:
+            return Made(name, tuple(positional), named)
+        if self.session.frame is None and (late or not is_random(name)):
             check_settings(name, positional, named, site.location)
             apply = partial(call_operation, self.session, name, location=site.location)
             return operated(self.session, positional, named, apply, site.location)
-        if self.session.frame is None and name in MAKING:
-            return Made(name, tuple(positional), named)
         return call_operation(self.session, name, positional, named, site.location)
 
     def call_closure(self, closure: Closure, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
@@ -467,6 +471,10 @@ class Evaluator(Unrolling):
         for parameter in definition.node.inputs[len(inputs) :]:
             assert parameter.default is not None, "an input without a default is always given"
             scope.names[parameter.name] = self.evaluate(parameter.default, scope)
+        sites = self.session.call_sites
+        of_library = definition.scope.is_library and not sites and not is_library(model.location)
+        if of_library:
+            sites.append(model.location)
         try:
             return self.body(definition.node.body, scope)
         except RecipeError as error:
@@ -474,6 +482,9 @@ class Evaluator(Unrolling):
                 label = f"in this use of '{definition.name}'"
                 raise RecipeError(relocate(error.diagnostic, model.location, label)) from None
             raise
+        finally:
+            if of_library:
+                sites.pop()
 
 
 def call_name(node: nodes.Expr) -> str:

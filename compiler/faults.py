@@ -52,6 +52,11 @@ def unknown_field(name: str, location: Location, known: Sequence[str], what: str
     return fault("E203", f"{what} has no field '{name}'", location, "unknown field", help=help or has, fixes=fixes)
 
 
+def column_as_field(name: str, location: Location) -> RecipeError:
+    help = f'map(d, row => {{...row, ...}}) computes with row.{name}; column(d, "{name}") is the tensor of all rows'
+    return fault("E203", f"'{name}' is a column of the dataset, and no field", location, "a column", help=help)
+
+
 def missing_argument(function: str, name: str, location: Location, related: Sequence[Related] = ()) -> RecipeError:
     return fault(
         "E204",

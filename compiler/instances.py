@@ -211,6 +211,8 @@ def add_weight(
             text = f"a weight cannot have the dimension {dim}, which depends on the batch"
             help = "one number for each row has no axis of features: x[..., newaxis], or stack([row.a, row.b]) in 'map'"
             raise faults.wrong_value(text, location, help)
+        if dim < 1:
+            raise faults.wrong_value(f"a weight cannot have the dimension {dim}", location, "dimensions are at least 1")
     if around := frame.rounds:
         raise faults.weights_in_region("weight", around.name, location, around.location)
     origin = Origin(frame.identity, len(frame.slot_origins), frame.structure, frame.seed)

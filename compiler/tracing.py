@@ -255,11 +255,19 @@ def call_operation(
         elif parameter.is_operand:
             if given.get(parameter.name) is not None:
                 values.append(_stacked(session, given[parameter.name], location))
+            elif parameter.name in given and parameter.default != "none":
+                raise faults.wrong_kind(f"'{parameter.name}' of '{name}'", "a tensor", "none", location)
         elif parameter.name in given:
             attributes[parameter.name] = attribute(parameter, given[parameter.name], name, location)
     if optional:
         attributes["has"] = tuple(p.name for p in operation.operand_parameters if given.get(p.name) is not None)
     return apply_operation(session, name, values, attributes, location)
+
+
+def is_random(name: str) -> bool:
+    """Whether an operation draws."""
+    operation = find(name)
+    return operation is not None and operation.is_random
 
 
 def _scalar_by_default(operation: Operation, positional: Sequence[Any], named: Mapping[str, Any]) -> Mapping[str, Any]:

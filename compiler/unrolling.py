@@ -15,12 +15,16 @@ from etude.compiler.guards import guard_of, select
 from etude.compiler.limits import MAX_ITEMS, check_parts, least_elements, too_many_elements
 from etude.compiler.loops import Unrolled, rolled
 from etude.compiler.scopes import Scope
-from etude.compiler.values import Deferred, DeferredList, Measured, Quantity, Range, Tensor, describe
+from etude.compiler.values import Dataset, Deferred, DeferredList, Measured, Quantity, Range, Record, Tensor, describe
 from etude.compiler.workflow import Ref
 from etude.grammar import nodes
 
 if TYPE_CHECKING:
     from etude.compiler.session import Session
+
+
+MOST_ROUNDS = 10_000
+"""Of a loop that does not say how many there are."""
 
 
 class Unrolling:
@@ -86,17 +90,16 @@ class Unrolling:
         )
         if isinstance(value, Range) and any(isinstance(bound, Tensor) for bound in (value.start, value.stop)):
             raise faults.wrong_kind("the number of rounds", "an int known before the run", "a tensor", location)
-        raise faults.wrong_kind("'in'", "a list or a range of ints", describe(value), location, help)
+        odd = [end for end in ends if not isinstance(end, int)]
+        got = f"a range with {describe(odd[0])}" if isinstance(value, Range) and odd else describe(value)
+        raise faults.wrong_kind("'in'", "a list or a range of ints", got, location, help or _list_of(value))
 
     def eval_Loop(self, node: nodes.Loop, scope: Scope) -> Any:
         """Unroll a loop. A `while` on a measured value becomes guards: a round runs only if the ones before did."""
-        if node.iterable is None:
-            help = "say how many rounds there can be: round in 1..10"
-            raise faults.wrong_value(
-                "a loop needs 'in', so that the number of its stages is known", self.at(node, scope), help
-            )
         if self.session.frame is not None and node.condition is not None:
             raise faults.while_in_program(self.at(node.condition, scope))
+        if node.iterable is None:
+            return self._until(node, scope)
         carry = self.evaluate(node.start, scope)
         iterable = self.evaluate(node.iterable, scope)
         items = self.items(iterable, self.at(node.iterable, scope))
@@ -129,6 +132,28 @@ class Unrolling:
             self.session.extent.done(level, len(self.session.stages.stages))
         return carry
 
+    def _until(self, node: nodes.Loop, scope: Scope) -> Any:
+        """A loop without `in`, whose condition is known in every round."""
+        where = self.at(node, scope)
+        help = "say how many rounds there can be: round in 1..10"
+        if node.condition is None:
+            raise faults.wrong_value("a loop needs 'in', or a 'while' that ends it", where, help)
+        carry = self.evaluate(node.start, scope)
+        for index in range(MOST_ROUNDS):
+            inner = scope.child(**{node.carry: carry})
+            with self.session.named(f"[round={index}]", group=True):
+                goes_on = self.evaluate(node.condition, inner)
+                if isinstance(goes_on, Deferred):
+                    text = "a loop by a measured value needs 'in', so that the number of its stages is known"
+                    raise faults.wrong_value(text, where, help)
+                if not isinstance(goes_on, bool):
+                    raise faults.wrong_kind("'while'", "a bool", describe(goes_on), self.at(node.condition, scope))
+                if not goes_on:
+                    return carry
+                carry = self.body(node.body, inner)
+        text = f"the condition of this loop still holds after {MOST_ROUNDS:,} rounds"
+        raise faults.wrong_value(text, where, "say how many rounds there can be: round in 1..20000")
+
     def _rolled(self, node: nodes.Loop, scope: Scope, start: Any, numbers: range) -> Any:
         """A loop over a range in a traced function."""
 
@@ -147,6 +172,19 @@ class Unrolling:
         if not isinstance(value, Deferred) or value.kind != "bool":
             raise faults.wrong_kind("'while'", "a bool", describe(value), self.at(node, scope))
         return guard_of(self.site(node, scope), value, guard)
+
+
+def _list_of(value: Any) -> str | None:
+    """How a list is made of what is none."""
+    if isinstance(value, Record) and value:
+        return f"a record is no list; write [{', '.join(f'r.{name}' for name in list(value)[:3])}] for its fields"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"write 1..{value}, or 0..{value - 1}"
+    if isinstance(value, Range):
+        return "int(...) is the whole number below; others are made of whole ones: [0.1 * i for i in 1..9]"
+    if isinstance(value, Dataset):
+        return "map(d, row => ...), filter and measure go over the rows"
+    return 'a text is no list; write the texts down, ["a", "b"]' if isinstance(value, str) else None
 
 
 def distinguish(name: str, value: Any, index: int) -> str:

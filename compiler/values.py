@@ -415,7 +415,7 @@ def describe(value: Any) -> str:
         return f"a {value.kind}"
     if isinstance(value, Output):
         return f"a {value.kind}"
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    return "none" if value is None else f"a {type(value).__name__}"
 
 
 _DESCRIPTIONS: tuple[tuple[Any, str], ...] = (

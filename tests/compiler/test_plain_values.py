@@ -89,4 +89,7 @@ def test_a_tensor_of_plain_numbers_takes_arithmetic_outside_of_functions() -> No
         found = value_of(expression, before)
         assert isinstance(found, Measured) and found.type.shape == shape, expression
     assert isinstance(value_of("a[0, 1] + sum(a)", before), Deferred)
+    found = value_of("softmax([1.0, 2.0])")  # lists of numbers are stacked
+    assert isinstance(found, Measured) and found.type.shape == (2,)
+    assert isinstance(value_of("norm([3.0, 4.0])"), Deferred)
     assert value_of("a.shape", before) == [2, 2]
