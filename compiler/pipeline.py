@@ -53,7 +53,8 @@ def compile_recipe(
 ) -> Compilation:
     """Parse, check, evaluate and lower a recipe. Faults of the recipe come back as diagnostics, never as exceptions.
 
-    `describe_source(uri, options)` says what a source holds; it raises LookupError with (message, hint) when it cannot.
+    `describe_source(uri, options)` says what a source holds; it raises LookupError when it cannot, with the
+    message, a hint, and the option that is to blame, or None.
     `allowed` is what of other people's code it may name: "external", "plugin:NAME".
     `read_module(path)` gives the text of a file that a recipe uses; it raises OSError or UnicodeDecodeError.
     """

@@ -19,7 +19,7 @@ from etude.compiler.workflow import Ref
 if TYPE_CHECKING:
     from etude.compiler.tracing import Frame
 
-DescribeSource = Callable[[str, dict[str, Any], Location], SourceSchema]
+DescribeSource = Callable[[str, dict[str, Any], Callable[[str], Location]], SourceSchema]
 
 
 class Session(Struct):

@@ -86,12 +86,12 @@ class Recipe(Struct, dict=True):
     def _guard(self, thunk: Callable[[], Any]) -> Any:
         return self.evaluator.guarded(thunk)
 
-    def _describe(self, uri: str, options: dict[str, Any], location: Location) -> SourceSchema:
+    def _describe(self, uri: str, options: dict[str, Any], at: Callable[[str], Location]) -> SourceSchema:
         try:
             return self.describe_source(uri, options)
         except LookupError as error:
-            message, hint = error.args if len(error.args) == 2 else (str(error), None)
-            raise faults.source_fault(message, location, hint) from None
+            message, hint, option = (*error.args, None, None)[:3]
+            raise faults.source_fault(str(message), at(option if option in options else "uri"), hint) from None
 
     def _open_modules(self, into: Scope) -> None:
         for statement in self.program.statements:

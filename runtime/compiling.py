@@ -36,9 +36,10 @@ def compile_text(
         try:
             return sources.describe(uri, options, base)
         except sources.SourceError as error:
-            place = f"{error.file or error.uri}:{error.line}: " if error.line else ""
+            inside = error.file if error.file and uri and not Path(error.file).match(uri) else None
+            place = f"{error.file or uri}:{error.line}: " if error.line else f"{inside}: " if inside else ""
             difference = f": expected {error.expected}, got {error.got}" if error.expected else ""
-            raise LookupError(f"{place}{error.message}{difference}", error.hint) from None
+            raise LookupError(f"{place}{error.message}{difference}", error.hint, error.option) from None
 
     def read(path: str) -> str:
         file = base / path

@@ -94,7 +94,7 @@ def load(site: CallSite, uri: Any, **options: Any) -> Any:
     if not isinstance(uri, str):
         raise faults.wrong_kind("'uri' of 'load'", "a string", describe(uri), site.at("uri"))
     plain = {name: _option(site, name, value) for name, value in options.items()}
-    schema = site.session.describe_source(uri, plain, site.at("uri"))
+    schema = site.session.describe_source(uri, plain, site.at)
     columns = {column.name: column for column in schema.columns}
     role = plain.get("role", schema.role)
     if schema.splits:

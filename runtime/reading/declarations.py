@@ -41,7 +41,7 @@ def check_values(uri: str, options: Mapping[str, Any]) -> None:
     for name, (expected, fits) in KINDS.items():
         if name in options and not fits(options[name]):
             got = json.dumps(options[name], default=str)
-            raise SourceError(f'the option "{name}"', uri=uri, expected=expected, got=got)
+            raise SourceError(f'the option "{name}"', uri=uri, expected=expected, got=got, option=name)
 
 
 def _is_name(value: Any) -> bool:
@@ -95,12 +95,15 @@ def declarations(file: DataFile, names: Collection[str], options: Mapping[str, A
     if isinstance(lengths, int):
         lengths = dict.fromkeys(kept, lengths)
     by_column = list(classes) if isinstance(classes, Mapping) else []
-    for name in [*kept, *types, *targets, *lengths, *by_column]:
-        check_column(file, name, names)
+    label = [options["label"]] if "label" in options else []
+    named = {"columns": kept, "label": label, "types": types, "target": targets, "length": lengths}
+    for option, given in {**named, "classes": by_column}.items():
+        for name in given:
+            check_column(file, name, names, option)
     for name, kind in types.items():
         if kind not in TYPES:
             hint = nearest(str(kind), TYPES) or f"types: {', '.join(TYPES)}"
-            raise file.error(f'no type is called "{kind}"', column=name, hint=hint)
+            raise file.error(f'no type is called "{kind}"', column=name, hint=hint, option="types")
     return Declarations(tuple(kept), types, frozenset(targets), lengths, classes)
 
 
@@ -109,11 +112,11 @@ def classes_of(classes: Any, name: str) -> Any:
     return classes.get(name) if isinstance(classes, Mapping) else classes
 
 
-def check_column(file: DataFile, name: str, names: Collection[str]) -> None:
+def check_column(file: DataFile, name: str, names: Collection[str], option: str = "target") -> None:
     """Refuse a name that no column has."""
     if name not in names:
         hint = nearest(name, names) or f"columns: {', '.join(names)}"
-        raise file.error(f'no column is called "{name}"', column=name, hint=hint)
+        raise file.error(f'no column is called "{name}"', column=name, hint=hint, option=option)
 
 
 def listed(value: Any) -> list[str]:

@@ -61,14 +61,14 @@ def declared_form(uri: str, options: Mapping[str, Any]) -> tuple[tuple[int, int]
     size, fit, channels = options.get("size"), options.get("fit"), options.get("channels")
     is_size = isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
     if size is not None and not is_size:
-        raise SourceError("size", uri=uri, expected="[height, width] in pixels", got=str(size))
+        raise SourceError("size", uri=uri, expected="[height, width] in pixels", got=str(size), option="size")
     if fit is not None and fit not in FITS:
         hint = nearest(str(fit), FITS) or f"ways: {', '.join(FITS)}"
-        raise SourceError(f'no way to fit pictures is called "{fit}"', uri=uri, hint=hint)
+        raise SourceError(f'no way to fit pictures is called "{fit}"', uri=uri, hint=hint, option="fit")
     if fit is not None and size is None:
         raise SourceError("fit without a size", uri=uri, hint='size = [32, 32], fit = "resize"')
     if channels is not None and channels not in MODES:
-        raise SourceError("channels", uri=uri, expected="1, 3 or 4", got=str(channels))
+        raise SourceError("channels", uri=uri, expected="1, 3 or 4", got=str(channels), option="channels")
     return (None if size is None else (size[0], size[1])), fit, channels
 
 

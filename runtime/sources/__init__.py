@@ -43,7 +43,8 @@ COMMON_OPTIONS = {"role": "what the rows are for: train, valid, test, unlabelled
 
 
 class SourceError(Exception):
-    """A data source is not there, or does not hold what it should. All that is known stands in the fields."""
+    """A data source is not there, or does not hold what it should. All that is known stands in the fields; `option` is
+    the one of `load` that is to blame."""
 
     def __init__(
         self,
@@ -56,10 +57,11 @@ class SourceError(Exception):
         expected: str | None = None,
         got: str | None = None,
         hint: str | None = None,
+        option: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message, self.uri, self.file, self.line, self.column = message, uri, file, line, column
-        self.expected, self.got, self.hint = expected, got, hint
+        self.expected, self.got, self.hint, self.option = expected, got, hint, option
 
     def __str__(self) -> str:
         place = f"{self.file or self.uri}:{self.line}" if self.line else self.file or self.uri
@@ -132,7 +134,7 @@ def describe(uri: str, options: Mapping[str, Any], base: Path) -> SourceSchema:
     role = options.get("role", schema.role)
     if role not in get_args(Role):
         hint = nearest(str(role), get_args(Role)) or f"roles: {', '.join(get_args(Role))}"
-        raise SourceError(f'no role is called "{role}"', uri=uri, hint=hint)
+        raise SourceError(f'no role is called "{role}"', uri=uri, hint=hint, option="role")
     return replace(schema, role=role)
 
 
@@ -168,7 +170,7 @@ def check_options(uri: str, options: Mapping[str, Any], known: Mapping[str, str]
     for name in options:
         if name not in known:
             hint = nearest(name, known) or (f"options here: {', '.join(known)}")
-            raise SourceError(f'no option is called "{name}"', uri=uri, hint=hint)
+            raise SourceError(f'no option is called "{name}"', uri=uri, hint=hint, option=name)
 
 
 class DataFile(Struct, frozen=True):
@@ -186,6 +188,7 @@ class DataFile(Struct, frozen=True):
         expected: str | None = None,
         got: str | None = None,
         hint: str | None = None,
+        option: str | None = None,
     ) -> SourceError:
         """Something that is wrong with this file."""
         return SourceError(
@@ -197,6 +200,7 @@ class DataFile(Struct, frozen=True):
             expected=expected,
             got=got,
             hint=hint,
+            option=option,
         )
 
     def not_utf_8(self, error: UnicodeDecodeError, line: int | None) -> SourceError:

@@ -112,10 +112,11 @@ def declared_types(file: DataFile, header: list[str], options: Mapping[str, Any]
     for name, kind in declared.items():
         if name not in header:
             hint = nearest(name, header) or f"columns: {', '.join(header)}"
-            raise file.error(f'no column is called "{name}"', line=1, hint=hint)
+            option = "label" if name == options.get("label") else "types"
+            raise file.error(f'no column is called "{name}"', line=1, hint=hint, option=option)
         if kind not in TYPES:
             hint = nearest(str(kind), TYPES) or f"types: {', '.join(TYPES)}"
-            raise file.error(f'no type is called "{kind}"', column=name, hint=hint)
+            raise file.error(f'no type is called "{kind}"', column=name, hint=hint, option="types")
     return declared
 
 

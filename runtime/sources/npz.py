@@ -98,7 +98,7 @@ def _header(file: DataFile, archive: zipfile.ZipFile, name: str) -> Header:
 def _label_name(file: DataFile, headers: Mapping[str, Header], options: Mapping[str, Any]) -> str | None:
     if "label" in options and options["label"] not in headers:
         hint = nearest(options["label"], headers) or f"arrays: {', '.join(headers)}"
-        raise file.error(f'no array is called "{options["label"]}"', hint=hint)
+        raise file.error(f'no array is called "{options["label"]}"', hint=hint, option="label")
     if "label" in options:
         return str(options["label"])
     header = headers.get("label")

@@ -73,7 +73,7 @@ def _files(uri: str, options: Mapping[str, Any]) -> list[str]:
     if name != "stdlib":
         raise SourceError(f'Python has no texts called "{name}"', uri=uri, hint='there is "python:stdlib"')
     if limit is not None and (not isinstance(limit, int) or limit < 1):
-        raise SourceError("limit", uri=uri, expected="a number of files", got=str(limit))
+        raise SourceError("limit", uri=uri, expected="a number of files", got=str(limit), option="limit")
     if not (found := _sizes()):
         raise SourceError("this Python comes without the sources of its library", uri=uri, file=str(_folder()))
     return list(found)[:limit]

@@ -44,7 +44,7 @@ def _unit(uri: str, options: Mapping[str, Any]) -> str:
     unit = str(options.get("rows", "line"))
     if unit not in UNITS:
         hint = nearest(unit, UNITS) or f"units: {', '.join(UNITS)}"
-        raise SourceError(f'no unit of text is called "{unit}"', uri=uri, hint=hint)
+        raise SourceError(f'no unit of text is called "{unit}"', uri=uri, hint=hint, option="rows")
     return unit
 
 

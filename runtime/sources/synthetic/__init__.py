@@ -122,11 +122,12 @@ def _checked(uri: str, name: str, option: Option, value: Any) -> Any:
     if option.choices:
         if value not in option.choices:
             hint = nearest(str(value), option.choices)
-            raise SourceError(name, uri=uri, expected=f"one of {', '.join(option.choices)}", got=str(value), hint=hint)
+            expected = f"one of {', '.join(option.choices)}"
+            raise SourceError(name, uri=uri, expected=expected, got=str(value), hint=hint, option=name)
         return value
     wanted = (int,) if isinstance(option.default, int) else (int, float)
     if isinstance(value, bool) or not isinstance(value, wanted) or not option.low <= value <= option.high:
         what = "a whole number" if wanted == (int,) else "a number"
         limits = f"from {option.low:g}" + ("" if option.high == math.inf else f" to {option.high:g}")
-        raise SourceError(name, uri=uri, expected=f"{what} {limits}", got=str(value))
+        raise SourceError(name, uri=uri, expected=f"{what} {limits}", got=str(value), option=name)
     return type(option.default)(value)
