@@ -402,9 +402,11 @@ class Evaluator(Unrolling):
         try:
             in_claim = self.session.names == ["expect"] and not closure.is_lambda and not closure.scope.is_library
             with self.session.named(closure.name if in_claim else None):
-                is_body = isinstance(closure.body, nodes.Body)
-                result = self.body(closure.body, scope) if is_body else self.evaluate(closure.body, scope)
-            returns = None if closure.is_lambda else closure.node.returns
+                if isinstance(closure.body, nodes.Body):
+                    result = self.body(closure.body, scope)
+                else:
+                    result = self.evaluate(closure.body, scope)
+            returns = closure.node.returns if isinstance(closure.node, nodes.Fn) else None
             return result if returns is None else self._returned(result, returns, closure, scope)
         except RecipeError as error:
             if site.in_library or closure.is_lambda:

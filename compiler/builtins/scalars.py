@@ -102,7 +102,7 @@ def _is_plain(value: Any) -> bool:
 
 def _extreme(name: str, values: list[Any], site: CallSite) -> Any:
     """The smaller or the larger of two numbers, or of two quantities of one unit."""
-    is_less = binary(site.session, "<", *values, site.location)
+    is_less = binary(site.session, "<", values[0], values[1], site.location)
     return values[0] if is_less == (name in {"min", "minimum"}) else values[1]
 
 
