@@ -67,6 +67,7 @@ class Recipe(Struct, dict=True):
     allowed: frozenset[str] = frozenset()
     claims: list[Claim] = field(default_factory=list)
     report: list[tuple[str, Ref]] = field(default_factory=list)
+    shown: dict[str, Location] = field(default_factory=dict)
     params: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -108,8 +109,8 @@ class Recipe(Struct, dict=True):
                 self._guard(partial(self.library.open, statement, scope.parent, where))
         for statement in self._bound_once(program, scope):
             where = Location(scope.source, statement.name_span)
-            evaluate = {nodes.Binding: self.evaluator.binding, nodes.Param: self._module_param}.get(type(statement))
-            if evaluate is not None:
+            if isinstance(statement, nodes.Binding | nodes.Param):
+                evaluate: Any = self.evaluator.binding if isinstance(statement, nodes.Binding) else self._module_param
                 value = partial(evaluate, statement, scope)
                 scope.names[statement.name] = self._lazy(statement.name, where, value, is_own=False)
 
@@ -315,6 +316,10 @@ class Recipe(Struct, dict=True):
         site = self._site(entry, "report")
         with self.session.from_top(self.seed), self.session.named("report"), self.session.named(name):
             ref = shown(site, name, evaluate(), Location(self.source, entry.value.span))
+        where = Location(self.source, entry.name_span or entry.span)
+        if name in self.shown:
+            raise faults.bound_twice(name, where, self.shown[name])
+        self.shown[name] = where
         self.report.append((name, ref))
 
     # --- the graph ---
