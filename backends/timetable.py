@@ -143,6 +143,16 @@ class Timetable:
         return done in self.checkpoints
 
 
+def patience(spec: Mapping[str, Json], rows: int) -> int | None:
+    """How many validations in a row may bring no improvement: as many as there are in a duration."""
+    given: Any = spec.get("patience")
+    if not isinstance(given, Mapping):
+        return given
+    batch = batch_rows(spec["batch"], rows)
+    longest, every = (Period.of(each, rows, batch) for each in (given, spec["valid"]["every"]))
+    return math.ceil(Fraction(longest.rows, longest.parts) / Fraction(every.rows, every.parts))
+
+
 def _checkpoints(given: Mapping[str, Json] | None, rows: int, batch: int, first: int, last: int) -> tuple[int, ...]:
     """The steps of {"every": duration, "count": n}: the last one of each period, and never one after the end."""
     if given is None:

@@ -43,7 +43,7 @@ from etude.backends.snapshots import (
     selection_facts,
     selection_weights,
 )
-from etude.backends.timetable import Clock, Timetable
+from etude.backends.timetable import Clock, Timetable, patience
 from etude.backends.weights import save_weights
 
 Json = Any
@@ -395,7 +395,7 @@ def train_session(
     first = extras.start.step if extras.start is not None else 0
     timetable = Timetable.of(spec, rows[0], first)
     stream = stream_of(spec, ids, data, first, timetable.steps)
-    selection = Selection(spec.get("keep", "last"), spec.get("score"), spec.get("patience"))
+    selection = Selection(spec.get("keep", "last"), spec.get("score"), patience(spec, rows[0]))
     loop = Loop(session, timetable, stream, selection, folder, emit, stop, record, keeper, extras)
     if session.source is None:
         return loop.run(limit)

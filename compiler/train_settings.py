@@ -61,6 +61,19 @@ def budget(site: CallSite, value: Any, row_tokens: Callable[[], int | None]) -> 
     return {"examples": -(-int(tokens) // count)}
 
 
+def patience_of(site: CallSite, value: Any, every: Mapping[str, Any]) -> Any:
+    """The field of the spec: a number of validations, or a duration in another unit than that between validations."""
+    if value is None:
+        return None
+    if not isinstance(value, Quantity):
+        return positive(site, "patience", value)
+    found = duration(site, "patience", value, ("epochs", "steps", "examples"))
+    ((unit, amount),) = found.items()
+    if unit not in every:
+        return found
+    return max(1, math.ceil(Fraction(str(amount)) / Fraction(str(every[unit]))))
+
+
 def duration(site: CallSite, name: str, value: Any, units: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(value, Quantity) or value.unit not in units:
         got = f"a quantity in {value.unit}" if isinstance(value, Quantity) else describe(value)

@@ -235,7 +235,7 @@ def _mark(settings: LoopSettings, is_torch: bool) -> list[str]:
             is_due = "(is_validated or passes(done, size, rows))"
         validation = _validation(settings, is_torch)
     if settings.patience is not None:
-        stop = [f"if waited >= {settings.patience}:", "    break"]
+        stop = [f"if {settings.patience}:", "    break"]
     lr = "lr" if len(settings.rates) == 1 else "RATES[0] * share" if settings.has_schedule else "RATES[0]"
     return fill(MARK, due=due, is_due=is_due, validation=validation, stop=stop, lr=lr)
 

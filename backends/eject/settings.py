@@ -61,7 +61,7 @@ class LoopSettings:
     valid_period: str
     judged_by: str | None
     keeps_best: bool
-    patience: int | None
+    patience: str | None
     has_slow: bool
     state: dict[str, str]
     initial_key: int
@@ -104,7 +104,7 @@ class LoopSettings:
             if keeps_best or patience is not None
             else None,
             keeps_best=keeps_best,
-            patience=patience,
+            patience=None if patience is None else _exhausted(patience, valid["every"]),
             has_slow=bool(spec.get("ema")),
             state=_state(spec),
             initial_key=initial_key(stage_key(spec)),
@@ -167,6 +167,20 @@ def _period(every: Mapping[str, Json]) -> str:
     factors = [str(exact.numerator)] if exact.numerator != 1 or not unit_rows else []
     rows = " * ".join([*factors, *filter(None, [unit_rows])])
     return rows if exact.denominator == 1 else f"{rows}, {exact.denominator}"
+
+
+def _exhausted(patience: int | Mapping[str, Json], every: Mapping[str, Json]) -> str:
+    """The condition that so many validations, or those of so long, brought nothing."""
+    if isinstance(patience, int):
+        return f"waited >= {patience}"
+    (longest, parts), (period, own_parts) = _rows_of(patience), _rows_of(every)
+    left, right = f" * {parts}" if parts != 1 else "", f" * {own_parts}" if own_parts != 1 else ""
+    return f"waited * {period}{left} >= {longest}{right}"
+
+
+def _rows_of(every: Mapping[str, Json]) -> tuple[str, int]:
+    rows, _, parts = _period(every).partition(", ")
+    return rows, int(parts or 1)
 
 
 def tuple_text(values: Sequence[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from etude.compiler.builtins.generating import for_training
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
+from etude.compiler.checking import Checks
 from etude.compiler.continuing import resumed
 from etude.compiler.groups import resolved_optimizer
 from etude.compiler.players import Player, TrainTrace, named_models, streams_of
@@ -86,12 +88,21 @@ def train(
     but at least 200 steps, `keep` last, `valid_every` 1 epoch, `seed` the recipe's. In the loss, models stand for their
     current weights where they are updated; its arguments are the columns, and a last pattern of what `train` brings.
     """
-    streams = set_aside(streams_of(site, for_training(site, on, budget, batch)), weights, order)
-    held_out = None if valid is None else set_aside(streams_of(site, valid), weights, order)
-    players = _players(site, update, loss, optimizer, updates)
-    own_seed = site.session.seed if seed is None else plain_int(site, "seed", seed)
-
-    programs = train_programs(site, players, streams, held_out, score, _slow_copies(site, ema), _state(site, state))
+    check = Checks(site)
+    streams = check(lambda: set_aside(streams_of(site, for_training(site, on, budget, batch)), weights, order))
+    held_out = check(lambda: None if valid is None else set_aside(streams_of(site, valid), weights, order))
+    players = check(lambda: _players(site, update, loss, optimizer, updates))
+    copies, first = check(lambda: _slow_copies(site, ema)), check(lambda: _state(site, state))
+    can_trace = not check.failed
+    own_seed = check(lambda: site.session.seed if seed is None else plain_int(site, "seed", seed))
+    plain = _plain_settings(
+        site, check, budget=budget, schedule=schedule, batch=batch, clip=clip, keep=keep, patience=patience,
+        valid_every=valid_every, watch_every=watch_every, held_out=held_out,
+    )  # fmt: skip
+    if not can_trace:
+        check.end()
+    programs = train_programs(site, players, streams, held_out, score, copies, first)
+    check.end()
     traced, slots = programs.traced, programs.slots_for(site, own_seed)
     inputs = slots.inputs
     spec: dict[str, Any] = {
@@ -99,33 +110,51 @@ def train(
             {
                 "loss": program,
                 "update": update,
-                "optimizer": resolved_optimizer(site, player, update, slots),
+                "optimizer": check(partial(resolved_optimizer, site, player, update, slots)),
                 "every": player.every,
                 "name": "+".join(player.models),
             }
             for player, program, update in zip(players, programs.losses, programs.updates, strict=True)
         ],
-        "schedule": settings.setting(site, "schedule", schedule, {"name": "constant", "warmup": 0.0}),
-        "batch": 64 if batch is None else settings.positive(site, "batch", batch),
-        "budget": settings.budget(site, budget, lambda: row_tokens(streams, traced)),
-        "clip": None if clip is None else settings.number(site, "clip", clip),
-        "valid": programs.valid and {**programs.valid, "every": _period(site, "valid_every", valid_every)},
-        "keep": settings.keep_choice(site, keep, None if held_out is None else next(iter(held_out.values()))),
-        "patience": None if patience is None else settings.positive(site, "patience", patience),
+        "schedule": plain["schedule"],
+        "batch": plain["batch"],
+        "budget": check(lambda: settings.budget(site, budget, lambda: row_tokens(streams, traced))),
+        "clip": plain["clip"],
+        "valid": programs.valid and {**programs.valid, "every": plain["every"]},
+        "keep": plain["keep"],
+        "patience": plain["patience"],
         "seed": own_seed,
         "inputs": programs.places,
     }
     if held_out is not None and len(players) > 1 and score is None:
-        settings.needs_score(site, spec)
+        check(lambda: settings.needs_score(site, spec))
     spec["score"] = spec["valid"]["score_names"][0] if spec["valid"] and spec["valid"]["scores"] else None
-    spec |= programs.fields | row_order(site, streams, weights, order)
-    spec |= settings.checkpoints(site, spec, valid_every)
-    spec |= settings.accumulation(site, accumulate, traced)
+    spec |= programs.fields | check(lambda: row_order(site, streams, weights, order), {})
+    spec |= check(lambda: settings.checkpoints(site, spec, valid_every), {})
+    spec |= check(lambda: settings.accumulation(site, accumulate, traced), {})
+    check.end()
     settings.check_time(site, spec)
     spec["slots"] = slots.entries
     spec |= resumed(site, resume, spec, inputs)
     _watch(site, spec, watch, watch_every, inputs, traced, slots)
     return finished(site, spec, inputs, traced, slots)
+
+
+def _plain_settings(site: CallSite, check: Checks, *, held_out: Any, **given: Any) -> dict[str, Any]:
+    """The settings that depend on nothing but themselves."""
+    schedule, batch, clip, keep, patience = (given[name] for name in ("schedule", "batch", "clip", "keep", "patience"))
+    check(lambda: settings.budget(site, given["budget"], lambda: 1))
+    check(lambda: _period(site, "watch_every", given["watch_every"]))
+    every = check(lambda: _period(site, "valid_every", given["valid_every"]), {"epochs": 1})
+    held = None if held_out is None else next(iter(held_out.values()))
+    return {
+        "schedule": check(lambda: settings.setting(site, "schedule", schedule, {"name": "constant", "warmup": 0.0})),
+        "batch": check(lambda: 64 if batch is None else settings.positive(site, "batch", batch)),
+        "clip": check(lambda: None if clip is None else settings.number(site, "clip", clip)),
+        "every": every,
+        "keep": check(lambda: settings.keep_choice(site, keep, held)),
+        "patience": check(lambda: settings.patience_of(site, patience, every)),
+    }
 
 
 def _period(site: CallSite, name: str, value: Any) -> dict[str, Any]:

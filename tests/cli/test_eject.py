@@ -76,7 +76,7 @@ clocked = train(on = digits.train, valid = digits.valid, update = {net: flatten 
   loss     = ({image, label}, {net, progress}) => (1 - 0.5 * progress) * cross_entropy(net(image), label)
   schedule = linear_decay(warmup = 3steps)
   keep     = best
-  patience = 3
+  patience = 20steps
   batch    = 64
   budget   = 3epochs
 }

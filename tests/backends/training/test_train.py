@@ -100,6 +100,17 @@ def test_patience_stops_a_run_that_gets_no_better(backend: Backend, train_spec: 
     assert result.kept == 7
 
 
+@pytest.mark.parametrize("patience", [{"epochs": 3}, {"steps": 15}, {"examples": 600}])
+def test_patience_may_be_a_duration(backend: Backend, train_spec: Make, run: Run, patience: dict[str, int]) -> None:
+    spec = train_spec(lr=0.0, keep="best", patience=patience, budget={"epochs": 50})
+    result = run(backend, spec)
+
+    rows = round(result.history[0]["step"] * spec["batch"] / result.history[0]["epoch"])
+    given = {"epochs": rows, "steps": spec["batch"], "examples": 1}
+    expected = -(-sum(given[unit] * amount for unit, amount in patience.items()) // rows)
+    assert len(result.history) == 1 + expected
+
+
 def test_all_checkpoints_differ_and_the_last_is_the_result(backend: Backend, train_spec: Make, run: Run) -> None:
     result = run(backend, train_spec(keep="all", checkpoints={"every": {"epochs": 1}, "count": 5}))
 
