@@ -54,6 +54,11 @@ class TrainInputs:
         outputs = program_from_json(self.spec["state"]["init"]).sub.outputs
         return {name: value.type.dtype for name, value in outputs}
 
+    def given_state(self) -> dict[str, Array]:
+        """Those first values of the state that other stages have computed."""
+        given = (self.spec.get("state") or {}).get("given", {})
+        return {name: self.weights[slot] for name, slot in given.items()}
+
     @cached_property
     def reads_clock(self) -> bool:
         """Whether a program of the stage reads the number of the step or the share that is done."""

@@ -44,6 +44,8 @@ def _group(site: CallSite, group: Record, known: Mapping[str, float]) -> dict[st
     for name, value in numbers.items():
         if not is_float(value) or not isinstance(value, int | float):
             raise faults.wrong_kind(f"'{name}' of a group", "a number", describe(value), place)
+        if value < 0:
+            raise faults.wrong_value(f"'{name}' of a group must not be below 0, got {value:g}", place)
     return {"at": group["at"], **{name: float(numbers[name]) for name in names if name in numbers}, "place": place}
 
 

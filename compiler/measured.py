@@ -290,14 +290,25 @@ def measured_leaf(session: Session, leaf: Stored, location: Location) -> Any:
 # --- values that traced functions hold ------------------------------------------------------------
 
 
+def stored_origin(session: Session, value: Late, location: Location, in_model: bool = False) -> ValueOrigin:
+    """Where a stage that needs a value finds it: the stage of the value is made when that one is."""
+    return ValueOrigin(_key(value), _maker(session, value, location, in_model))
+
+
+def fixed_type(value: Late, location: Location) -> TensorType:
+    """The type of a value whose shape is known now."""
+    kind = type_of(value)
+    if any(isinstance(dim, Size) for dim in kind.shape):
+        raise faults.after_the_run("how many rows this tensor has", location)
+    return kind
+
+
 def held(frame: Frame, value: Late, location: Location) -> Tensor:
     """A value known after the run as a tensor of the function being traced: its stage reads it when it runs."""
     from etude.compiler.trees import given, read
 
-    kind = type_of(value)
-    if any(isinstance(dim, Size) for dim in kind.shape):
-        raise faults.after_the_run("how many rows this tensor has", location)
-    origin = ValueOrigin(_key(value), _maker(frame.session, value, location, frame.kind == "model"))
+    kind = fixed_type(value, location)
+    origin = stored_origin(frame.session, value, location, frame.kind == "model")
     if frame.given is not None:
         return given(frame, origin, kind, location)
     if origin not in {each for tree in frame.child_origins for each in tree.flat}:

@@ -9,30 +9,36 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from etude.backends.program.builder import Builder
-from etude.backends.program.ir import StageProgram, Sub
+from etude.backends.program.ir import Literal, StageProgram, Sub, Value
 from etude.backends.program.serialize import program_to_json
 from etude.backends.program.types import TensorType
 from etude.compiler import faults, weight_faults
 from etude.compiler.calls import CallSite
 from etude.compiler.captures import remembered
 from etude.compiler.diagnostics import Location
-from etude.compiler.instances import model_name
+from etude.compiler.instances import model_name, slot_of
 from etude.compiler.lambdas import TracedFunction, scalar_outputs, trace
+from etude.compiler.measured import fixed_type, stored_origin
 from etude.compiler.models import model_origins
 from etude.compiler.origins import can_learn
 from etude.compiler.slots import SlotTable
-from etude.compiler.teachers import warn_about_teachers
-from etude.compiler.tracing import Frame, made_tensor, tensor
+from etude.compiler.slow_copies import held_copies
+from etude.compiler.teachers import moved_by, warn_about_teachers
+from etude.compiler.tracing import Frame, Origins, made_tensor, tensor
 from etude.compiler.values import (
     AnyOrigin,
     Dataset,
+    Deferred,
     Fitted,
     FrozenOrigin,
+    Measured,
     Model,
     Record,
     Setting,
     Slow,
     SlowOrigin,
+    StartOrigin,
+    Tensor,
     describe,
 )
 from etude.compiler.wrappers import slow_of
@@ -58,8 +64,11 @@ def named_models(site: CallSite, update: Any) -> dict[str, Model]:
         return {model_name(update): update}
     if isinstance(update, list) and update and all(isinstance(m, Model) for m in update):
         named: dict[str, Model] = {}
-        for model in update:
+        for number, model in enumerate(update):
             name = model_name(model)
+            if any(model.identity == each.identity for each in update[:number]):
+                text = f"'update' has '{name}' twice"
+                raise faults.wrong_value(text, site.at("update"), "a model learns once in a step: leave one out")
             named[name if name not in named else f"{name}_{len(named) + 1}"] = model
         return named
     if isinstance(update, Record) and update and all(isinstance(m, Model) for m in update.values()):
@@ -99,6 +108,8 @@ class TrainTrace(Struct):
     slow: dict[str, tuple[Slow, float]]
     state: dict[str, TensorType]
     initial_state: Sub | None
+    given: dict[str, tuple[AnyOrigin, TensorType]] = field(default_factory=dict)
+    copies: tuple[Sub, tuple[Origins, ...]] | None = None
     origins: dict[str, list[AnyOrigin]] = field(default_factory=dict)
 
     def extras(self, players: Sequence[Player]) -> dict[str, Any]:
@@ -134,11 +145,21 @@ class TrainTrace(Struct):
                 follows.append([index, slots.origins[origin.of], self.slow[origin.name][1]])
         return {"ema": follows} if follows else {}
 
-    def state_spec(self) -> dict[str, Any]:
-        """The tensors that are carried from step to step, and the program of their first values."""
+    def copies_spec(self, slots: SlotTable) -> dict[str, Any]:
+        """A program that has the slow copies which no loss calls, and does nothing with them."""
+        if self.copies is None:
+            return {}
+        sub, origins = self.copies
+        return {"copies": program_to_json(StageProgram(sub, slots.modules(sub, origins)))}
+
+    def state_spec(self, slots: SlotTable) -> dict[str, Any]:
+        """The tensors that are carried from step to step, and the program of their first values; `given` are the slots
+        of those that are known only after other stages."""
         if self.initial_state is None:
             return {}
-        return {"state": {"names": list(self.state), "init": program_to_json(StageProgram(self.initial_state, ()))}}
+        init = program_to_json(StageProgram(self.initial_state, ()))
+        given = {name: slots.add(origin, type, f"state.{name}") for name, (origin, type) in self.given.items()}
+        return {"state": {"names": list(self.state), "init": init, **({"given": given} if given else {})}}
 
     def validation_loss(
         self, site: CallSite, players: Sequence[Player], streams: Mapping[str, Dataset]
@@ -165,8 +186,9 @@ def trace_losses(
     """Trace each loss once to find what it reaches, and again if that decides which models are in training mode."""
     results = {name: model for player in players for name, model in player.models.items()}
     slow = {n: (slow_of(c.fields["model"], n), c.fields["decay"]) for n, c in copies.items()}
-    initial, types = _initial_state(site, state)
-    made = TrainTrace([], frozenset(), {**results, **{n: s.base for n, (s, _) in slow.items()}}, slow, types, initial)
+    initial, types, given = _initial_state(site, state)
+    named = {**results, **{n: s.base for n, (s, _) in slow.items()}}
+    made = TrainTrace([], frozenset(), named, slow, types, initial, given)
     extras = made.extras(players)
 
     def losses(live: frozenset[AnyOrigin] | None) -> list[TracedFunction]:
@@ -180,6 +202,8 @@ def trace_losses(
     if any(traced.uses_mode for traced in made.losses) or _is_frozen_elsewhere(made):
         made.losses = losses(made.live)
     warn_about_teachers(site.session, made.live)
+    _check_gradients(site, made, players)
+    made.copies = held_copies(site, made.losses, made.slow, made.live, made.origins)
     return made
 
 
@@ -198,11 +222,20 @@ def _find_origins(site: CallSite, made: TrainTrace, players: Sequence[Player]) -
             if found and not made.origins[name]:
                 raise weight_faults.nothing_learns(name, player.update_place)
             if not found:
-                raise faults.unreached_model(name, player.update_place)
-    for name, (copy, _) in made.slow.items():
-        made.origins[name] = [o for o in model_origins(site.session, copy) if o in reached]
-        if not made.origins[name]:
-            raise faults.unreached_model(name, site.at("ema"))
+                still = {o.of for o in reached if isinstance(o, FrozenOrigin | StartOrigin)}
+                is_frozen = not still.isdisjoint(model_origins(site.session, model))
+                unused = weight_faults.nothing_learns if is_frozen else faults.unreached_model
+                raise unused(name, player.update_place)
+
+
+def _check_gradients(site: CallSite, made: TrainTrace, players: Sequence[Player]) -> None:
+    """Each model of each player can learn from its loss; what keeps statistics may be there for these alone."""
+    for player, traced in zip(players, made.losses, strict=True):
+        moved = moved_by(traced, made.live)
+        for name in player.models:
+            own = made.origins[name]
+            if moved.isdisjoint(own) and not any(slot_of(site.session, origin)[1].running for origin in own):
+                raise weight_faults.no_gradient(name, player.update_place)
 
 
 def _trace_loss(
@@ -249,18 +282,42 @@ def _check_outputs(traced: TracedFunction, state: Mapping[str, TensorType], play
             raise faults.wrong_value(text, player.loss_place)
         if given[name] != type:
             raise faults.wrong_kind(f"the state '{name}'", str(type), str(given[name]), player.loss_place)
+    for name in sorted(given.keys() - state.keys()):
+        help = f"there are {', '.join(state)}" if state else f"give its first value: state = {{{name}: zeros([..])}}"
+        raise faults.wrong_value(f"the loss hands on '{name}', which is no state", player.loss_place, help)
     terms = [item for item in traced.sub.outputs if not item[0].startswith(STATE)]
     for name, value in terms:
+        what = f"the loss '{name}'" if name else "the loss"
         if value.type.rank:
-            what = f"the loss '{name}'" if name else "the loss"
             raise faults.not_a_scalar(what, str(value.type), player.loss_place)
+        if value.type.dtype != "float32" and isinstance(value, Value):
+            help = "gradients need a float: a count or a truth value has none"
+            raise faults.wrong_kind(what, "a float", f"{value.type}", player.loss_place, help)
 
 
-def _initial_state(site: CallSite, state: Mapping[str, Any]) -> tuple[Sub | None, dict[str, TensorType]]:
+Given = dict[str, tuple[AnyOrigin, TensorType]]
+
+
+def _initial_state(site: CallSite, state: Mapping[str, Any]) -> tuple[Sub | None, dict[str, TensorType], Given]:
+    """The program of the first values, their types, and where those come from that are known only after the run."""
     if not state:
-        return None, {}
+        return None, {}, {}
+    place = site.at("state")
+    late = {name: value for name, value in state.items() if isinstance(value, Measured | Deferred)}
+    given = {
+        name: (stored_origin(site.session, value, place), fixed_type(value, place)) for name, value in late.items()
+    }
     frame = Frame("batch", Builder("state"), False)
     with site.session.tracing(frame):
-        values = {name: made_tensor(site.session, value, site.at("state")) for name, value in state.items()}
+        values = {
+            name: made_tensor(site.session, value, place) if name not in given else _zeros(frame, given[name][1], place)
+            for name, value in state.items()
+        }
     sub = frame.builder.build([(name, value.operand) for name, value in values.items()])
-    return sub, {name: value.type for name, value in values.items()}
+    return sub, {name: value.type for name, value in values.items()}, given
+
+
+def _zeros(frame: Frame, type: TensorType, place: Location) -> Tensor:
+    """What stands in the program for a value that the stage reads from a file."""
+    zero = Literal(False if type.dtype == "bool" else 0 if type.dtype == "int32" else 0.0)
+    return tensor(frame, frame.builder.apply("full", [zero], {"shape": type.shape})[0], place)

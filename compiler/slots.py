@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from etude.backends.program.dims import evaluate
 from etude.backends.program.ir import Module, Slot, Sub
+from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.calls import CallSite
 from etude.compiler.tracing import Origins
@@ -61,6 +62,10 @@ class SlotTable(Struct):
             for child, tree in zip(sub.children, origins.children, strict=True)
         )
         return Module(slots, children)
+
+    def add(self, origin: AnyOrigin, type: TensorType, path: str) -> int:
+        """The slot of a tensor that no module of the stage holds."""
+        return self._slot(Slot("value", type, (("kind", "zeros"),)), origin, path)
 
     def _slot(self, slot: Slot, origin: AnyOrigin, path: str) -> int:
         if isinstance(origin, FrozenOrigin):

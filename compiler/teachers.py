@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -9,8 +10,9 @@ from msgspec import Struct
 from etude.backends.program.ir import Op, Value
 from etude.compiler import weight_faults
 from etude.compiler.diagnostics import Location
+from etude.compiler.lambdas import TracedFunction
 from etude.compiler.session import Session
-from etude.compiler.tracing import Frame
+from etude.compiler.tracing import Frame, Origins
 from etude.compiler.values import AnyOrigin, Tensor
 
 Live = frozenset[AnyOrigin]
@@ -47,20 +49,36 @@ def warn_about_teachers(session: Session, live: Live) -> None:
 
 
 def _learning(frame: Frame, live: Live) -> dict[int, Live]:
-    """The weights that learn behind each value of a function."""
+    return behind(frame.builder.ops, frame.child_origins, live)
+
+
+def moved_by(traced: TracedFunction, live: Live) -> Live:
+    """The weights that gradients of the terms of a loss can reach: not through `stop`, nor through what is no float."""
+    found = behind(traced.sub.ops, traced.origins, live, is_open=_passes_gradients)
+    terms = [value for name, value in traced.sub.outputs if not name.startswith("@")]
+    return frozenset[AnyOrigin]().union(*(found.get(each.id, Live()) for each in terms if isinstance(each, Value)))
+
+
+def _passes_gradients(op: Op) -> bool:
+    return op.name != "stop" and any(result.type.dtype == "float32" for result in op.results)
+
+
+def behind(
+    ops: Iterable[Op], children: Sequence[Origins], live: Live, is_open: Callable[[Op], bool] = lambda _: True
+) -> dict[int, Live]:
+    """The weights that learn behind each value of a function, by ways through operations that are `open`."""
     found: dict[int, Live] = {}
-    for op in frame.builder.ops:
-        behind = frozenset[AnyOrigin]().union(
-            *(found.get(operand.id, frozenset()) for operand in op.operands if isinstance(operand, Value))
-        )
-        behind |= _own(frame, op) & live
-        found.update((result.id, behind) for result in op.results)
+    for op in ops:
+        if is_open(op):
+            before = (found.get(operand.id, Live()) for operand in op.operands if isinstance(operand, Value))
+            own = Live().union(*before, _own(children, op) & live)
+            found.update((result.id, own) for result in op.results)
     return found
 
 
-def _own(frame: Frame, op: Op) -> Live:
+def _own(children: Sequence[Origins], op: Op) -> Live:
     if op.name == "call":
-        return frozenset(frame.child_origins[op.attrs["child"]].flat)
+        return frozenset(children[op.attrs["child"]].flat)
     if op.name == "read":
-        return frozenset([frame.child_origins[op.attrs["child"]].flat[op.attrs["slot"]]])
+        return frozenset([children[op.attrs["child"]].flat[op.attrs["slot"]]])
     return frozenset()

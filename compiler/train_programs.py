@@ -114,12 +114,14 @@ def _traced(
         places["valid"] = _one({name: inputs.index(d.ref) for name, d in held_out.items()})
     slots = SlotTable(inputs, site.session.seed)
     losses = [loss.to_json(slots) for loss in traced.losses]
+    copies = traced.copies_spec(slots)
     updates = [traced.update_of(player, slots) for player in players]
     valid = None if held_out is None else _validation(site, players, traced, score, held_out, slots)
     ports = traced.ports(players, slots)
     fields = {
+        **copies,
         **traced.slow_spec(slots),
-        **traced.state_spec(),
+        **traced.state_spec(slots),
         "results": ports,
         "names": [
             [name, [slots.entries[i]["path"] for i in port]] for name, port in zip(traced.results, ports, strict=True)

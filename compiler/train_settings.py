@@ -23,7 +23,9 @@ def setting(site: CallSite, kind: str, value: Any, default: dict[str, Any]) -> d
     if value is None:
         return default
     if not isinstance(value, Setting) or value.kind != kind:
-        raise faults.wrong_kind(f"'{kind}' of 'train'", f"a {kind}", describe(value), site.at(kind))
+        raise faults.wrong_kind(
+            f"'{kind}' of 'train'", f"{'an' if kind[0] in 'aeio' else 'a'} {kind}", describe(value), site.at(kind)
+        )
     return dict(value.fields)
 
 
@@ -100,6 +102,24 @@ def keep_choice(site: CallSite, value: Any, valid: Dataset | None) -> str:
     if name == "best" and valid is None:
         raise faults.wrong_value("keep = best needs valid", site.at("keep"), "give valid = a dataset")
     return name
+
+
+def needs_valid(site: CallSite, **given: Any) -> None:
+    """Settings that say how to look at held-out data, where there is none."""
+    for name, value in given.items():
+        if value is not None:
+            raise faults.wrong_value(f"'{name}' needs valid", site.name_of(name), "give valid = a dataset")
+
+
+def clipping(site: CallSite, value: Any) -> float | None:
+    if value is None:
+        return None
+    norm = number(site, "clip", value)
+    if norm <= 0:
+        raise faults.wrong_value(
+            f"'clip' is the largest norm of a gradient, more than 0, got {norm:g}", site.at("clip")
+        )
+    return norm
 
 
 def accumulation(site: CallSite, value: Any, traced: TrainTrace) -> dict[str, Any]:

@@ -75,6 +75,7 @@ def input_arrays(stage: Stage, made: RunResult, slots: Sequence[tuple[int, str]]
         raise StageError(f"stage {stage.name}: {error}") from error
     start = TrainInputs.of(stage.spec, columns, valid, {k: job.weights(k) for k in weights_inputs(job.spec)})
     arrays = {**_identities(ids), **_grouped("data", start.data.arrays()), **_weights_at(start, slots)}
+    arrays |= _grouped("state", start.given_state())
     if start.valid is not None:
         held_out, rows = start.valid
         first = next(iter(rows.values())) if isinstance(rows, Mapping) else rows

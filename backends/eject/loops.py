@@ -40,7 +40,6 @@ def loop_text(backend: str, settings: LoopSettings, about: About) -> str:
         "step": _torch_step(settings) if is_torch else _jax_step(settings),
         "mark": _mark(settings, is_torch),
         "finish": [
-            "file.close()",
             f"{'kept = kept or' if settings.keeps_best else 'kept ='} {_current(settings, is_torch)}",
             'np.savez(FOLDER / "weights.npz", **kept)',
         ],
@@ -161,7 +160,10 @@ def _prepare(settings: LoopSettings, is_torch: bool) -> list[str]:
 def _first_state(settings: LoopSettings, is_torch: bool) -> list[str]:
     key = f"0x{settings.initial_key:08X}"
     made = "torch.as_tensor({}, dtype=torch.{}, device=DEVICE)" if is_torch else "jnp.array({}, jnp.{})"
-    entries = [f'    "{name}": {made.format(f"""first["{name}"]""", dtype)},' for name, dtype in settings.state.items()]
+    sources = {
+        name: f'arrays["state/{name}"]' if name in settings.given else f'first["{name}"]' for name in settings.state
+    }
+    entries = [f'    "{name}": {made.format(sources[name], dtype)},' for name, dtype in settings.state.items()]
     return [f"first = initial_state({key if is_torch else f'np.uint32({key})'})", "state = {", *entries, "}"]
 
 

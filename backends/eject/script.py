@@ -15,6 +15,7 @@ from etude.backends.eject.linking import Linker, import_lines
 from etude.backends.eject.loops import FRAMEWORKS, loop_text
 from etude.backends.eject.settings import LoopSettings
 from etude.backends.eject.sources import Import, Module, module_named
+from etude.backends.eject.specializing import specialized
 from etude.backends.emission import Emitted
 from etude.backends.inputs import program_columns
 
@@ -30,7 +31,21 @@ beside this file; prints the history, and writes it to `history.csv` and the wei
 
 # What the loops of scripts take into account. A setting that is not here changes what a run computes, not a script.
 KNOWN = {
-    *("steps", "schedule", "batch", "budget", "clip", "valid", "keep", "score", "patience", "seed", "ema", "state"),
+    *(
+        "steps",
+        "schedule",
+        "batch",
+        "budget",
+        "clip",
+        "valid",
+        "keep",
+        "score",
+        "patience",
+        "seed",
+        "ema",
+        "copies",
+        "state",
+    ),
     *("inputs", "slots", "results", "names", "identity", "more", "accumulate"),
 }
 
@@ -50,10 +65,14 @@ def eject_train(spec: Mapping[str, Json], backend: str, about: About) -> Ejected
     constants = _add(linker, loop, are_constants=True)
     functions = _add(linker, loop, are_constants=False)
     main = linker.add(loop, "main")
+    rest = [*constants, *spaces, step.body, *functions]
+    called = specialized(called, "\n".join(rest))
+    words = set(WORD.findall("\n".join([*called, *rest])))
+    imports = {name: imported for name, imported in linker.imports.items() if name in words}
     heading = f"Train `{about.stage}` of {about.recipe} on {FRAMEWORKS[backend]}."
     blocks = [
         f'"""{heading}{ABOUT}"""\n\nfrom __future__ import annotations\n',
-        "\n".join([*import_lines(linker.imports), ""]),
+        "\n".join([*import_lines(imports), ""]),
         joined(constants),
         section("What the step calls", joined([*constants_first(called), *spaces])),
         section("The step", step.body),

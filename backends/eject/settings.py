@@ -64,6 +64,7 @@ class LoopSettings:
     patience: str | None
     has_slow: bool
     state: dict[str, str]
+    given: frozenset[str]
     initial_key: int
     step_reads_clock: bool
     valid_reads_clock: bool
@@ -107,6 +108,7 @@ class LoopSettings:
             patience=None if patience is None else _exhausted(patience, valid["every"]),
             has_slow=bool(spec.get("ema")),
             state=_state(spec),
+            given=frozenset((spec.get("state") or {}).get("given", {})),
             initial_key=initial_key(stage_key(spec)),
             step_reads_clock=reads_clock(spec),
             valid_reads_clock=valid is not None and not CLOCK.isdisjoint(program_columns(valid["loss"])),

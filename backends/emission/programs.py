@@ -13,8 +13,8 @@ Spec = Mapping[str, Any]
 
 
 def train_programs(spec: Spec) -> dict[str, StageProgram]:
-    """`loss` (or `loss_0`, `loss_1`, ... for several players), and where the spec has them, `evaluate`, `scores`, and
-    `initial_state`."""
+    """`loss` (or `loss_0`, `loss_1`, ... for several players), and where the spec has them, `evaluate`, `scores`,
+    `copies`, which holds models and is no function, and `initial_state`."""
     steps = spec["steps"]
     programs = {
         "loss" if len(steps) == 1 else f"loss_{i}": program_from_json(step["loss"]) for i, step in enumerate(steps)
@@ -24,6 +24,8 @@ def train_programs(spec: Spec) -> dict[str, StageProgram]:
         programs["evaluate"] = program_from_json(valid["loss"])
         if valid.get("scores") is not None:
             programs["scores"] = _of_rows(valid["scores"])
+    if spec.get("copies"):
+        programs["copies"] = program_from_json(spec["copies"])
     if spec.get("state"):
         programs["initial_state"] = program_from_json(spec["state"]["init"])
     return programs

@@ -171,6 +171,7 @@ class JaxSession:
         if not dtypes:
             return {}
         values = self.module.initial_state(np.uint32(initial_key(stage_key(self.inputs.spec))))
+        values |= self.inputs.given_state()
         return to_device({name: np.asarray(values[name], dtype) for name, dtype in dtypes.items()}, self.device)
 
 

@@ -134,7 +134,7 @@ class TorchSession:
         dtypes = self.inputs.state_dtypes()
         if not dtypes:
             return {}
-        values = self.module.initial_state(initial_key(stage_key(self.inputs.spec)))
+        values = self.module.initial_state(initial_key(stage_key(self.inputs.spec))) | self.inputs.given_state()
         return {
             name: torch.as_tensor(values[name], dtype=getattr(torch, dtype), device=self.device)
             for name, dtype in dtypes.items()

@@ -6,7 +6,7 @@ from typing import Any
 
 from etude.compiler import faults
 from etude.compiler.builtins.scalars import plain_int
-from etude.compiler.builtins.settings import number, numbers
+from etude.compiler.builtins.settings import number, numbers, rates
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.groups import group_settings
@@ -33,7 +33,7 @@ def adamw(
 
     `groups` is a list of records {at, lr, weight_decay}: what differs for the weights whose paths a glob names.
     """
-    fields = numbers(site, lr=lr, weight_decay=weight_decay, eps=eps)
+    fields = rates(site, lr=lr, weight_decay=weight_decay, eps=eps)
     more = {"betas": _betas(site, betas or [0.9, 0.999]), **group_settings(site, groups, fields)}
     return Setting("optimizer", {"name": "adamw", **fields, **more})
 
@@ -41,7 +41,7 @@ def adamw(
 @builtin
 def adam(site: CallSite, lr: Any = 1e-3, betas: Any = None, eps: Any = 1e-8, *, groups: Any = None) -> Setting:
     """Adam (Kingma and Ba, 2015). `betas` are [0.9, 0.999]; `groups` as for `adamw`."""
-    fields = numbers(site, lr=lr, eps=eps)
+    fields = rates(site, lr=lr, eps=eps)
     more = {"betas": _betas(site, betas or [0.9, 0.999]), **group_settings(site, groups, fields)}
     return Setting("optimizer", {"name": "adam", **fields, **more})
 
@@ -57,7 +57,7 @@ def sgd(
     groups: Any = None,
 ) -> Setting:
     """Stochastic gradient descent with momentum (Polyak, 1964), or Nesterov's; `groups` as for `adamw`."""
-    fields = numbers(site, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    fields = rates(site, lr=lr, momentum=momentum, weight_decay=weight_decay)
     more = group_settings(site, groups, {name: fields[name] for name in ("lr", "weight_decay")})
     return Setting("optimizer", {"name": "sgd", **fields, "nesterov": bool(nesterov), **more})
 
@@ -74,14 +74,14 @@ def rmsprop(
     groups: Any = None,
 ) -> Setting:
     """RMSprop (Tieleman and Hinton, 2012)."""
-    fields = numbers(site, lr=lr, decay=decay, momentum=momentum, weight_decay=weight_decay, eps=eps)
+    fields = rates(site, lr=lr, decay=decay, momentum=momentum, weight_decay=weight_decay, eps=eps)
     return _optimizer(site, "rmsprop", fields, groups)
 
 
 @builtin
 def lion(site: CallSite, lr: Any = 1e-4, weight_decay: Any = 0.0, betas: Any = None, *, groups: Any = None) -> Setting:
     """Lion (Chen et al., 2023): steps of one length, by the sign of a momentum."""
-    fields = numbers(site, lr=lr, weight_decay=weight_decay)
+    fields = rates(site, lr=lr, weight_decay=weight_decay)
     return _optimizer(site, "lion", fields, groups, betas=_betas(site, betas or [0.9, 0.99]))
 
 
@@ -96,7 +96,7 @@ def lamb(
     groups: Any = None,
 ) -> Setting:
     """LAMB (You et al., 2020): Adam for large batches, each step in proportion to its weight."""
-    fields = numbers(site, lr=lr, weight_decay=weight_decay, eps=eps)
+    fields = rates(site, lr=lr, weight_decay=weight_decay, eps=eps)
     return _optimizer(site, "lamb", fields, groups, betas=_betas(site, betas or [0.9, 0.999]))
 
 
@@ -111,7 +111,7 @@ def lars(
     groups: Any = None,
 ) -> Setting:
     """LARS (You et al., 2017): momentum for large batches, each step in proportion to its weight."""
-    fields = numbers(site, lr=lr, momentum=momentum, weight_decay=weight_decay, trust=trust)
+    fields = rates(site, lr=lr, momentum=momentum, weight_decay=weight_decay, trust=trust)
     return _optimizer(site, "lars", fields, groups)
 
 

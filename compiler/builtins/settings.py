@@ -25,6 +25,15 @@ def numbers(site: CallSite, **values: Any) -> dict[str, float]:
     return {name: number(site, name, value) for name, value in values.items()}
 
 
+def rates(site: CallSite, **values: Any) -> dict[str, float]:
+    """Several numbers of an optimizer, none of which is below 0."""
+    found = numbers(site, **values)
+    for name, value in found.items():
+        if value < 0:
+            raise faults.wrong_value(f"'{name}' of '{site.name}' must not be below 0, got {value:g}", site.at(name))
+    return found
+
+
 @builtin
 def normal_init(site: CallSite, std: Any = 0.02) -> Setting:
     """Weights drawn from a normal distribution."""

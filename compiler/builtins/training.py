@@ -51,7 +51,12 @@ def slow(site: CallSite, model: Any, decay: Any) -> Setting:
     """
     if not isinstance(model, Model):
         raise faults.wrong_kind("'model' of 'slow'", "a model", describe(model), site.at("model"))
-    return Setting("slow", {"model": model, "decay": settings.number(site, "decay", decay)})
+    share = settings.number(site, "decay", decay)
+    if not 0 <= share <= 1:
+        raise faults.wrong_value(
+            f"'decay' is what a weight keeps of itself, between 0 and 1, got {share:g}", site.at("decay")
+        )
+    return Setting("slow", {"model": model, "decay": share})
 
 
 @builtin
@@ -126,7 +131,10 @@ def train(
         "seed": own_seed,
         "inputs": programs.places,
     }
-    if held_out is not None and len(players) > 1 and score is None:
+    if held_out is None:
+        every = None if spec["keep"] == "all" else valid_every
+        check(lambda: settings.needs_valid(site, score=score, patience=patience, valid_every=every))
+    elif len(players) > 1 and score is None:
         check(lambda: settings.needs_score(site, spec))
     spec["score"] = spec["valid"]["score_names"][0] if spec["valid"] and spec["valid"]["scores"] else None
     spec |= programs.fields | check(lambda: row_order(site, streams, weights, order), {})
@@ -150,7 +158,7 @@ def _plain_settings(site: CallSite, check: Checks, *, held_out: Any, **given: An
     return {
         "schedule": check(lambda: settings.setting(site, "schedule", schedule, {"name": "constant", "warmup": 0.0})),
         "batch": check(lambda: 64 if batch is None else settings.positive(site, "batch", batch)),
-        "clip": check(lambda: None if clip is None else settings.number(site, "clip", clip)),
+        "clip": check(lambda: settings.clipping(site, clip)),
         "every": every,
         "keep": check(lambda: settings.keep_choice(site, keep, held)),
         "patience": check(lambda: settings.patience_of(site, patience, every)),
