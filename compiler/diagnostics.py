@@ -102,7 +102,11 @@ class Diagnostics(Struct):
 
     def add(self, diagnostic: Diagnostic) -> None:
         said = (diagnostic.code, diagnostic.message, diagnostic.location)
-        if not self.is_full and all((each.code, each.message, each.location) != said for each in self.items):
+        if self.is_full or any((each.code, each.message, each.location) == said for each in self.items):
+            return
+        # shapes that do not fit in one call of a library function do so for one reason
+        known = (each.location for each in self.items if _is_shape_inside(each))
+        if not (_is_shape_inside(diagnostic) and diagnostic.location in known):
             self.items.append(diagnostic)
 
     @property
@@ -111,3 +115,9 @@ class Diagnostics(Struct):
 
     def sorted(self) -> Sequence[Diagnostic]:
         return sorted(self.items, key=lambda d: (d.location.source.name, d.location.span.start, d.code))
+
+
+def _is_shape_inside(diagnostic: Diagnostic) -> bool:
+    """Whether shapes do not fit in another file than the one in which the fault is told."""
+    here = diagnostic.location.source
+    return diagnostic.code == "E302" and any(each.location.source != here for each in diagnostic.related)
