@@ -16,13 +16,14 @@ from etude.runtime.sources import chunks, describe
 Json = Any
 SHOWN_TEXT = 40
 SHOWN_NUMBERS = 4
+MOST_KINDS = 8  # different texts that a column is said to have
 JSON_NUMBERS = 64
 
 
 @dataclass
 class Statistic:
-    """A column so far: the `counts` of each class; of numbers the least, largest and mean, and how
-    many are not finite (`odd`); of texts their lengths."""
+    """A column so far: the `counts` of each class; of numbers the least, largest and mean, and how many are not finite
+    (`odd`); of texts their lengths, and the `kinds` there are while they are few and short."""
 
     schema: ColumnSchema
     rows: int = 0
@@ -32,6 +33,7 @@ class Statistic:
     elements: int = 0
     odd: int = 0
     counts: list[int] | None = None
+    kinds: set[str] | None = field(default_factory=set)
 
     def add(self, values: Array) -> None:
         """Take in more rows."""
@@ -41,6 +43,10 @@ class Statistic:
         if self.schema.kind == "label":
             return
         numbers = np.array([len(text) for text in values]) if self.schema.kind == "text" else values
+        if self.schema.kind == "text" and self.kinds is not None:
+            self.kinds |= set(values)
+            if len(self.kinds) > MOST_KINDS or numbers.max(initial=0) > SHOWN_TEXT:
+                self.kinds = None
         if numbers.dtype.kind == "f" and not (is_finite := np.isfinite(numbers)).all():
             self.odd += int(numbers.size - is_finite.sum())
             numbers = numbers[is_finite]
@@ -79,7 +85,9 @@ class Statistic:
         if self.low is None or self.high is None:
             return odd or "no values"
         if self.schema.kind == "text":
-            return _range(int(self.low), int(self.high)) + (" character" if self.high == 1 else " characters")
+            lengths = _range(int(self.low), int(self.high)) + (" character" if self.high == 1 else " characters")
+            kinds = sorted(self.kinds or ()) if self.rows > MOST_KINDS else []
+            return f"{lengths}, {len(kinds)} different: {', '.join(map(text_in_short, kinds))}" if kinds else lengths
         if self.schema.dtype == "bool":
             return f"{self.mean:.1%} true"
         if self.schema.dtype == "int32":
@@ -90,6 +98,12 @@ class Statistic:
 
 def _range(low: int, high: int) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def text_in_short(text: str) -> str:
+    """The beginning of a text in quotes, on one line."""
+    line = text[: SHOWN_TEXT + 1].replace("\n", "⏎").replace("\t", " ")
+    return f'"{line}"' if len(text) <= SHOWN_TEXT else f'"{line[:SHOWN_TEXT]}.."'
 
 
 def number_text(value: float | None) -> str:
@@ -132,8 +146,7 @@ class Summary:
         if named is not None:
             return named if isinstance(named, str) else "[" + ", ".join(named) + "]"
         if isinstance(value, str):
-            line = value[: SHOWN_TEXT + 1].replace("\n", "⏎").replace("\t", " ")
-            return f'"{line}"' if len(value) <= SHOWN_TEXT else f'"{line[:SHOWN_TEXT]}.."'
+            return text_in_short(value)
         if np.ndim(value) == 0:
             return f"{value.item():.4g}" if value.dtype.kind == "f" else str(value.item()).lower()
         if np.ndim(value) > 1:

@@ -23,7 +23,9 @@ TEXT, INT, FLOAT = (ColumnSchema("x", *kind) for kind in (("text", "text"), ("te
         (FLOAT, np.float32([1, np.nan, np.inf, 3]), "1 to 3, mean 2, 2 not finite"),
         (FLOAT, np.float32([np.nan]), "1 not finite"),
         (TEXT, np.array(["a", "b"], object), "1 character"),
-        (TEXT, np.array(["a", "b" * 2000], object), "1 to 2,000 characters"),
+        (TEXT, np.array(["a", "b" * 2000] * 10, object), "1 to 2,000 characters"),
+        (TEXT, np.array(["b", "a"] * 10, object), '1 character, 2 different: "a", "b"'),
+        (TEXT, np.array([f"{n:02}" for n in range(20)], object), "2 characters"),
     ],
 )
 def test_numbers_are_as_people_write_them(schema: ColumnSchema, values: Any, text: str) -> None:
