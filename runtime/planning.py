@@ -18,6 +18,7 @@ from etude.runtime.timed import with_computer
 Json = Any
 Action: TypeAlias = Literal["run", "cached", "merged", "dropped"]
 LEFT_OUT = "its condition does not hold"
+BEGUN = "begun before"
 UNNEEDED = "no claim, report, number or model needs it"
 
 
@@ -116,7 +117,7 @@ def _plan_stage(
 
 def _unfinished(stage: Stage, store: Store, key: str) -> str:
     steps = kept_steps(store, key) if stage.kind == "train" else []
-    return f"begun before, goes on from step {steps[0]}" if steps else "not done before with these inputs"
+    return f"{BEGUN}, goes on from step {steps[0]}" if steps else "not done before with these inputs"
 
 
 def predecessors(stage: Stage) -> list[str]:

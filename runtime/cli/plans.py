@@ -14,7 +14,7 @@ from etude.compiler.draw.repeats import repeat_classes, stem
 from etude.compiler.render.ansi import Paint
 from etude.runtime.cli.hardware import compiled_to_json, gigabytes, hardware_lines
 from etude.runtime.cli.stores import size_text
-from etude.runtime.planning import UNNEEDED
+from etude.runtime.planning import BEGUN, UNNEEDED
 from etude.runtime.progress.durations import duration_text
 
 if TYPE_CHECKING:
@@ -110,8 +110,11 @@ def _explain(workflow: Workflow, planned: dict[str, PlannedStage], settings: Set
     explainer = Explainer(workflow, planned, store, settings)
     for id in starts:
         found = explainer.explain(id)
+        begun = planned[id].reason if planned[id].reason.startswith(BEGUN) else ""
         if found.changed and not found.is_of_another:
-            planned[id] = replace(planned[id], reason=found.reason)
+            planned[id] = replace(planned[id], reason=f"{found.reason}; {begun}" if begun else found.reason)
+        elif found.compared_with and not found.changed and not begun:
+            planned[id] = replace(planned[id], reason=found.reason)  # recorded, and lost since
 
 
 def _merged(workflow: Workflow, planned: Mapping[str, PlannedStage]) -> list[tuple[str, PlannedStage]]:

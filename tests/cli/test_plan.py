@@ -72,6 +72,14 @@ def test_a_stage_of_a_new_name_is_not_said_to_have_changed(cli: Cli, folder: Pat
     assert "the most similar sample" in cli("why", "other.etude", "third").out and "->" not in shown
 
 
+def test_a_result_that_is_gone_is_said_to_be(cli: Cli, folder: Path) -> None:
+    cli("run", "host.etude")
+    for path in (folder / ".etude" / "records").glob("*/*.json"):
+        if json.loads(path.read_text())["kind"] == "sample":
+            path.unlink()
+    assert by_name(cli("plan", "host.etude", "--json").json)["few"] == ("run", "its result is no longer in the store")
+
+
 def test_each_stage_has_its_weights_memory_operations_and_time(cli: Cli, folder: Path) -> None:
     (folder / "net.etude").write_text(
         'digits = load("sklearn:digits")\n'
