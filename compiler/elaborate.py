@@ -19,14 +19,15 @@ from etude.compiler.diagnostics import Location, RecipeError
 from etude.compiler.faults import Poisoned
 from etude.compiler.indexing import index_value
 from etude.compiler.limits import STEPS_OF_A_CALL, check_parts
-from etude.compiler.measured import as_measured, check_settings, is_late, operated, shape_of
+from etude.compiler.measured import as_measured, shape_of
 from etude.compiler.models import call_model, chain, construct, holds_weights
 from etude.compiler.modules import known_modules
+from etude.compiler.operations import call_by_name
 from etude.compiler.scopes import MISSING, Lazy, Scope
 from etude.compiler.session import Session
 from etude.compiler.texts import METRICS as TEXTS
 from etude.compiler.texts import call_text, is_text
-from etude.compiler.tracing import call_operation, is_random, made_tensor, name_value
+from etude.compiler.tracing import made_tensor, name_value
 from etude.compiler.typing import check_result
 from etude.compiler.unrolling import Unrolling
 from etude.compiler.values import (
@@ -54,7 +55,6 @@ from etude.compiler.watch import current
 from etude.grammar import nodes
 
 MAX_DEPTH = 150
-MAKING = {"zeros", "ones", "full", "iota", "eye", "tensor"}
 
 
 class Evaluator(Unrolling):
@@ -346,7 +346,7 @@ class Evaluator(Unrolling):
         if of_text and callee.name not in TEXTS:
             return call_text(site, callee.name, positional, named)
         if isinstance(callee, OperationValue):
-            return self._operation(callee.name, positional, named, site)
+            return call_by_name(callee.name, positional, named, site)
         if isinstance(callee, Builtin):
             return bind_builtin(callee, positional, named, site)
         if isinstance(callee, Closure):
@@ -358,28 +358,6 @@ class Evaluator(Unrolling):
             given = bind_inputs(callee, positional, named, site) if named else positional
             return call_model(self.session, callee, given, site.location, self)
         raise faults.not_callable(describe(callee), site.location)
-
-    def _operation(self, name: str, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
-        from etude.compiler.builtins.scalars import static_operation
-
-        if any(isinstance(value, Tree) for value in (*positional, *named.values())):
-            from etude.compiler.trees import operation
-
-            return operation(self.session, name, positional, named, site.location)
-        if self.session.frame is None or not any(
-            isinstance(v, Tensor) for v in _flatten([*positional, *named.values()])
-        ):
-            result = static_operation(name, positional, named, site)
-            if result is not None:
-                return result
-        late = is_late([*positional, *named.values()])
-        if self.session.frame is None and name in MAKING and not late:
-            return Made(name, tuple(positional), named)
-        if self.session.frame is None and (late or not is_random(name)):
-            check_settings(name, positional, named, site.location)
-            apply = partial(call_operation, self.session, name, location=site.location)
-            return operated(self.session, positional, named, apply, site.location)
-        return call_operation(self.session, name, positional, named, site.location)
 
     def call_closure(self, closure: Closure, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
         if not closure.is_lambda and closure in self.active:
@@ -493,14 +471,6 @@ def call_name(node: nodes.Expr) -> str:
     if isinstance(node, nodes.Name | nodes.Attribute):
         return node.name
     return "function"
-
-
-def _flatten(values: Iterable[Any]) -> Iterable[Any]:
-    for value in values:
-        if isinstance(value, list):
-            yield from _flatten(value)
-        else:
-            yield value
 
 
 __all__ = ["Dataset", "Evaluator", "Size"]
