@@ -11,6 +11,7 @@ from etude.runtime.report.heatmaps import MOST_NAMES, MOST_NUMBERS, shares
 
 SIDE, NARROWEST, WIDTH = 34.0, 5.0, 420.0  # of a cell at most and at least, and of all cells where they are many
 LETTER, LONGEST = 6.2, 18  # the width of a letter, and how many of a name are shown
+ABOVE = 5  # for a name beside a narrow cell
 FLAT = 3  # letters of names that are written level below a column
 
 
@@ -28,7 +29,7 @@ def matrix_svg(confusion: Confusion) -> str:
     parts.append(_axis(confusion.column, 12, side * count / 2, turned=True))
     alt = escape(f"confusion matrix of {count} classes: labels down, predictions across")
     return (
-        f'<svg class="matrix" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img" '
+        f'<svg class="matrix" viewBox="0 {-ABOVE} {width:.0f} {height + ABOVE:.0f}" width="{width:.0f}" role="img" '
         f'aria-label="{alt}">{"".join(parts)}</svg>'
     )
 
