@@ -17,6 +17,7 @@ from etude.compiler import faults
 from etude.compiler.class_counts import check_class_counts
 from etude.compiler.diagnostics import Location, Related
 from etude.compiler.limits import MAX_ELEMENTS, STEPS_OF_AN_OPERATION, count_elements, spend
+from etude.compiler.ranges import check_range
 from etude.compiler.schema import Vocabulary
 from etude.compiler.session import Session
 from etude.compiler.values import (
@@ -173,6 +174,8 @@ def apply_operation(
     except OperandError as error:
         raise faults.wrong_shape(name, error.message, location, _operand_places(values), error.hint) from None
     for result in results:
+        if any(isinstance(dim, int) and dim < 0 for dim in result.type.shape):
+            raise faults.wrong_value(f"'{name}' cannot make {result.type}: a dimension is not below 0", location)
         if count_elements(result.type.shape) > MAX_ELEMENTS:
             text = f"'{name}': {result.type} has more than {MAX_ELEMENTS:,} numbers"
             raise faults.wrong_value(text, location, "no machine holds so many")
@@ -247,6 +250,7 @@ def call_operation(
     if operation.is_random:
         named = _scalar_by_default(operation, positional, named)
     given = _bind(operation, positional, named, location)
+    check_range(name, given, location)
     values, attributes = [], {}
     optional = [p for p in operation.operand_parameters if p.default == "none"]
     for parameter in operation.parameters:

@@ -279,6 +279,8 @@ def _resize(types: Types, attributes: Attributes) -> tuple[TensorType, ...]:
     x, shape = types[0], attributes["shape"]
     if attributes["method"] not in ("bilinear", "nearest"):
         raise OperandError(f'method is "bilinear" or "nearest", got "{attributes["method"]}"')
+    if any(isinstance(size, int) and size < 1 for size in attributes["shape"]):
+        raise OperandError(f"sizes are at least 1, got {list(attributes['shape'])}")
     if not 1 <= len(shape) <= 3 or x.rank not in (len(shape) + 1, len(shape) + 2):
         raise OperandError(
             f"cannot resize {x} to {list(shape)}: expected {len(shape)} spatial axes and channels", operand=0

@@ -125,8 +125,11 @@ def named(types: Types, attributes: Attributes, names: Sequence[str]) -> dict[st
 
 
 def spatial(value: int | Sequence[int], count: int, what: str) -> tuple[int, ...]:
-    """One integer for each of `count` spatial axes."""
+    """One integer for each of `count` spatial axes; all but padding are at least 1."""
     values = (value,) * count if isinstance(value, int) else tuple(value)
     if len(values) != count:
         raise OperandError(f"{what} has {len(values)} numbers, but there are {count} spatial axes", operand=0)
+    least = 0 if what == "padding" else 1
+    if any(number < least for number in values):
+        raise OperandError(f"{what} is at least {least}, got {min(values)}")
     return values

@@ -83,6 +83,10 @@ def dropout(site: CallSite, x: Any, rate: Any) -> Any:
         raise faults.only_in_traced_code("'dropout'", site.location, "a model, or a function given to a stage")
     if is_late(rate):
         raise faults.after_the_run("'rate' of 'dropout'", site.at("rate"))
+    if isinstance(rate, bool) or not isinstance(rate, int | float):
+        raise faults.wrong_kind("'rate' of 'dropout'", "a share known before the run", describe(rate), site.at("rate"))
+    if not 0 <= rate < 1:
+        raise faults.wrong_value("'rate' of 'dropout' is a share from 0 to below 1", site.at("rate"), "write 0.1")
     if rate == 0:
         return x  # nothing is drawn, and a model is the same in training as otherwise
     frame.uses_mode = True
