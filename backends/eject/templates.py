@@ -6,6 +6,7 @@ import math
 import pathlib
 import sys
 from collections.abc import Iterator
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,9 @@ from etude.backends.batches import Ids, Indices, epoch_order
 
 def batches(ids: Ids, size: int<seed_argument>) -> Iterator[Indices]:
     """The rows of every step: epochs as one endless permuted stream, which is cut into pieces of one size."""
-    ahead, epoch = epoch_order(ids, <seed>, 0), 0
+    ahead = chain.from_iterable(epoch_order(ids, <seed>, epoch) for epoch in count())
     while True:
-        while len(ahead) < size:
-            epoch += 1
-            ahead = np.concatenate([ahead, epoch_order(ids, <seed>, epoch)])
-        yield ahead[:size]
-        ahead = ahead[size:]
+        yield np.fromiter(ahead, np.int64, size)
 <together>
 
 
@@ -80,7 +77,6 @@ from torch import Tensor
 
 from etude.backends.batches import row_keys
 from etude.backends.torch.random import fold
-from etude.backends.torch.rows import weight_at
 
 
 def tensors(arrays: Any, group: str) -> dict[str, Tensor]:
@@ -98,10 +94,11 @@ def main() -> None:
     arrays = np.load(FOLDER / "inputs.npz")
     data, learned = tensors(arrays, "data"), <learned>
     models = Models().to(DEVICE)
-    weights = {path: weight_at(models, path) for path in learned}
+    places = models.state_dict(keep_vars=True)
+    weights = {path: places[path] for path in learned}
     with torch.no_grad():
         for path, value in (learned | tensors(arrays, "fixed")).items():
-            weight_at(models, path).copy_(value)
+            places[path].copy_(value)
     optimizer = optimizers(models)
     <prepare>
     for done, index in zip(range(1, steps + 1), <batches>, strict=False):
@@ -226,7 +223,7 @@ steps = <steps>
 <warmup>
 <state>
 <held_out>
-file = open(FOLDER / "history.csv", "w", newline="")  # noqa: SIM115  # written row by row
+file = open(FOLDER / "history.csv", "w", 1, newline="")  # noqa: SIM115  # written row by row
 writers = [csv.DictWriter(each, COLUMNS, lineterminator="\\n") for each in (sys.stdout, file)]
 for writer in writers:
     writer.writeheader()
@@ -242,6 +239,5 @@ terms = []
 <validation>
 for writer in writers:
     writer.writerow(row)
-file.flush()
 <stop>
 """

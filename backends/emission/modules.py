@@ -14,11 +14,14 @@ from etude.backends.emission.dialect import Dialect
 from etude.backends.emission.forms import Form
 from etude.backends.emission.imports import function_names
 from etude.backends.emission.layout import INDENT, WIDTH, double_quoted, indented
+from etude.backends.emission.merging import ClassText
 from etude.backends.emission.naming import variables
 from etude.backends.emission.packing import Run, grouped
 from etude.backends.emission.parameters import Argument
 from etude.backends.program.ir import Sub
 
+# What a list of one element needs no range for.
+ALONE = " for _ in range(1)"
 # A space at which no line is broken.
 TIED = "\u00a0"
 # A number on its own: the type `float32` has none.
@@ -41,18 +44,35 @@ class ModuleWriter:
         self.dialect, self.plans, self.called, self.packed = dialect, plans, called, packed
         self.taken = {*called.values(), *function_names(dialect.framework)}
 
-    def class_lines(self, plan: ClassPlan) -> list[str]:
+    def class_text(self, plan: ClassPlan) -> ClassText:
         """A class: its constructor, and a method for each of its forms."""
-        lines = [f"class {plan.name}({self.dialect.module}):", *indented(docstring(plan.forms[0], 1)), ""]
-        lines += indented(self._constructor(plan))
         members = Members(
             framework=self.dialect.framework,
             weights=[f"self.{name}{self.dialect.read}" for name in plan.slots],
         )
+        methods = {}
         for number, form in enumerate(form for form in plan.forms if form.sub.outputs):
-            members = Members(members.framework, members.weights, self._own_callees(plan, form))
-            lines += ["", *indented(self._definition(form, members, is_method=True, is_documented=number > 0))]
-        return lines
+            members = replace(members, callees=self._own_callees(plan, form))
+            lines = self._definition(form, members, is_method=True, is_documented=number > 0)
+            methods[self.called[form]] = lines
+        return ClassText(
+            name=plan.name,
+            kind=plan.sub.name,
+            signatures=signatures(plan.forms[0]),
+            parameters=list(plan.parameters),
+            setup=list(self.dialect.setup),
+            constructor=self._constructor(plan),
+            methods=methods,
+        )
+
+    def class_lines(self, text: ClassText) -> list[str]:
+        """The source of a class."""
+        parameters = "".join(f", {name}: int" for name in text.parameters)
+        made = [line.replace(ALONE, "") for line in (*text.setup, *text.constructor)]
+        lines = [*docstring(text.signatures, 1), "", f"def __init__(self{parameters}) -> None:", *indented(made)]
+        for method in text.methods.values():
+            lines += ["", *method]
+        return [f"class {text.name}({self.dialect.module}):", *indented(lines)]
 
     def function_lines(self, form: Form) -> list[str]:
         """A function for a form without weights."""
@@ -102,18 +122,16 @@ class ModuleWriter:
         returns = self.dialect.array
         if len(body.outputs) != 1:
             returns = f"tuple[{', '.join([returns] * len(body.outputs))}]"
-        lines = docstring(form, 2 if is_method else 1, self.packed.get(form, ())) if is_documented else []
+        lines = docstring(signatures(form, self.packed.get(form, ())), 2 if is_method else 1) if is_documented else []
         lines += [double_quoted(line) for line in [*body.lines, f"return {', '.join(body.outputs)}"]]
         return [f"def {self.called[form]}({', '.join(arguments)}) -> {returns}:", *indented(lines)]
 
     def _constructor(self, plan: ClassPlan) -> list[str]:
-        parameters = "".join(f", {name}: int" for name in plan.parameters)
-        lines = list(self.dialect.setup)
+        lines = []
         for name, slot, shape in zip(plan.slots, plan.sub.slots, plan.shapes, strict=True):
             assert self.dialect.parameter is not None
             lines.append(self.dialect.parameter(name, slot, shape))
-        lines += self._children(plan)
-        return [f"def __init__(self{parameters}) -> None:", *indented(lines)]
+        return [*lines, *self._children(plan)]
 
     def _children(self, plan: ClassPlan) -> list[str]:
         made: dict[str, list[tuple[int | None, str]]] = {}
@@ -162,7 +180,7 @@ def _repeated(texts: Sequence[str]) -> str:
     >>> _repeated(["Linear(8, 2)", *["Linear(2, 2)"] * 5])
     'Linear(8, 2), *(Linear(2, 2) for _ in range(5))'
     """
-    if len(texts) > 1 and len(set(texts)) == 1:
+    if len(set(texts)) == 1:
         return f"{texts[0]} for _ in range({len(texts)})"
     items: list[str] = []
     for text, run in groupby(texts):
@@ -176,13 +194,14 @@ def construction(plan: ClassPlan, arguments: Sequence[Argument]) -> str:
     return f"{plan.name}({', '.join(map(str, arguments))})"
 
 
-def docstring(form: Form, level: int, runs: Sequence[Run] = ()) -> list[str]:
-    """What the sub-programs of a form are called, and their types; `_` is a number in which they differ.
+def signatures(form: Form, runs: Sequence[Run] = ()) -> list[str]:
+    """What the sub-programs of a form are called, and their types; `runs` are the inputs that go as one list."""
+    return list(dict.fromkeys(signature(sub, runs) for sub in form.subs))
 
-    It stands `level` levels deep. `runs` are the inputs that go as one list.
-    """
+
+def docstring(signatures: Sequence[str], level: int) -> list[str]:
+    """What all signatures say, `_` for a number in which they differ; it stands `level` levels deep."""
     width = WIDTH - level * len(INDENT)
-    signatures = list(dict.fromkeys(signature(sub, runs) for sub in form.subs))
     alike = [NUMBER.sub("_", text) for text in signatures]
     shown = _common([text for text, shape in zip(signatures, alike, strict=True) if shape == alike[0]])
     text = f"{shown}{', and others' if len(set(alike)) > 1 else ''}"

@@ -11,8 +11,9 @@ from etude.backends.emission.dialect import Dialect
 from etude.backends.emission.forms import Form, Forms
 from etude.backends.emission.imports import function_names, import_lines
 from etude.backends.emission.layout import INDENT, WIDTH, double_quoted, fit, indented, quoted
+from etude.backends.emission.merging import Merger
 from etude.backends.emission.models import Wanted, plan_models
-from etude.backends.emission.modules import ModuleWriter, attribute_lines, construction
+from etude.backends.emission.modules import ALONE, ModuleWriter, attribute_lines, construction
 from etude.backends.emission.naming import FUNCTIONS, RESERVED, Scope, variables
 from etude.backends.emission.packing import packed_inputs
 from etude.backends.emission.precision import lowered
@@ -55,8 +56,8 @@ class StageWriter:
         self.plans = plan_classes(self.forms, uses, self.names)
         self.models = plan_models([model for name in programs for model in self._wanted(name)])
         self.called = self._called(evaluation)
-        packed = packed_inputs(list(self.roots.values()), self.forms)
-        self.writer = ModuleWriter(dialect, self.plans, self.called, packed)
+        self.packed = packed_inputs(list(self.roots.values()), self.forms)
+        self.writer, self.merger = self._written(self._quiet())
 
     def definitions(self) -> list[list[str]]:
         """Classes and functions in an order in which each stands before its uses; `Models` comes last."""
@@ -65,8 +66,8 @@ class StageWriter:
         for form in self.forms:
             if form not in self.plans:
                 blocks += [self.writer.function_lines(form)] if form in used else []
-            elif self.plans[form].forms[0] is form:
-                blocks.append(self.writer.class_lines(self.plans[form]))
+            elif self.plans[form].forms[0] is form and (text := self.merger.left(self.plans[form].name)):
+                blocks.append(self.writer.class_lines(text))
         return [*blocks, self._models_class()] if self.models.roots else blocks
 
     def outputs(self, name: str) -> Outputs:
@@ -162,6 +163,23 @@ class StageWriter:
                 called[form] = self.dialect.forward if number == 0 else scope.fresh(wish)
         return called
 
+    def _quiet(self) -> set[Form]:
+        """What a model that draws elsewhere does without: methods of one class, if only this differs."""
+        plans = dict.fromkeys(self.plans.values())
+        drawing = {plan.sub.name for plan in plans if plan.sub.is_random}
+        return {plan.forms[0] for plan in plans if not plan.sub.is_random and plan.sub.name in drawing}
+
+    def _written(self, quiet: set[Form]) -> tuple[ModuleWriter, Merger]:
+        """The writer of classes and functions, and what of its classes is one; `quiet` are called `evaluate`."""
+        while True:
+            called = self.called | dict.fromkeys(quiet, "evaluate")
+            writer = ModuleWriter(self.dialect, self.plans, called, self.packed)
+            merger = Merger([writer.class_text(plan) for plan in dict.fromkeys(self.plans.values())])
+            alone = {form for form in quiet if not merger.has(self.plans[form].name, self.dialect.forward)}
+            if not alone:
+                return writer, merger
+            quiet = quiet - alone
+
     def _attributes(self) -> list[str]:
         made: dict[str, list[tuple[int | None, str]]] = {}
         for attribute, model in self.models.roots:
@@ -171,7 +189,7 @@ class StageWriter:
 
     def _models_class(self) -> list[str]:
         lines = list(self.dialect.setup)
-        lines += self._attributes()
+        lines += [self.merger.calls(line).replace(ALONE, "") for line in self._attributes()]
         lines += [f"self.{later} = self.{earlier}" for later, earlier in self.models.ties]
         return [
             f"class Models({self.dialect.module}):",

@@ -93,7 +93,7 @@ def binary_cross_entropy(logits: Array, targets: Array, where: Array | None = No
 def _reduced(losses: Array, where: Array | None, reduce: str) -> Array:
     if where is not None:
         losses = jnp.where(where, losses, 0.0)
-    axes = tuple(range(0 if reduce == "mean" else 1, losses.ndim))
+    axes = tuple(range(losses.ndim) if reduce == "mean" else range(1, losses.ndim))
     if reduce == "none" or not axes:
         return losses
     if where is None:

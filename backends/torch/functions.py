@@ -62,7 +62,7 @@ def binary_cross_entropy(logits: Tensor, targets: Tensor, where: Tensor | None =
 def _reduced(losses: Tensor, where: Tensor | None, reduce: str) -> Tensor:
     if where is not None:
         losses = torch.where(where, losses, 0.0)
-    axes = tuple(range(0 if reduce == "mean" else 1, losses.ndim))
+    axes = tuple(range(losses.ndim) if reduce == "mean" else range(1, losses.ndim))
     if reduce == "none" or not axes:
         return losses
     if where is None:
