@@ -316,10 +316,11 @@ class Recipe(Struct, dict=True):
         site = self._site(entry, "report")
         with self.session.from_top(self.seed), self.session.named("report"), self.session.named(name):
             ref = shown(site, name, evaluate(), Location(self.source, entry.value.span))
-        where = Location(self.source, entry.name_span or entry.span)
-        if name in self.shown:
-            raise faults.bound_twice(name, where, self.shown[name])
-        self.shown[name] = where
+        if entry.name is not None:  # of what is spread, later fields win
+            where = Location(self.source, entry.name_span or entry.span)
+            if name in self.shown:
+                raise faults.bound_twice(name, where, self.shown[name])
+            self.shown[name] = where
         self.report.append((name, ref))
 
     # --- the graph ---
