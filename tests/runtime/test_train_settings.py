@@ -85,6 +85,29 @@ centred = train(on = data, update = {{net: net}}) {{
 }}
 middle = measure(parts.valid, ({{features}}) => sum(centred.state.center))
 
+fn loss_of(m) = measure(parts.valid, ({{features, label}}) => cross_entropy(m(features), label))
+calm = train(on = parts.train, update = {{net: net}}, batch = 32, budget = 12steps, ema = {{slow: slow(net, 0.8)}}) {{
+  loss = ({{features, label}}) => cross_entropy(net(features), label)
+}}
+called = train(on = parts.train, update = {{net: net}}, batch = 32, budget = 12steps, ema = {{slow: slow(net, 0.8)}}) {{
+  loss = ({{features, label}}, {{net, slow}}) => {{
+    task: cross_entropy(net(features), label), none: 0.0 * mean(slow(features))
+  }}
+}}
+lag     = loss_of(calm.slow) - loss_of(calm.net)
+lag_too = loss_of(called.slow) - loss_of(called.net)
+
+center = measure(parts.train, ({{features}}) => features)
+share  = measure(parts.train, ({{label}}) => label == 0)
+begun = train(on = parts.train, update = {{net: net}}, batch = 32, budget = 3steps) {{
+  loss = ({{features, label}}, {{c, d}}) => {{
+    loss: cross_entropy(net(features - c), label) + 0.0 * d, state: {{c: c + 1.0, d: d}}
+  }}
+  state = {{c: center, d: share}}
+}}
+moved  = mean(begun.state.c - center)
+held   = max(begun.state.d) - share
+
 other = mlp([8, 3], seed = 2)
 pair = train(on = parts.train) {{
   updates = [
@@ -152,6 +175,16 @@ def test_a_batch_in_parts_gives_the_same_up_to_rounding(result: RunResult) -> No
 def test_a_state_can_be_used_afterwards_and_is_validated_with(result: RunResult) -> None:
     assert result.metrics["middle"] != 0
     assert "valid.loss" in history(result, "centred")[-1]
+
+
+def test_a_slow_copy_that_no_loss_calls_is_the_one_that_a_loss_calls(result: RunResult) -> None:
+    assert result.metrics["lag"] == pytest.approx(result.metrics["lag_too"], abs=1e-7)
+    assert result.metrics["lag"] > 0
+
+
+def test_a_state_may_begin_with_what_was_measured(result: RunResult) -> None:
+    assert result.metrics["moved"] == pytest.approx(3.0, abs=1e-5)
+    assert result.metrics["held"] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_several_players_are_validated_each(result: RunResult) -> None:
