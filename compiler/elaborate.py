@@ -46,6 +46,7 @@ from etude.compiler.values import (
     Poison,
     Range,
     Record,
+    Setting,
     Tensor,
     Tokenizer,
     Tree,
@@ -357,7 +358,8 @@ class Evaluator(Unrolling):
         if isinstance(callee, Model):
             given = bind_inputs(callee, positional, named, site) if named else positional
             return call_model(self.session, callee, given, site.location, self)
-        raise faults.not_callable(describe(callee), site.location)
+        help = f"{site.name} is one as it stands: leave the parentheses out" if isinstance(callee, Setting) else None
+        raise faults.not_callable(describe(callee), site.location, help)
 
     def call_closure(self, closure: Closure, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
         if not closure.is_lambda and closure in self.active:

@@ -183,8 +183,8 @@ def after_the_run(what: str, location: Location) -> RecipeError:
     )
 
 
-def not_callable(what: str, location: Location) -> RecipeError:
-    return fault("E309", f"{what} cannot be called", location, "called here")
+def not_callable(what: str, location: Location, help: str | None = None) -> RecipeError:
+    return fault("E309", f"{what} cannot be called", location, "called here", help=help)
 
 
 def not_a_scalar(name: str, type: str, location: Location) -> RecipeError:
@@ -357,8 +357,8 @@ def not_in_traced_code(what: str, location: Location) -> RecipeError:
     )  # fmt: skip
 
 
-def only_in_traced_code(what: str, location: Location, where: str) -> RecipeError:
-    return fault("E406", f"{what} can only stand in {where}", location, "outside of it here")
+def only_in_traced_code(what: str, location: Location, where: str, help: str | None = None) -> RecipeError:
+    return fault("E406", f"{what} can only stand in {where}", location, "outside of it here", help=help)
 
 
 def no_weight(glob: str, location: Location, near: Sequence[str]) -> RecipeError:

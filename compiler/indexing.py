@@ -8,14 +8,15 @@ from msgspec.structs import replace
 
 from etude.backends.program.dims import Size
 from etude.compiler import faults
+from etude.compiler.attributes import subtree
 from etude.compiler.diagnostics import Location, Related
 from etude.compiler.loops import check_index
-from etude.compiler.measured import as_measured, operated
+from etude.compiler.measured import as_measured, measured_leaf, operated
 from etude.compiler.positions import check_positions, take_positions
 from etude.compiler.scopes import Scope
 from etude.compiler.session import Session
 from etude.compiler.tracing import apply_operation, made_tensor
-from etude.compiler.values import Chain, Deferred, DeferredList, Made, Measured, Model, Range, Tensor, describe
+from etude.compiler.values import Chain, Deferred, DeferredList, Made, Measured, Model, Range, Tensor, Tree, describe
 from etude.compiler.windows import cut_windows, take_steps
 from etude.grammar import nodes
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 def index_value(evaluator: Evaluator, value: Any, node: nodes.Index, scope: Scope) -> Any:
     location = Location(scope.source, node.span)
+    if isinstance(value, Tree):
+        value = _of_tree(evaluator, value, node, scope, location)
+        if isinstance(value, Tree | Tensor) and isinstance(node.items[0], nodes.String):
+            return value
     if isinstance(value, Made):
         session = evaluator.session
         value = made_tensor(session, value, location) if session.frame else as_measured(session, value, location)
@@ -42,6 +47,21 @@ def index_value(evaluator: Evaluator, value: Any, node: nodes.Index, scope: Scop
     if isinstance(item, nodes.Slice | nodes.Strided):
         return value[_plain_slice(evaluator, item, scope, is_list=True)]
     return value[_position(evaluator, item, scope, len(value), "the list")]
+
+
+def _of_tree(evaluator: Evaluator, tree: Tree, node: nodes.Index, scope: Scope, location: Location) -> Any:
+    """A tree below a path, `weights(m)["0.w"]`, or the tensor of a tree that has one, to be picked from."""
+    item = node.items[0]
+    if isinstance(item, nodes.String) and len(node.items) == 1:
+        return subtree(tree, item.value, Location(scope.source, item.span))
+    if len(tree.leaves) > 1:
+        known = ", ".join(f'"{path}"' for path in tree.paths[:3])
+        help = f"take one of them by its path: {known}"
+        raise faults.wrong_kind("'[...]'", "a tree of one tensor", f"one of {len(tree.leaves)}", location, help)
+    (leaf,) = tree.leaves
+    if isinstance(leaf, Tensor):
+        return leaf
+    return measured_leaf(evaluator.session, leaf, location)
 
 
 def _position(evaluator: Evaluator, item: Any, scope: Scope, length: int, what: str) -> int:

@@ -111,7 +111,8 @@ def inputs_by_column(model: Model, row: Row) -> list[str]:
 def call_model(session: Session, model: Model, arguments: Sequence[Any], location: Location, evaluator: Any) -> Any:
     """`model(x, ...)` in the function being traced: of a part that another stands in for, that one."""
     if session.frame is None:
-        raise faults.only_in_traced_code("a model call", location, "a model, or a function given to a stage")
+        help = "of a dataset: map(d, row => {...row, p: m(row.image)}), or accuracy(m, on = d)"
+        raise faults.only_in_traced_code("a model call", location, "a model, or a function given to a stage", help)
     while arguments and arguments[-1] is None:  # an optional input that is handed on and was not given
         arguments = arguments[:-1]
     if surgeries(session):

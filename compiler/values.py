@@ -411,10 +411,8 @@ def describe(value: Any) -> str:
             return text
     if isinstance(value, Quantity):
         return f"a quantity in {value.unit}"
-    if isinstance(value, Setting):
-        return f"a {value.kind}"
-    if isinstance(value, Output):
-        return f"a {value.kind}"
+    if isinstance(value, Setting | Output):
+        return f"{'an' if value.kind[0] in 'aeiou' else 'a'} {value.kind}"
     return "none" if value is None else f"a {type(value).__name__}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from etude.backends.program.dims import evaluate
@@ -15,6 +16,8 @@ from etude.compiler.calls import CallSite
 from etude.compiler.computed import averaged, computed
 from etude.compiler.globs import matches, nearest_paths
 from etude.compiler.instances import model_name
+from etude.compiler.measured import computed as operated_on
+from etude.compiler.measured import measured_leaf
 from etude.compiler.parts import all_parts
 from etude.compiler.rebinding import rebound
 from etude.compiler.session import Session
@@ -96,13 +99,17 @@ def average(site: CallSite, models: Any, *, shares: Any = None) -> Model:
 
 
 @builtin
-def ravel(site: CallSite, tree: Any) -> Tensor:
+def ravel(site: CallSite, tree: Any) -> Any:
     """All tensors of a tree end to end, as one vector."""
-    if site.session.frame is None:
-        raise faults.only_in_traced_code("'ravel'", site.location, "a function given to a stage")
     if not isinstance(tree, Tree):
         raise faults.wrong_kind("'tree' of 'ravel'", "a tree shaped like weights(m)", describe(tree), site.at("tree"))
-    leaves = local(site.session, tree, site.location).leaves
+    if site.session.frame is None:
+        kept = [measured_leaf(site.session, leaf, site.location) for leaf in tree.leaves]
+        return operated_on(site.session, kept, partial(_ravelled, site), site.location)
+    return _ravelled(site, local(site.session, tree, site.location).leaves)
+
+
+def _ravelled(site: CallSite, leaves: Sequence[Any]) -> Tensor:
     flat = [call_operation(site.session, "reshape", [leaf, [leaf.type.size]], {}, site.location) for leaf in leaves]
     joined: Tensor = call_operation(site.session, "concat", [flat], {"axis": 0}, site.location)
     return joined
@@ -112,7 +119,8 @@ def ravel(site: CallSite, tree: Any) -> Tensor:
 def unravel(site: CallSite, vector: Any, *, like: Any) -> Tree:
     """A vector as a tree of the shapes of another, or of the weights of a model."""
     if site.session.frame is None:
-        raise faults.only_in_traced_code("'unravel'", site.location, "a function given to a stage")
+        help = "'edit' and 'average' make models of models; vectors of weights are compared as they are"
+        raise faults.only_in_traced_code("'unravel'", site.location, "a function given to a stage", help)
     tree = weights_of(site.session, like, site.location) if isinstance(like, Model) else like
     if not isinstance(tree, Tree):
         raise faults.wrong_kind("'like' of 'unravel'", "a model or a tree", describe(like), site.at("like"))

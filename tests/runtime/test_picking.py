@@ -72,3 +72,23 @@ def test_lists_and_chains_step_as_in_python(tmp_path: Path) -> None:
     assert compiled.workflow is not None
     found = [compiled.workflow.stages[claim.stage].spec["expression"] for claim in compiled.workflow.claims]
     assert found == [["number", True]] * 4
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_weights_are_picked_and_laid_end_to_end_outside_of_functions(backend: str, tmp_path: Path) -> None:
+    text = """
+    d = rows([{x: [1.0, 2.0], y: 1.0}, {x: [2.0, 3.0], y: 2.0}])
+    m = train(on = d, update = {net: linear(3)}) { loss = ({x, y}, {net}) => mse(net(x)[:, 0], y)  budget = 2steps }
+    flat  = ravel(weights(m.net))
+    count = flat.shape[0]
+    gap   = norm(flat) - norm(weights(m.net))
+    entry = weights(m.net)["w"][1, 2] - weights(m.net).w[-1, ::-1][0]
+    alike = flat @ flat / norm(flat) ** 2
+    report { count = count }
+    """
+    compiled = compile_text(text, "weights.etude", tmp_path)
+    assert compiled.workflow is not None, [d.message for d in compiled.diagnostics]
+    result = run(compiled.workflow, store=Store(tmp_path / "store"), backend=backend, base=tmp_path, jobs=1)
+    assert not result.failed, [stage.failure for stage in result.stages.values() if stage.failure]
+    assert result.metrics["gap"] == pytest.approx(0, abs=1e-6) and result.metrics["entry"] == 0
+    assert result.metrics["alike"] == pytest.approx(1, abs=1e-5)
