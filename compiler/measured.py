@@ -186,6 +186,14 @@ def stage_of(site: CallSite, value: Measured) -> Ref:
     return _computing_stage(site, value, {}, port, kind)
 
 
+def as_number(site: CallSite, value: Any) -> Any:
+    """A measured tensor of one number, as a state that was carried is, as the number; anything else as it is."""
+    if not isinstance(value, Measured) or value.type.rank:
+        return value
+    ref = _computing_stage(site, value, {}, "value", "Metric")
+    return Deferred(["ref", ref.stage, ref.port], *_kind(value.type))
+
+
 def as_lists(site: CallSite, value: Measured) -> Deferred:
     """A measured tensor as numbers in nested lists, which tables and heat maps take."""
     numbers = count_elements(value.type.shape)

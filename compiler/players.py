@@ -283,7 +283,8 @@ def _check_outputs(traced: TracedFunction, state: Mapping[str, TensorType], play
         if given[name] != type:
             raise faults.wrong_kind(f"the state '{name}'", str(type), str(given[name]), player.loss_place)
     for name in sorted(given.keys() - state.keys()):
-        help = f"the states are {', '.join(state)}" if state else f"give its first value: state = {{{name}: zeros([..])}}"
+        none = f"give its first value: state = {{{name}: zeros([..])}}"
+        help = f"the states are {', '.join(state)}" if state else none
         raise faults.wrong_value(f"the loss hands on '{name}', which is no state", player.loss_place, help)
     terms = [item for item in traced.sub.outputs if not item[0].startswith(STATE)]
     for name, value in terms:

@@ -94,7 +94,8 @@ Named = list[tuple[str, Tensor]]
 def _next_and_outs(session: Session, result: Any, start: Any, first: Named, location: Location) -> tuple[Named, Named]:
     """What the function of a `scan` gives: a state like the first one, and outputs."""
     if not isinstance(result, Record) or set(result) != {"next", "out"}:
-        raise faults.wrong_kind("the function given to 'scan'", "a record {next, out}", describe(result), location)
+        got = f"a record {{{', '.join(result)}}}" if isinstance(result, Record) else describe(result)
+        raise faults.wrong_kind("the function given to 'scan'", "a record {next, out}", got, location)
     following = [
         (path, made_of(session, value, location)) for path, value in parts("", result["next"], "next", location)
     ]

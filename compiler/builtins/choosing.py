@@ -12,6 +12,7 @@ from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
 from etude.compiler.guards import guard_of, held_back, select
+from etude.compiler.measured import as_number
 from etude.compiler.typing import is_float, is_function
 from etude.compiler.values import Closure, Deferred, Record, describe
 from etude.compiler.workflow import Ref
@@ -108,7 +109,7 @@ def _place(site: CallSite, index: int) -> Location:
 def _measured(site: CallSite, argument: str, function: Any, x: Any, kind: str = "number") -> Any:
     """What a function says of an element: a value known after the run, or a plain one."""
     call = function_argument(site, function, argument)
-    found = site.evaluator.call(call, [x], {}, site.at(argument))
+    found = as_number(site, site.evaluator.call(call, [x], {}, site.at(argument)))
     is_plain = isinstance(found, bool) if kind == "bool" else is_float(found)
     if not is_plain and not (isinstance(found, Deferred) and found.kind == kind):
         expected = "a comparison" if kind == "bool" else "a measured number"
@@ -142,6 +143,7 @@ def when(site: CallSite, condition: Any, *, then: Any, else_: Any) -> Any:
     where they are needed."""
     if isinstance(condition, bool):
         return _arm(site, "then" if condition else "else", then if condition else else_)
+    condition = as_number(site, condition)
     if not isinstance(condition, Deferred) or condition.kind != "bool":
         raise faults.wrong_kind("the condition of 'when'", "a comparison", describe(condition), site.at("condition"))
     session = site.session

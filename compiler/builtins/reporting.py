@@ -11,7 +11,7 @@ from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
-from etude.compiler.measured import as_lists, rows_of
+from etude.compiler.measured import as_lists, as_number, rows_of
 from etude.compiler.slots import Inputs
 from etude.compiler.values import Deferred, Measured, Output, Quantity, Record, describe
 from etude.compiler.workflow import Ref
@@ -65,6 +65,7 @@ def shown(site: CallSite, name: str, value: Any, where: Location) -> Ref:
     """What the report shows under a name: tables, figures, numbers, texts; records and lists of these as tables."""
     if isinstance(value, Output) and value.kind in {"table", "figure"}:
         return value.ref
+    value = as_number(site, value)
     if isinstance(value, Deferred):
         return compute(site, value)
     if isinstance(value, bool | int | float | str | Quantity):
