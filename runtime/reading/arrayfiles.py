@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import operator
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from etude.runtime.sources import DataFile
 if TYPE_CHECKING:
     import numpy as np
 
+SIZES = {*(("f", size) for size in (2, 4, 8, 16)), *((kind, size) for kind in "iu" for size in (1, 2, 4, 8)), ("b", 1)}
+WRITE_AGAIN = "was it cut off while copying? write it again with numpy.savez"
 MAGIC = b"\x93NUMPY"
 BLOCK_BYTES = 1 << 20
 
@@ -46,13 +49,20 @@ def read_header(file: DataFile, name: str, stream: IO[bytes]) -> Header:
     start = stream.read(8)
     if len(start) < 8 or start[:6] != MAGIC:
         raise file.error(f'"{name}" is not a numpy array')
-    length = struct.unpack("<H", stream.read(2))[0] if start[6] == 1 else struct.unpack("<I", stream.read(4))[0]
-    head = ast.literal_eval(stream.read(length).decode("utf-8"))
-    descr = head["descr"]
-    if not isinstance(descr, str) or descr[1] not in "fiubU":
+    try:
+        length = struct.unpack("<H", stream.read(2))[0] if start[6] == 1 else struct.unpack("<I", stream.read(4))[0]
+        head = ast.literal_eval(stream.read(length).decode("utf-8"))
+        descr, shape, is_turned = head["descr"], tuple(map(operator.index, head["shape"])), bool(head["fortran_order"])
+        is_plain = isinstance(descr, str) and descr[1] in "fiubU"
+        size = int(descr[2:]) if is_plain else 0
+    except (ValueError, SyntaxError, LookupError, TypeError, struct.error, RecursionError, MemoryError) as error:
+        raise file.error(f'the head of array "{name}" is damaged', column=name, hint=WRITE_AGAIN) from error
+    if not is_plain:
         raise file.error(f'array "{name}"', column=name, expected="numbers, truth values or text", got=str(descr))
-    is_turned = bool(head["fortran_order"]) and len(head["shape"]) > 1
-    return Header(descr[0], descr[1], int(descr[2:]), tuple(head["shape"]), is_turned)
+    is_known = descr[0] in "<>|=" and (descr[1] == "U" or (descr[1], size) in SIZES)
+    if not is_known or min(shape, default=0) < 0:
+        raise file.error(f'the head of array "{name}" is damaged', column=name, hint=WRITE_AGAIN)
+    return Header(descr[0], descr[1], size, shape, is_turned and len(shape) > 1)
 
 
 def blocks(stream: IO[bytes], header: Header) -> Iterator[bytes]:

@@ -77,6 +77,13 @@ def read_head(source: Path | bytes) -> Head:
 
     Raises OSError for what is no picture, as Pillow does.
     """
+    head = _read_head(source)
+    if not head.height or not head.width:
+        raise OSError("a picture without a pixel")
+    return head
+
+
+def _read_head(source: Path | bytes) -> Head:
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
         start = stream.read(26)
         if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 26 and not _has_chunk(stream, b"eXIf"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import errno
 import sys
 import zipfile
 import zlib
@@ -14,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from etude.compiler.schema import ColumnSchema, SourceSchema
-from etude.runtime.reading.arrayfiles import Header, Rows, blocks, read_header
+from etude.runtime.reading.arrayfiles import WRITE_AGAIN, Header, Rows, blocks, read_header
 from etude.runtime.reading.declarations import check_column, check_values, classes_of, listed
-from etude.runtime.sources import Chunk, DataFile, existing_file, nearest
+from etude.runtime.sources import Chunk, DataFile, SourceError, existing_file, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,11 +80,10 @@ def _archive(file: DataFile) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(file.path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise file.error(
-            f"not a complete archive of arrays ({error})",
-            hint="was it cut off while copying? write it again with numpy.savez",
-        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+            raise  # the file system's word; a place that is none comes from a damaged directory
+        raise file.error(f"not a complete archive of arrays ({error})", hint=WRITE_AGAIN) from error
 
 
 def _names(archive: zipfile.ZipFile) -> list[str]:
@@ -188,17 +188,26 @@ def _values(file: DataFile, column: ColumnSchema, values: np.ndarray[Any, Any], 
         values = _class_numbers(file, column, values, first)
     if column.dtype == "float32":
         scaled = values / np.float32(255) if values.dtype == np.uint8 else values
-        return np.asarray(scaled, dtype=np.float32).reshape(len(values), *column.shape)
+        with np.errstate(over="ignore"):
+            made = np.asarray(scaled, dtype=np.float32).reshape(len(values), *column.shape)
+        too_large = np.flatnonzero(np.isinf(made.reshape(-1)) & ~np.isinf(values.reshape(-1)))
+        if len(too_large):
+            raise _wrong_number(file, column, values, too_large[0], first, "a number below 3.4e38")
+        return made
     low, high = (0, (column.classes or 0) - 1) if column.kind == "label" else (-(2**31), 2**31 - 1)
     bad = np.flatnonzero((values < low) | (values > high))
     if len(bad):
-        raise file.error(
-            f'array "{column.name}", row {first + np.unravel_index(bad[0], values.shape)[0]}',
-            column=column.name,
-            expected=f"{low} to {high}",
-            got=str(values.flat[bad[0]]),
-        )
+        raise _wrong_number(file, column, values, bad[0], first, f"{low} to {high}")
     return values.astype(column.dtype)
+
+
+def _wrong_number(
+    file: DataFile, column: ColumnSchema, values: np.ndarray[Any, Any], place: int, first: int, expected: str
+) -> SourceError:
+    """A number that the column cannot hold, at a place among those of the rows from `first` on."""
+    row = first + place // max(1, values[0].size)
+    message = f'array "{column.name}", row {row}'
+    return file.error(message, column=column.name, expected=expected, got=str(values.flat[place]))
 
 
 def _class_numbers(

@@ -263,3 +263,11 @@ def test_folders_that_are_called_so_but_not_only_so_are_classes(paint: Paint, tm
         paint(f"pictures/{name}")
     assert describe("pictures", {}, tmp_path).splits == ()
     assert columns(tmp_path)["label"].class_names == ("ship", "test", "train")
+
+
+def test_a_picture_whose_head_says_that_it_has_no_rows_is_refused(paint: Paint, tmp_path: Path) -> None:
+    path = paint("pictures/a.png", (8, 8), 1)
+    data = path.read_bytes()
+    path.write_bytes(data[:20] + b"\0\0\0\0" + data[24:])
+    with pytest.raises(SourceError, match="expected a picture that can be read, got a picture without a pixel"):
+        load("pictures/", {}, tmp_path)

@@ -169,3 +169,37 @@ def test_a_number_that_is_no_class_in_row_70000_is_named(save: Any, monkeypatch:
 
 def test_an_archive_of_no_rows_has_its_columns(save: Any) -> None:
     assert {name: values.shape for name, values in loaded(save(x=np.zeros((0, 3)))).items()} == {"x": (0, 3)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"<f8", b"@f8"),
+        (b"<f8", b"<f5"),
+        (b"'descr'", b"'desk' "),
+        (b"(2000,", b"(-200,"),
+        (b"{", b"["),
+        (b"False", b"Fal()"),
+    ],
+)
+def test_a_damaged_head_of_an_array_is_told(save: Any, old: bytes, new: bytes) -> None:
+    path = save(x=np.zeros((2000, 9)))
+    data = path.read_bytes()
+    assert data.count(old) >= 1
+    path.write_bytes(data.replace(old, new.ljust(len(old)), 1))
+    with pytest.raises(SourceError, match=r'data.npz: (the head of array "x" is damaged|array "x")'):
+        loaded(path)
+
+
+def test_a_damaged_directory_of_an_archive_is_told(save: Any) -> None:
+    path = save(x=np.zeros((20, 3)))
+    data = path.read_bytes()
+    place = data.rindex(b"PK\x05\x06") + 16  # where the directory starts
+    path.write_bytes(data[:place] + b"\xff\xff\xff\x7f" + data[place + 4 :])
+    with pytest.raises(SourceError, match="not a complete archive of arrays"):
+        loaded(path)
+
+
+def test_a_number_too_large_for_32_bits_is_named(save: Any) -> None:
+    with pytest.raises(SourceError, match=r'array "x", row 2: expected a number below 3.4e38, got 1e[+]300'):
+        loaded(save(x=[[1.0, 2.0], [np.inf, 0.0], [0.0, 1e300]]))
