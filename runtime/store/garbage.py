@@ -32,7 +32,10 @@ DERIVED = {"drawing", "export"}  # of no run's own: kept while they are young, o
 
 @dataclass(kw_only=True)
 class Garbage:
-    """What would be removed, with sizes in bytes. `kept` says of each run that stays why."""
+    """What would be removed, with sizes in bytes. `kept` says of each run that stays why.
+
+    `young` are objects that no run that stays needs, and that are too new to be removed.
+    """
 
     runs: dict[str, int] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
@@ -40,10 +43,13 @@ class Garbage:
     objects: dict[str, int] = field(default_factory=dict)
     partial: dict[Path, int] = field(default_factory=dict)
     scratch: dict[Path, int] = field(default_factory=dict)
+    young: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Json]:
         removed = {name: {"count": len(sizes), "bytes": sum(sizes.values())} for name, sizes in self._parts().items()}
-        return {"removed": removed, "bytes": self.bytes, "runs_removed": sorted(self.runs), "runs_kept": self.kept}
+        young = {"count": len(self.young), "bytes": sum(self.young.values())}
+        runs = {"runs_removed": sorted(self.runs), "runs_kept": self.kept}
+        return {"removed": removed, "bytes": self.bytes, **runs, "young": young}
 
     @property
     def bytes(self) -> int:
@@ -73,11 +79,15 @@ def find_garbage(store: Store, *, last: int, days: float) -> Garbage:
             garbage.kept[run.id] = reason
             kept.append(Reach.of_run(run.folder))
     reach = Reach.union(kept)
-    needed = reach.with_objects_of(_split_records(store, reach, garbage, now, now - days * DAY_SECONDS))
+    asked, new = _split_records(store, reach, garbage, now, now - days * DAY_SECONDS)
+    wanted = reach.with_objects_of(asked).objects
+    needed = wanted | reach.with_objects_of(new).objects
     for hash in store.objects:
         found = store.objects.locate(hash).stat()
-        if hash not in needed.objects and now - found.st_mtime > GRACE_SECONDS:
+        if hash not in needed and not _is_new(found.st_mtime, now):
             garbage.objects[hash] = found.st_size
+        elif hash not in wanted and _is_new(found.st_mtime, now):
+            garbage.young[hash] = found.st_size
     for path in (store.root / "partial").glob("*"):
         is_done = store.records.locate(path.name).exists()
         if is_done or (path.name not in reach.keys and now - path.stat().st_mtime > GRACE_SECONDS):
@@ -124,17 +134,21 @@ def _is_at_work(folder: Path) -> bool:
         return True
 
 
-def _split_records(store: Store, reach: Reach, garbage: Garbage, now: float, since: float) -> list[Record]:
-    """The records that stay; the others are added to the garbage."""
-    staying = []
+def _split_records(
+    store: Store, reach: Reach, garbage: Garbage, now: float, since: float
+) -> tuple[list[Record], list[Record]]:
+    """The records that stay as something asks for them, and as they are new; the others are added to the garbage."""
+    asked, new = [], []
     for key in store.records.all_keys():
         path = store.records.locate(key)
         found, record = path.stat(), parse_record(path.read_bytes())
-        if record is not None and (_stays(record, reach, found.st_mtime, since) or _is_new(found.st_mtime, now)):
-            staying.append(record)
+        if record is not None and _stays(record, reach, found.st_mtime, since):
+            asked.append(record)
+        elif record is not None and _is_new(found.st_mtime, now):
+            new.append(record)
         elif record is not None or not _is_new(found.st_mtime, now):
             garbage.records[path] = found.st_size
-    return staying
+    return asked, new
 
 
 def _is_new(changed: float, now: float) -> bool:

@@ -39,6 +39,19 @@ def test_what_no_kept_run_needs_is_removed_and_what_they_share_stays(store: Stor
     assert [path.name for path in store.runs.iterdir()] == ["20260201-b"]
 
 
+def test_what_is_new_is_left_alone_and_counted(store: Store, make_run: MakeRun) -> None:
+    make_run("20260101-a", "old", "new", days=40)
+    key = next(key for key in store.records.all_keys() if bytes.fromhex(key).strip(b"\0") == b"new")
+    record = store.records.read(key)
+    assert record is not None
+    (hash,) = record.objects
+    for path in (store.records.locate(key), store.objects.locate(hash)):
+        os.utime(path)
+    garbage = collected(store)
+    assert garbage.young == {hash: len("content of new")} and len(garbage.objects) == 1
+    assert words(store) == {"new"} and garbage.to_json()["young"]["count"] == 1
+
+
 def test_looking_removes_nothing(store: Store, make_run: MakeRun) -> None:
     make_run("20260101-a", "old", days=40)
     garbage = find_garbage(store, last=0, days=7)

@@ -48,5 +48,10 @@ def _lines(found: dict[str, object], is_dry: bool) -> Iterator[str]:
             noun = {"scratch": "leftover file", "partial": "unfinished training"}.get(name, name[:-1])
             yield f"  {count_text(part['count'], noun)}, {size_text(part['bytes'])}"
     total = sum(part["bytes"] for part in removed.values())
+    young = found["young"]
+    assert isinstance(young, dict)
+    if young["count"]:
+        hour = "less than an hour old, as a run may be about to name them"
+        yield f"  left alone: {count_text(young['count'], 'object')}, {size_text(young['bytes'])}, {hour}"
     done = "would be removed" if is_dry else "removed"
     yield f"{size_text(total)} {done}; {count_text(len(kept), 'run')} kept"
