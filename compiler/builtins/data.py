@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, get_args
 
 from msgspec.structs import replace
 
@@ -18,7 +19,7 @@ from etude.compiler.diagnostics import Location
 from etude.compiler.keys import canonical_program
 from etude.compiler.lambdas import TracedFunction, computed_outputs, scalar_outputs, trace
 from etude.compiler.members import RowStage
-from etude.compiler.schema import ColumnSchema
+from etude.compiler.schema import ColumnSchema, Role
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.structure import digest
 from etude.compiler.texts import TextRead, text_outputs
@@ -138,6 +139,7 @@ def _seed(site: CallSite, value: Any) -> int:
     return site.session.seed if value is None else plain_int(site, "seed", value)
 
 
+@on_each_split
 @builtin
 def split(
     site: CallSite,
@@ -147,11 +149,12 @@ def split(
     stratify: Any = None,
     group: Any = None,
     by: Any = None,
+    role: Any = None,
     seed: Any = None,
     **shares: Any,
 ) -> Any:
     """Disjoint parts of a dataset, by shares (`train = 80%`) or in `parts` equal ones; `by` a column (a date, a number)
-    the first part has what comes first."""
+    the first part has what comes first. `role` says what parts are for whose names do not: `{exam: "test"}`."""
     d = dataset(site, data, "data")
     spec = {
         "stratify": column_name(site, d, stratify, "stratify"),
@@ -162,8 +165,13 @@ def split(
         spec |= {"by": _ordered_column(site, d, by), "seed": 0}
     if parts is not None:
         count = plain_int(site, "parts", parts)
+        if count < 1:
+            raise faults.wrong_value(f"'parts' of 'split' must be at least 1, got {count}", site.at("parts"))
+        if shares:
+            text = f"'split' takes either 'parts' or shares ({', '.join(shares)})"
+            raise faults.wrong_value(text, site.at("parts"), "split one of the parts again: split(parts[0], ...)")
         names = [str(i) for i in range(count)]
-        made = parts_of(site, d, {**spec, "parts": count}, dict.fromkeys(names, 1 / max(count, 1)))
+        made = parts_of(site, d, {**spec, "parts": count}, dict.fromkeys(names, 1 / count))
         return [made[name] for name in names]
     if not shares:
         raise faults.missing_argument("split", "train", site.location)
@@ -175,7 +183,25 @@ def split(
     total = sum(shares.values())
     if total > 1 + 1e-9:
         raise faults.wrong_value(f"the shares of 'split' add up to {total:.0%}, more than all rows", site.location)
-    return Record(parts_of(site, d, {**spec, "parts": [[n, s] for n, s in shares.items()]}, shares))
+    roles = {} if role is None else _roles(site, d, role, shares)
+    return Record(parts_of(site, d, {**spec, "parts": [[n, s] for n, s in shares.items()]}, shares, roles))
+
+
+def _roles(site: CallSite, d: Dataset, given: Any, parts: Mapping[str, Any]) -> dict[str, str]:
+    """What parts are for, by name."""
+    if not isinstance(given, Record) or not all(isinstance(value, str) for value in given.values()):
+        expected = 'a record of parts with their roles: {exam: "test"}'
+        raise faults.wrong_kind("'role' of 'split'", expected, describe(given), site.at("role"))
+    for name, role in given.items():
+        if name not in parts:
+            raise faults.unknown_field(name, site.at("role"), list(parts), "this split")
+        if role not in get_args(Role):
+            expected = ", ".join(get_args(Role))
+            raise faults.wrong_kind(f"the role of '{name}'", f"one of {expected}", f'"{role}"', site.at("role"))
+        if role != "test" and (d.role == "test" or name == "test"):
+            whole = "parts of test data stay test data" if d.role == "test" else "a part called test is test data"
+            raise faults.wrong_value(whole, site.at("role"), "take the rows that may be trained on from elsewhere")
+    return dict(given)
 
 
 def _ordered_column(site: CallSite, d: Dataset, by: Any) -> str | None:
@@ -191,15 +217,21 @@ def _ordered_column(site: CallSite, d: Dataset, by: Any) -> str | None:
     return name
 
 
-def parts_of(site: CallSite, d: Dataset, spec: dict[str, Any], shares: dict[str, float]) -> dict[str, Dataset]:
-    """The outputs of a split; one called train, valid or test has that role."""
+def parts_of(
+    site: CallSite,
+    d: Dataset,
+    spec: dict[str, Any],
+    shares: dict[str, float],
+    roles: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Dataset]:
+    """The outputs of a split; one called train, valid or test has that role, and `roles` are those of others."""
     label = (
         " / ".join(f"{name} {share:.0%}" for name, share in shares.items()) if isinstance(spec["parts"], list) else ""
     )
     id = add_stage(site, "split", spec, [d.ref], dict.fromkeys(shares, str(d)), label)
     result = {}
     for name, share in shares.items():
-        role = d.role if d.role == "test" or name not in ROLES else name
+        role = d.role if d.role == "test" else roles.get(name, name if name in ROLES else d.role)
         site.session.sources[Ref(id, name)] = d.columns
         if role == "test" and d.role != "test":
             site.session.tests.add(Ref(id, name))
