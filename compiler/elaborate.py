@@ -37,6 +37,7 @@ from etude.compiler.values import (
     Closure,
     Dataset,
     Deferred,
+    Fitted,
     Instance,
     Made,
     Measured,
@@ -359,6 +360,7 @@ class Evaluator(Unrolling):
             given = bind_inputs(callee, positional, named, site) if named else positional
             return call_model(self.session, callee, given, site.location, self)
         help = f"{site.name} is one as it stands: leave the parentheses out" if isinstance(callee, Setting) else None
+        help = f"in 'map' and 'measure', write predict({site.name}, row)" if isinstance(callee, Fitted) else help
         raise faults.not_callable(describe(callee), site.location, help)
 
     def call_closure(self, closure: Closure, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:

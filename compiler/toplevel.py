@@ -14,7 +14,7 @@ from etude.compiler.builtins import library_names
 from etude.compiler.builtins.data import add_stage
 from etude.compiler.builtins.reporting import compute, shown, with_inputs
 from etude.compiler.calls import CallSite
-from etude.compiler.checks.names import names_in
+from etude.compiler.checks.names import check_names, names_in
 from etude.compiler.claims import claim_parts
 from etude.compiler.diagnostics import Diagnostics, Location, Source
 from etude.compiler.elaborate import Evaluator
@@ -113,6 +113,8 @@ class Recipe(Struct, dict=True):
                 evaluate: Any = self.evaluator.binding if isinstance(statement, nodes.Binding) else self._module_param
                 value = partial(evaluate, statement, scope)
                 scope.names[statement.name] = self._lazy(statement.name, where, value, is_own=False)
+        for diagnostic in () if scope.is_library else check_names(program, scope):
+            self.diagnostics.add(diagnostic)
 
     # --- bindings ---
 

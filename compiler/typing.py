@@ -241,6 +241,9 @@ def _checked(value: Any, type: nodes.TypeNode, scope: Scope, place: Location, wh
     help = None
     if got == "none" and isinstance(type, nodes.NamedType):
         help = f"where none is meant, too, write {type_text(type)}?"
+    if isinstance(value, Record) and isinstance(type, nodes.NamedType) and type.name == "Dataset":
+        splits = [name for name, part in value.items() if isinstance(part, Dataset)]
+        got, help = ("a record of datasets", f"take one of them: .{splits[0]}") if splits else (got, None)
     if isinstance(value, ModelClass) and isinstance(type, nodes.NamedType) and type.name == "Model":
         help = f"a constructor makes a model when it is called: {value.name}(...)"
     raise faults.wrong_kind(what, expected_text(type), got, place, help)

@@ -6,12 +6,14 @@ from typing import Any
 
 from etude.compiler import faults
 from etude.compiler.builtins.data import column_name, dataset, parts_of
+from etude.compiler.builtins.each_split import on_each_split
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.values import Dataset, Record, describe
 
 
+@on_each_split
 @builtin
 def split_classes(site: CallSite, data: Any, classes: Any, *, by: Any = None) -> Any:
     """The rows of each group of classes: `[[0, 1], [2, 3]]` gives a list of datasets, a record of groups a record.

@@ -116,3 +116,9 @@ def test_files_that_use_each_other_are_refused_with_the_way() -> None:
     found = compiled('use "a.etude"', **files).diagnostics
     assert [d.code for d in found] == ["E208"]
     assert found[0].help is not None and "a.etude -> b.etude -> a.etude" in found[0].help
+
+
+def test_what_nobody_calls_in_a_used_file_is_checked_too() -> None:
+    files = {"a.etude": "k = 1\nfn used(x) = x + k\nfn unused(x: intt) = missing + x"}
+    found = compiled('use "a.etude" as a\ny = a.used(1)', **files).diagnostics
+    assert [d.message for d in found] == ["unknown name 'intt'", "unknown name 'missing'"]
