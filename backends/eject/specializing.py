@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from etude.backends.eject.rewriting import Rewriter, Source
 from etude.backends.eject.sources import names_defined
@@ -26,7 +27,7 @@ def _once(blocks: Sequence[str], rest: str) -> list[str] | None:
             return others
         source = Source(block)
         node = _function(source)
-        fixed = _fixed(node, others, rest) if node else {}
+        fixed = _fixed(node, block, others, rest) if node else {}
         if node and fixed:
             text = Rewriter(source).function(node, fixed)
             return [text if each is block else _without(each, node, fixed) for each in blocks]
@@ -47,11 +48,12 @@ def _function(source: Source) -> ast.FunctionDef | None:
     return None if is_hard or any(line.lstrip().startswith("elif ") for line in source.lines) else node
 
 
-def _fixed(node: ast.FunctionDef, others: Sequence[str], rest: str) -> dict[str, ast.Constant]:
+def _fixed(node: ast.FunctionDef, block: str, others: Sequence[str], rest: str) -> dict[str, ast.Constant]:
     """The parameters that have the same constant value in all calls, and that `rest` does not give."""
-    inside, outside = ([*_calls(node.name, ast.parse(text))] for text in ("\n".join(others), rest))
+    inside = [call for text in others for call in _calls(text).get(node.name, ())]
+    outside = _calls(rest).get(node.name, ())
     calls = [*inside, *outside]
-    if None in calls or node.args.vararg or node.args.kwarg or any(True for _ in _calls(node.name, node)):
+    if None in calls or node.args.vararg or node.args.kwarg or node.name in _calls(block):
         return {}
     given = [_given(node, call) for call in inside if call] + [_given(node, call) for call in outside if call]
     fixed: dict[str, ast.Constant] = {}
@@ -68,21 +70,24 @@ def _same(value: ast.expr, other: ast.expr) -> bool:
     return ast.dump(value) == ast.dump(other)
 
 
-def _calls(name: str, tree: ast.AST) -> Iterator[ast.Call | None]:
-    """All calls of a function, by its name or in the space `random`; None for another mention of it."""
+@lru_cache(maxsize=512)
+def _calls(text: str) -> dict[str, list[ast.Call | None]]:
+    """All calls of functions, by their names or in the space `random`; None for another mention of one."""
+    found: dict[str, list[ast.Call | None]] = {}
     known: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _called(node.func) == name:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and _called(node.func) == "SimpleNamespace":
+            known |= {id(keyword.value) for keyword in node.keywords}
+        elif isinstance(node, ast.Call) and (name := _called(node.func)):
             known.add(id(node.func))
             has_star = any(isinstance(each, ast.Starred) for each in node.args) or None in [
                 k.arg for k in node.keywords
             ]
             is_nested = any(_called(each.func) == name for each in _inner_calls(node))
-            yield None if has_star or is_nested else node
-        elif isinstance(node, ast.Call) and _called(node.func) == "SimpleNamespace":
-            known |= {id(keyword.value) for keyword in node.keywords}
-        elif isinstance(node, ast.Name) and node.id == name and id(node) not in known:
-            yield None
+            found.setdefault(name, []).append(None if has_star or is_nested else node)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in known:
+            found.setdefault(node.id, []).append(None)
+    return found
 
 
 def _inner_calls(node: ast.Call) -> Iterator[ast.Call]:
@@ -128,7 +133,7 @@ def _without(block: str, node: ast.FunctionDef, fixed: dict[str, ast.Constant]) 
     source = Source(block)
     names = [arg.arg for arg in node.args.args]
     edits = []
-    for call in _calls(node.name, source.tree):
+    for call in _calls(block).get(node.name, ()):
         if call is not None:
             kept = [source.text(each) for each, name in zip(call.args, names, strict=False) if name not in fixed]
             kept += [f"{each.arg}={source.text(each.value)}" for each in call.keywords if each.arg not in fixed]
