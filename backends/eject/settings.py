@@ -105,7 +105,7 @@ class LoopSettings:
             if keeps_best or patience is not None
             else None,
             keeps_best=keeps_best,
-            patience=None if patience is None else _exhausted(patience, valid["every"]),
+            patience=None if patience is None or valid is None else _exhausted(patience, valid["every"]),
             has_slow=bool(spec.get("ema")),
             state=_state(spec),
             given=frozenset((spec.get("state") or {}).get("given", {})),
