@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -57,6 +57,8 @@ from etude.compiler.watch import current
 from etude.grammar import nodes
 
 MAX_DEPTH = 150
+AS_THEY_ARE = {int, float, str, bool, type(None), Dataset, Closure, Builtin, OperationValue, Tensor, Setting, Deferred}
+"""What a name stands for mostly, and what is neither resolved nor holds weights."""
 
 
 class Evaluator(Unrolling):
@@ -87,17 +89,24 @@ class Evaluator(Unrolling):
         """A construct of the language as the place of a call."""
         return CallSite(self, self.at(node, scope), {}, "loop", scope.is_library)
 
-    def collect(self, thunks: Iterable[Callable[[], Any]]) -> list[Any]:
+    def each(self, evaluate: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """The results of independent evaluations; all their faults are reported before any unwinds."""
-        thunks = list(thunks)
+        if not items:
+            return []
         results, failed = [], False
         extent = self.session.extent
-        level = extent.enter(len(thunks), len(self.session.stages.stages))
+        level = extent.enter(len(items), len(self.session.stages.stages))
         try:
-            for thunk in thunks:
-                value = self.guarded(thunk)
-                failed |= value is POISON
-                results.append(value)
+            for item in items:
+                try:
+                    value = evaluate(item)
+                    failed |= value is POISON
+                    results.append(value)
+                except RecipeError as error:
+                    self.report(error)
+                    failed = True
+                except Poisoned:
+                    failed = True
                 level.done += 1
         finally:
             extent.leave()
@@ -110,12 +119,16 @@ class Evaluator(Unrolling):
         try:
             return thunk()
         except RecipeError as error:
-            self.session.diagnostics.add(blamed(error.diagnostic, self.session.call_sites))
-            if self.session.diagnostics.is_full:
-                self.session.work.stop()
+            self.report(error)
         except Poisoned:
             pass
         return POISON
+
+    def report(self, error: RecipeError) -> None:
+        """Tell a fault, and end the evaluation where nobody wants to know of more."""
+        self.session.diagnostics.add(blamed(error.diagnostic, self.session.call_sites))
+        if self.session.diagnostics.is_full:
+            self.session.work.stop()
 
     # --- literals and names ---
 
@@ -135,6 +148,8 @@ class Evaluator(Unrolling):
         value = scope.find(node.name)
         if value is MISSING:
             raise faults.unknown_name(node.name, self.at(node, scope), scope.visible())
+        if type(value) in AS_THEY_ARE:
+            return value
         if isinstance(value, Lazy):
             value = value.force()
         if isinstance(value, Poison):
@@ -152,11 +167,8 @@ class Evaluator(Unrolling):
         if self.session.frame is None:
             place = (scope.source.name, node.span)
             self.session.memo["elements", place] = [self.at(item, scope) for item in node.items]
-        made = self.collect(lambda i=i: self._spread_free(i, scope) for i in node.items)  # type: ignore[misc]
+        made = self.each(lambda item: self.evaluate(item, scope), node.items)
         return check_parts(self.session, made, self.at(node, scope))
-
-    def _spread_free(self, node: nodes.Expr, scope: Scope) -> Any:
-        return self.evaluate(node, scope)
 
     def eval_RecordExpr(self, node: nodes.RecordExpr, scope: Scope) -> Record:
         fields: dict[str, Any] = {}
@@ -172,7 +184,7 @@ class Evaluator(Unrolling):
                 fields[field.name] = self.evaluate(field.value, scope)
             self._name_part(fields[field.name], field.name)
 
-        self.collect(lambda f=f: add(f) for f in node.fields)  # type: ignore[misc]
+        self.each(add, node.fields)
         return check_parts(self.session, Record(fields), self.at(node, scope))
 
     def _name_part(self, value: Any, name: str) -> None:
@@ -204,7 +216,7 @@ class Evaluator(Unrolling):
     def eval_Binary(self, node: nodes.Binary, scope: Scope) -> Any:
         if node.operator in {"and", "or"}:
             return self._logic(node, scope)
-        left, right = self.collect([lambda: self.evaluate(node.left, scope), lambda: self.evaluate(node.right, scope)])
+        left, right = self.each(lambda side: self.evaluate(side, scope), (node.left, node.right))
         location = self.at(node, scope)
         if node.operator == "..":
             return Range(left, right)
@@ -333,7 +345,7 @@ class Evaluator(Unrolling):
                 named[argument.name], places[argument.name] = value, place
                 places["name of " + argument.name] = where
 
-        self.collect(lambda a=a: add(a) for a in (*node.arguments, *(node.block or ())))  # type: ignore[misc]
+        self.each(add, (*node.arguments, *(node.block or ())))
         location = self.at(node, scope)
         site = CallSite(self, location, places, name, scope.is_library, before)
         return self.dispatch(callee, positional, named, site)
