@@ -7,7 +7,7 @@ from collections.abc import Callable
 from etude.grammar.bad_tokens import bad_token
 from etude.grammar.faults import SyntaxFault
 from etude.grammar.mistakes import brackets, entries, expressions, habits, keywords, lambdas, statements
-from etude.grammar.situation import Situation
+from etude.grammar.situation import Situation, span_of
 from etude.grammar.words import expectation, got
 
 Mistake = Callable[[Situation], SyntaxFault | None]
@@ -35,6 +35,8 @@ MISTAKES: tuple[Mistake, ...] = (
     entries.equals_or_colon,
     entries.spread_in_list,
     entries.pattern_in_comprehension,
+    expressions.loose_unit,
+    expressions.comprehension,
     statements.no_statement,
     statements.after_return,
     expressions.conditional,
@@ -47,8 +49,9 @@ MISTAKES: tuple[Mistake, ...] = (
 def explain(situation: Situation) -> SyntaxFault:
     """Say what is wrong where the parser stopped."""
     token = situation.token
-    if token.type.startswith("BAD_"):
-        return bad_token(token.type, str(token), situation.span.start, situation.text)
+    for odd in (token, situation.before):  # before: `$3`
+        if odd.type.startswith("BAD_"):
+            return bad_token(odd.type, str(odd), span_of(odd).start, situation.text)
     for mistake in MISTAKES:
         if fault := mistake(situation):
             return fault

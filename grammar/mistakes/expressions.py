@@ -57,6 +57,45 @@ def operator(s: Situation) -> SyntaxFault | None:
     return None
 
 
+def loose_unit(s: Situation) -> SyntaxFault | None:
+    """`3 epochs`, `5.`."""
+    number, word = (s.before, s.token) if s.before.type == "NUMBER" else (s.at(-2), s.before)
+    is_unit = word.type == "NAME" and word in _UNITS and number.type == "NUMBER" and number.line == word.line
+    if is_unit and (word is s.before or s.is_after_expression):
+        span = Span(span_of(number).start, span_of(word).end)
+        remedy = replacing(span, s.text[span.start : span.end], f"{number}{word}")
+        return SyntaxFault("E103", "a unit stands right behind its number", span, "a space between", remedy=remedy)
+    number = s.at(-2)
+    if s.before == "." and number.type == "NUMBER" and "." not in number and "NAME" in s.accepts:
+        span = Span(span_of(number).start, span_of(s.before).end)
+        help = f"write `{number}.0`"
+        return SyntaxFault("E103", "a number does not end with a point", span, "not a number", help)
+    return None
+
+
+_UNITS = {
+    *("epoch", "epochs", "step", "steps", "token", "tokens", "example", "examples"),
+    *("h", "min", "ms", "s", "KiB", "MiB", "GiB", "px"),
+}
+
+
+def comprehension(s: Situation) -> SyntaxFault | None:
+    """`sum(i for i in xs)`, `{k: v for k in xs}`, `fn f(*args)`, `{1, 2}`."""
+    opener = s.tokens[s.open_brackets[-1]] if s.open_brackets else None
+    if s.token == "for" and opener in ("(", "{"):
+        help = "a list is written `[e for x in xs]`"
+        if opener == "{":
+            help = "the fields of a record are written down; what varies is a list of records, `[{a: x} for x in xs]`"
+        return SyntaxFault("E101", f"`for` stands in a list, and not in `{opener}`", s.span, "expected no `for`", help)
+    if s.token in ("*", "**") and s.before in ("(", ",") and s.accepts <= {"NAME", "RPAR"}:
+        help = "take a list or a record: `fn f(args: list)`, `fn f(settings: Record)`, and give `...settings`"
+        return SyntaxFault("E101", "the parameters of a function are written down", s.span, "expected a name", help)
+    if s.token.type in ("NUMBER", "QUANTITY", "STRING") and s.before == "{" and s.at(1) in (",", "}"):
+        help = "a list is written `[1, 2]`, a record `{a: 1, b: 2}`"
+        return SyntaxFault("E101", "there are no sets", s.span, "expected a name", help)
+    return None
+
+
 def missing_comma(s: Situation) -> SyntaxFault | None:
     """Two expressions side by side in a list, a call or a record."""
     starts = ("NAME", "NUMBER", "QUANTITY", "STRING", "TRUE", "FALSE", "LBRACE", "ELLIPSIS", "LOOP", "IF")

@@ -63,7 +63,8 @@ def _foreign(s: Situation, word: Token, following: Token) -> SyntaxFault:
     elif word == "import" and following == "std":
         remedy = replacing(span, "import", "use")
     help = _WORDS[word]
-    if word == "with" and not s.starts_line(s.tokens.index(word)):
+    place = next(i for i, token in enumerate(s.tokens) if token.start_pos == word.start_pos)
+    if word == "with" and not s.starts_line(place):
         help = "a record with one field replaced is written `{...r, a: 1}`"
     return SyntaxFault("E114", message, span, "another language's", help, remedy=remedy)
 
