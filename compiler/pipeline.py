@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from etude.compiler.checks.leakage import check_leakage
 from etude.compiler.checks.names import check_names
+from etude.compiler.checks.prefixes import check_prefixes
 from etude.compiler.diagnostics import Diagnostic, Diagnostics, RecipeError, Source
 from etude.compiler.modules import syntax_diagnostic
 from etude.compiler.schema import SourceSchema
@@ -22,7 +23,7 @@ from etude.grammar.recovery import parse_all
 MAX_FRAMES = 5000
 """Of Python, for what is nested as deep as a recipe may."""
 CHECKS = (check_names,)
-GRAPH_CHECKS = (check_leakage,)
+GRAPH_CHECKS = (check_leakage, check_prefixes)
 DescribeSource = Callable[[str, Mapping[str, Any]], SourceSchema]
 
 
