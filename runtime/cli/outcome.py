@@ -85,8 +85,8 @@ def _tables(result: RunResult, paint: Paint) -> Iterator[str]:
     """The tables and numbers of the recipe's report."""
     for name, ref in result.workflow.report:
         kind, value = result.workflow.stages[ref.stage].kind, result.value(ref)
-        if value is None or kind in ("plot", "heatmap", "images"):
-            continue
+        if value is None or kind in ("plot", "heatmap", "images") or result.metrics.get(name) == value:
+            continue  # drawn, or said with the metrics
         if kind in ("table", "texts"):
             yield paint(name, "bold")
             yield from _table(value, paint)
