@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from etude.runtime.cli.faults import UsageError
@@ -82,6 +83,10 @@ class Adjustments:
     """What every command that compiles a recipe takes."""
 
     set: tuple[str, ...] = option("give a param of the recipe another value", metavar="NAME=VALUE", many=True)
+    params: str | None = option(
+        "give params the values of a file with a line NAME = VALUE for each; --set goes before it",
+        metavar="FILE",
+    )
     seed: int = option("the seed that all others are made from", metavar="N", default=0, parse=int)
     allow: tuple[str, ...] = option(
         "let the recipe run code that is not Etude: external, or plugin:NAME",
@@ -146,4 +151,13 @@ def read_options(parser: Parser, options: type, arguments: Sequence[str]) -> Any
     for field in dataclasses.fields(options):
         if field.default == () and values[field.name] is None:
             values[field.name] = ()
-    return options(**values)
+    return _with_params(options(**values))
+
+
+def _with_params(options: Any) -> Any:
+    """The options with what a file of params sets, before what `--set` does. Raises UsageError."""
+    if not isinstance(options, Adjustments) or options.params is None:
+        return options
+    from etude.runtime.cli.params import settings_in
+
+    return dataclasses.replace(options, set=(*settings_in(Path(options.params)), *options.set))

@@ -55,7 +55,7 @@ def read_plan(path: Path) -> Json:
 
 def as_planned(options: E, plan: Json) -> E:
     """The options with the recipe, the settings and the target that a plan was made with. Raises UsageError."""
-    given = [f"--{name}" for name in ("set", "seed", "only") if getattr(options, name, None)]
+    given = [f"--{name}" for name in ("params", "set", "seed", "only") if getattr(options, name, None)]
     if given:
         raise UsageError(f"--plan runs exactly what was planned: it goes without {', '.join(given)}")
     changes = {**plan["settings"], "set": tuple(plan["settings"]["set"]), "target": plan["target"]}

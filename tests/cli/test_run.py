@@ -197,3 +197,24 @@ def test_tables_and_texts_of_the_report_stand_in_the_terminal_a_row_a_line(cli: 
     assert sorted(lines[at + 2 : at + 4]) == [f"  one⏎two{' ' * 73}      1", f"  {'x' * 79}…     12"]
     at = lines.index("sizes")
     assert lines[at + 1 : at + 4] == ["  name   size", "  small     1", "  large    10"]
+
+
+def test_params_come_from_a_file_and_what_is_set_goes_before_it(cli: Cli, folder: Path) -> None:
+    (folder / "small.params").write_text("# a small run\n\nshare = 25%   # of the rows\n")
+    assert cli("check", "host.etude", "--params", "small.params").code == 0
+    assert "25%" in cli("graph", "host.etude", "--params", "small.params").out
+    over = cli("graph", "host.etude", "--params", "small.params", "--set", "share=75%").out
+    assert "75%" in over and "25%" not in over
+    (folder / "small.params").write_text("share = 500%\n")
+    wrong = cli("check", "host.etude", "--params", "small.params")
+    assert wrong.code == 1 and "param 'share'" in wrong.out
+
+
+def test_a_file_of_params_that_is_none_is_a_wrong_use(cli: Cli, folder: Path) -> None:
+    assert "cannot read the params in none.params" in cli("check", "host.etude", "--params", "none.params").err
+    for text, said in {"share 5%": "expected NAME = VALUE", "a = 1\na = 2": "'a' is set twice", "= 3": "NAME"}.items():
+        (folder / "odd.params").write_text(text)
+        outcome = cli("check", "host.etude", "--params", "odd.params")
+        assert outcome.code == 2 and said in outcome.err, outcome.err
+    (folder / "odd.params").write_text('name = "a # b"  # a comment\n')
+    assert "no such param" in cli("check", "host.etude", "--params", "odd.params").out
