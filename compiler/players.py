@@ -305,7 +305,7 @@ def _initial_state(site: CallSite, state: Mapping[str, Any]) -> tuple[Sub | None
         return None, {}, {}
     place = site.at("state")
     late = {name: value for name, value in state.items() if isinstance(value, Measured | Deferred)}
-    given = {
+    given: Given = {
         name: (stored_origin(site.session, value, place), fixed_type(value, place)) for name, value in late.items()
     }
     frame = Frame("batch", Builder("state"), False)

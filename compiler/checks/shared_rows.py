@@ -52,7 +52,7 @@ class SharedRows(Struct):
         return found
 
     def _cut(self, stage: Stage, group: str | None, refs: list[Ref]) -> Diagnostic | None:
-        """The fault of two splits, one that keeps groups whole and one that does not; told once for each of the latter."""
+        """The fault of a split that keeps groups whole and one that does not; told once for each of the latter."""
         for ref in refs:
             if group is None and ref in self.grouped:
                 (column, whole), cutting = self.grouped[ref], stage.id
