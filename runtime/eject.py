@@ -12,11 +12,12 @@ import numpy as np
 
 from etude.backends.eject import Ejected
 from etude.backends.inputs import TrainInputs
+from etude.backends.ordering import WeightsError, checked_weights, numbers
 from etude.runtime.stages import Job, Settings, StageError
 from etude.runtime.stages.train import held_rows, weights_inputs
 
 if TYPE_CHECKING:
-    from etude.backends.base import Array, Ids, Streams
+    from etude.backends.base import Array, Columns, Ids, Streams
     from etude.compiler.workflow import Stage
     from etude.runtime.results import RunResult
 
@@ -76,11 +77,23 @@ def input_arrays(stage: Stage, made: RunResult, slots: Sequence[tuple[int, str]]
     start = TrainInputs.of(stage.spec, columns, valid, {k: job.weights(k) for k in weights_inputs(job.spec)})
     arrays = {**_identities(ids), **_grouped("data", start.data.arrays()), **_weights_at(start, slots)}
     arrays |= _grouped("state", start.given_state())
+    arrays |= _order(stage, columns)
     if start.valid is not None:
         held_out, rows = start.valid
         first = next(iter(rows.values())) if isinstance(rows, Mapping) else rows
         arrays |= {"valid_ids": first, **_grouped("valid", held_out.arrays())}
     return arrays
+
+
+def _order(stage: Stage, columns: Columns) -> dict[str, Array]:
+    """The weights of rows, and how hard each is, where their order follows them. Raises `StageError`."""
+    weights, hard = ((stage.spec.get(name) or {}).get("") for name in ("weights", "order"))
+    found: dict[str, Array] = {}
+    try:
+        found |= {} if weights is None else {"weights": checked_weights(numbers(columns, "", weights))}
+    except WeightsError as error:
+        raise StageError(f"stage {stage.name}: {error}") from error
+    return found | ({} if hard is None else {"hard": numbers(columns, "", hard["column"])})
 
 
 def _identities(ids: Ids | Streams) -> dict[str, Array]:

@@ -3,7 +3,8 @@
 A script reads `inputs.npz` beside it: "ids" are the identities of the rows, "data/<column>" the columns that the
 losses read, "learned/<path>", "slow/<path>" and "fixed/<path>" the first weights by their paths in `Models`; with a
 validation "valid_ids" and "valid/<column>". Of several data sets there are "ids/<data set>", their columns are called
-"<data set>.<column>", and "valid_ids" are those of the first. It writes `history.csv` and `weights.npz`.
+"<data set>.<column>", and "valid_ids" are those of the first. Where the order of rows follows them there are "weights",
+and "hard" for how hard each row is. It writes `history.csv` and `weights.npz`.
 """
 
 from __future__ import annotations

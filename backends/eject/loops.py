@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from etude.backends.eject import About
 from etude.backends.eject.settings import LoopSettings, tuple_text
 from etude.backends.eject.templates import (
+    DRAWN,
+    EASIEST,
     JAX,
     JAX_SCORED,
     JAX_VALID,
@@ -14,6 +16,7 @@ from etude.backends.eject.templates import (
     MEANS,
     PASSES,
     PREPARE,
+    ROUNDS,
     SCHEDULED,
     SHARED,
     TOGETHER,
@@ -34,7 +37,7 @@ def loop_text(backend: str, settings: LoopSettings, about: About) -> str:
     pieces = {
         "validate": _validate(settings, is_torch) if settings.has_valid else None,
         "prepare": _prepare(settings, is_torch),
-        "batches": "batches_together(ids, size)" if settings.streams else 'batches(arrays["ids"], size)',
+        "batches": _batches(settings),
         "clock": _clock(settings, is_torch) if settings.reads_clock else None,
         "rate": _rate(settings, is_torch),
         "step": _torch_step(settings) if is_torch else _jax_step(settings),
@@ -73,14 +76,59 @@ def _shared(settings: LoopSettings, about: About, is_torch: bool) -> list[str]:
         SHARED,
         constants=constants,
         cycle="from etude.backends.schedules import one_cycle" if settings.decay.startswith("one_cycle") else None,
-        seed_argument=", seed: int" if settings.streams else "",
-        seed="seed" if settings.streams else "SEED",
+        rounds=_rounds(settings) if _round_arguments(settings) else None,
+        **_passes(settings),
         together=["", *fill(TOGETHER)] if settings.streams else None,
         passes=[*fill(PASSES), "", ""] if settings.has_valid else None,
         found=MEANS[several],
         scheduled=_scheduled(settings) if settings.has_schedule else None,
         renamed="found = {TERMS.get(name, name): value for name, value in found.items()}" if settings.terms else None,
     )
+
+
+def _round_arguments(settings: LoopSettings) -> dict[str, str]:
+    """What rounds are told by, where they are not just passes over the rows: parameters, and what they are given."""
+    if settings.curriculum is not None:
+        return {"arrays: Any": "arrays", "steps: int": "steps"}
+    return {"arrays: Any": "arrays"} if settings.is_weighted else {}
+
+
+def _batches(settings: LoopSettings) -> str:
+    if settings.streams:
+        return "batches_together(ids, size)"
+    return ", ".join(['batches(arrays["ids"], size', *_round_arguments(settings).values()]) + ")"
+
+
+def _passes(settings: LoopSettings) -> dict[str, str]:
+    """The pieces of `batches`: what it is told, and the passes over the rows that it cuts."""
+    more = _round_arguments(settings)
+    if more:
+        names = ", ".join(["ids", "size", *(each.partition(":")[0] for each in more)])
+        return {"batches_arguments": f", {', '.join(more)}", "passes_are": "rounds", "ahead": f"rounds({names})"}
+    seed = "seed" if settings.streams else "SEED"
+    ahead = f"epoch_order(ids, {seed}, epoch) for epoch in count()"
+    return {
+        "batches_arguments": ", seed: int" if settings.streams else "",
+        "passes_are": "epochs",
+        "ahead": ahead,
+    }
+
+
+def _rounds(settings: LoopSettings) -> list[str]:
+    which, how = "the rows", "in an order of its own"
+    easy, rows = None, ["rows = np.arange(len(ids))"]
+    if settings.curriculum is not None:
+        start, until, power = settings.curriculum
+        done = f"min(1.0, start // size / max(1, steps) / {until!r})" if until else "1.0"
+        easy = 'easy, start = np.lexsort((mix64(ids), arrays["hard"])), 0'
+        which = "the easiest rows so far"
+        rows = fill(EASIEST, done=done, start=f"{start!r}**{power!r}", power=repr(power))
+    drawn = ["yield rows[epoch_order(ids[rows], SEED, number)]"]
+    if settings.is_weighted:
+        drawn, how = fill(DRAWN), "each as often as its share of the weights says"
+    doc = f"Rounds of {which}, {how}."
+    parameters = ", ".join(_round_arguments(settings))
+    return [*fill(ROUNDS, parameters=parameters, doc=doc, easy=easy, rows=rows, drawn=drawn), "", ""]
 
 
 def _scheduled(settings: LoopSettings) -> list[str]:

@@ -46,7 +46,7 @@ KNOWN = {
         "copies",
         "state",
     ),
-    *("inputs", "slots", "results", "names", "identity", "more", "accumulate"),
+    *("inputs", "slots", "results", "names", "identity", "more", "accumulate", "weights", "order"),
 }
 
 
@@ -84,6 +84,8 @@ def eject_train(spec: Mapping[str, Json], backend: str, about: About) -> Ejected
 
 def _refuse(spec: Mapping[str, Json], stage: str) -> None:
     """Raise `NotEjectableError` for settings that scripts know, with values that they do not."""
+    if any(name for setting in ("weights", "order") for name in spec.get(setting) or ()):
+        raise NotEjectableError(f"`{stage}` orders several data sets, which scripts do not do yet")
     if "seconds" in spec["budget"]:
         raise NotEjectableError(f"`{stage}` has a budget of time, which scripts do not do yet")
     if spec["valid"] and any(name.startswith("@held.") for name in program_columns(spec["valid"]["loss"])):

@@ -40,12 +40,14 @@ class LoopSettings:
 
     `steps` and `warmup` are expressions of `rows` and `size` (of a batch); `columns` are those of the history; `terms`
     says what the history calls the losses that the step calls otherwise. `streams` has the seeds of the orders of
-    several data sets, by name.
+    several data sets, by name. `curriculum` has the start, the end and the power of one.
     """
 
     batch: int
     seed: int
     streams: dict[str, int]
+    is_weighted: bool
+    curriculum: tuple[float, float, float] | None
     key: int
     rates: tuple[float, ...]
     turns: tuple[int, ...]
@@ -88,6 +90,8 @@ class LoopSettings:
             batch=spec["batch"],
             seed=spec["seed"],
             streams=_streams(spec),
+            is_weighted=bool(spec.get("weights")),
+            curriculum=_curriculum(spec),
             key=stage_key(spec),
             rates=timetable.rates,
             turns=timetable.turns,
@@ -113,6 +117,12 @@ class LoopSettings:
             step_reads_clock=reads_clock(spec),
             valid_reads_clock=valid is not None and not CLOCK.isdisjoint(program_columns(valid["loss"])),
         )
+
+
+def _curriculum(spec: Mapping[str, Json]) -> tuple[float, float, float] | None:
+    for order in (spec.get("order") or {}).values():
+        return float(order["start"]), float(order["until"]), float(order["power"])
+    return None
 
 
 def _streams(spec: Mapping[str, Json]) -> dict[str, int]:

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from etude.backends.batches import Ids, Indices, epoch_order
+from etude.backends.batches import Ids, Indices, epoch_order, mix64
+from etude.backends.numpy.random import GOLDEN, mix
+from etude.backends.ordering import shares
 <cycle>
 <constants>
 
 
-def batches(ids: Ids, size: int<seed_argument>) -> Iterator[Indices]:
-    """The rows of every step: epochs as one endless permuted stream, which is cut into pieces of one size."""
-    ahead = chain.from_iterable(epoch_order(ids, <seed>, epoch) for epoch in count())
+<rounds>
+def batches(ids: Ids, size: int<batches_arguments>) -> Iterator[Indices]:
+    """The rows of every step: <passes_are> as one endless permuted stream, which is cut into pieces of one size."""
+    ahead = chain.from_iterable(<ahead>)
     while True:
         yield np.fromiter(ahead, np.int64, size)
 <together>
@@ -36,6 +39,29 @@ def means(terms: list[dict[str, Any]]) -> dict[str, float]:
     return found
 '''
 
+ROUNDS = '''
+def rounds(ids: Ids, size: int, <parameters>) -> Iterator[Indices]:
+    """<doc>"""
+    <easy>
+    for number in count():
+        <rows>
+        <drawn>
+
+
+'''
+EASIEST = """
+done = <done>
+share = (<start> + (1.0 - <start>) * done) ** (1.0 / <power>)
+rows = np.sort(easy[: max(size, math.ceil(round(share * len(ids), 9)))])
+start += len(rows)
+"""
+DRAWN = """
+counts = shares(arrays["weights"][rows], mix(SEED ^ mix(number + GOLDEN)) / 2**32)
+chosen = np.repeat(rows, counts)
+copies = np.arange(len(chosen)) - np.repeat(np.cumsum(counts) - counts, counts)
+apart = mix64(ids[chosen] + copies.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+yield chosen[epoch_order(np.where(copies == 0, ids[chosen], apart), SEED, number)]
+"""
 PASSES = '''
 def passes(done: int, size: int, rows: int, parts: int = 1) -> bool:
     """Whether one of the periods of rows / parts rows ends within step `done`, of `size` rows each."""

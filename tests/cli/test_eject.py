@@ -90,9 +90,23 @@ both = train(on = sets, valid = {few: digits.train, many: digits.valid}, update 
   batch  = 40
   budget = 3epochs
 }
+hard   = digits.train |> map(({image, label}) => {image, label, hard: float(label) / 10.0, often: float(label % 3)})
+sorted = train(on = hard, update = {net: flatten >> linear(10)}) {
+  loss    = ({image, label}, {net}) => cross_entropy(net(image), label)
+  weights = "often"
+  order   = curriculum("hard", start = 40%, until = 80%)
+  batch   = 48
+  budget  = 15steps
+}
+drawn = train(on = hard, update = {net: flatten >> linear(10)}) {
+  loss    = ({image, label}, {net}) => cross_entropy(net(image), label)
+  weights = "often"
+  batch   = 48
+  budget  = 15steps
+}
 report { accuracy = accuracy(tuned, on = digits.valid)   curves = plot(game.history) }
 """
-TRAININGS = ["pretrained", "tuned", "game", "slowly", "clocked", "both"]
+TRAININGS = ["pretrained", "tuned", "game", "slowly", "clocked", "both", "sorted", "drawn"]
 
 
 @dataclass(frozen=True)
@@ -202,4 +216,4 @@ def test_only_trainings_are_ejected(cli: Cli, folder: Path) -> None:
     shown = cli("eject", "recipe.etude", "digits", "--backend", "torch")
     assert shown.code == 2
     assert "only trainings are ejected" in shown.err
-    assert "pretrained, tuned, game, slowly, clocked, both" in shown.err
+    assert ", ".join(TRAININGS) in shown.err
