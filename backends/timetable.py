@@ -145,7 +145,7 @@ class Timetable:
 
 def patience(spec: Mapping[str, Json], rows: int) -> int | None:
     """How many validations in a row may bring no improvement: as many as there are in a duration."""
-    given: Any = spec.get("patience")
+    given: int | Mapping[str, Json] | None = spec.get("patience")
     if not isinstance(given, Mapping):
         return given
     batch = batch_rows(spec["batch"], rows)

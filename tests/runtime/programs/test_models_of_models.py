@@ -96,8 +96,8 @@ def test_nothing_learns_through_what_is_frozen(
 ) -> None:
     found = []
     double = "model double(m)(x) { return 2 * m(x) }\n"
-    for number, text in enumerate((term, "zero: 0.0")):
-        for name in ("torch", "jax"):
+    for number, (text, names) in enumerate(((term, ("torch", "jax")), ("zero: 0.0", ("torch",)))):
+        for name in names:
             folder = tmp_path / f"{number}{name}"
             folder.mkdir()
             spec = spec_of(compiled(double + STILL.replace("TERM", text)), "train")
@@ -149,7 +149,7 @@ def test_a_model_with_other_weights_is_a_part_of_others(
     found = []
     for number, text in enumerate((term, same)):
         spec = spec_of(compiled(COMPOSED.replace("TERM", text)), "train")
-        for name in ("torch", "jax"):
+        for name in ("torch", "jax")[: 2 - number]:
             folder = tmp_path / f"{number}{name}"
             folder.mkdir()
             result = backends[name].train(
