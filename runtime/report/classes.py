@@ -12,6 +12,7 @@ from etude.compiler.draw.repeats import stem
 from etude.compiler.workflow import Workflow
 from etude.runtime.report.numbers import number_text
 from etude.runtime.results import RunResult, StageResult
+from etude.runtime.runs import file_names
 
 Json = Any
 PORT = "confusion"
@@ -81,12 +82,26 @@ def shown_confusions(result: RunResult, classes: Mapping[str, str]) -> list[Conf
         if stage is not None and PORT in stage.outputs:
             groups.setdefault(classes[id], []).append(stage)
     merged: dict[Any, Confusion] = {}
+    stems = [stem(members[0].name) for members in groups.values()]
     for members in groups.values():
-        for each in _added(members, result):
+        first = members[0].name
+        name = first if len(members) == 1 or stems.count(stem(first)) > 1 else stem(first)
+        for each in _added(name, members, result):
             known = merged.get((each.classes, each.counts))
             key = (each.classes, each.counts)
             merged[key] = replace(known, names=(*known.names, *each.names)) if known else each
     return list(merged.values())
+
+
+def files_of(found: Sequence[Confusion]) -> list[str]:
+    """What the files of each are called, no two alike."""
+    names: list[str] = []
+    for each in found:
+        name = each.names[0].replace(f" {TIMES}", "-")
+        while name in names:
+            name += "+"
+        names.append(name)
+    return list(file_names(names).values())
 
 
 def measures_behind(workflow: Workflow) -> list[str]:
@@ -103,10 +118,10 @@ def measures_behind(workflow: Workflow) -> list[str]:
     return [id for id, stage in workflow.stages.items() if id in found and stage.kind == "measure"]
 
 
-def _added(members: Sequence[StageResult], result: RunResult) -> Iterator[Confusion]:
+def _added(name: str, members: Sequence[StageResult], result: RunResult) -> Iterator[Confusion]:
     """The counts of a sweep's members together, comparison by comparison; of many members, of the first."""
     taken = members[:MOST_MEMBERS]
-    name = members[0].name if len(members) == 1 else f"{stem(members[0].name)} {TIMES}{len(taken)}"
+    name = name if len(members) == 1 else f"{name} {TIMES}{len(taken)}"
     sums: dict[tuple[str, ...], Confusion] = {}
     for member in taken:
         for each in confusions(name, result.store.read_json(member.outputs[PORT])):

@@ -23,7 +23,7 @@ from etude.runtime.histories import History, histories_told
 from etude.runtime.progress.durations import duration_text, speed_text
 from etude.runtime.report import markup
 from etude.runtime.report.cache import drawn_once
-from etude.runtime.report.classes import MOST_SHOWN, class_table, shown_confusions, summary_text
+from etude.runtime.report.classes import MOST_SHOWN, class_table, files_of, shown_confusions, summary_text
 from etude.runtime.report.curves import curves_png
 from etude.runtime.report.heatmaps import heatmap_png, heatmap_table
 from etude.runtime.report.matrices import matrix_svg
@@ -193,14 +193,12 @@ class Page:
     def _classes(self) -> Iterator[str]:
         """What classifiers take rows of each class for; a matrix that the recipe itself shows is not shown again."""
         found = shown_confusions(self.result, self.classes)[:MOST_SHOWN]
-        names = [each.names[0].replace(f" {TIMES}", "-") for each in found]
-        files = dict(zip((each.names for each in found), file_names(names).values(), strict=True))
         drawn = [self.result.value(ref) for _, ref in self.result.workflow.report if ref.port == "figure"]
         matrices = [figure.get("values") for figure in drawn if figure]
         if found:
             yield "<h2>Classes</h2>\n"
-        for each in found:
-            file, figure = files[each.names], each.figure()
+        for each, file in zip(found, files_of(found), strict=True):
+            figure = each.figure()
             table = class_table(each) + self._files({f"classes-{file}.csv": classes_csv(each)})
             matrix = ""
             if figure["values"] not in matrices:
@@ -245,8 +243,9 @@ class Page:
     def _graph(self) -> Iterator[str]:
         svg = self._drawing()
         links = self._files({"graph.svg": svg})
+        colours = legend_to_html(self.picture)
         yield "<h2>Workflow</h2>\n"
-        yield f'<div class="graph"><div class="legend">{legend_to_html(self.picture)}</div>{svg.decode()}</div>{links}\n'
+        yield f'<div class="graph"><div class="legend">{colours}</div>{svg.decode()}</div>{links}\n'
 
     def _drawing(self) -> bytes:
         """The workflow as an SVG, by Graphviz where it works, else plainly; only the former is worth keeping."""
