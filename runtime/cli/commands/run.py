@@ -50,7 +50,7 @@ class Options(Execution):
     file: Path = argument("the recipe (may be left out with --plan)", metavar="FILE", parse=Path, default=None)
     plan: Path | None = option("run exactly this saved plan, or say what moved", metavar="FILE", parse=Path)
     jobs: int | None = option(
-        "how many stages run side by side (default: one per core)", metavar="N", parse=number_from(1)
+        "how many stages run side by side (default: one per core, on a GPU four)", metavar="N", parse=number_from(1)
     )
     only: tuple[str, ...] = option(
         "run only these stages, by name or glob, and what they need", metavar="STAGE", many=True
