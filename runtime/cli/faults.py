@@ -74,13 +74,17 @@ WORLD = {
 }
 
 
+UNUSABLE = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""A file that the command names and that is not there, or not for us; full and broken disks are no fault of its use."""
+
+
 def world_fault(error: BaseException) -> int | None:
     """The exit code of an error that is the world's and not ours; classes go by name, so that none is imported."""
     for kind in type(error).__mro__:
         code = WORLD.get(f"{kind.__module__}.{kind.__qualname__}")
         if code is not None:
             return code
-    if isinstance(error, FileNotFoundError | FileExistsError | NotADirectoryError | IsADirectoryError):
+    if isinstance(error, UNUSABLE):
         return WRONG_USE
     return STAGE_FAILED if isinstance(error, OSError) else None
 

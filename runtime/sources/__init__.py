@@ -130,7 +130,11 @@ def describe(uri: str, options: Mapping[str, Any], base: Path) -> SourceSchema:
     """What `load(uri, ...)` will give, from metadata only. Raises `SourceError`."""
     source = find(uri)
     check_options(uri, options, known_options(uri))
-    schema = source.schema(uri, options, base)
+    try:
+        schema = source.schema(uri, options, base)
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        raise SourceError(f"this cannot be read: {words}", uri=uri, file=str(error.filename or uri)) from error
     role = options.get("role", schema.role)
     if role not in get_args(Role):
         hint = nearest(str(role), get_args(Role)) or f"roles: {', '.join(get_args(Role))}"

@@ -125,8 +125,8 @@ def test_errors_of_the_world_are_found_by_their_class() -> None:
         module, _, kind = name.rpartition(".")
         __import__(module)
         assert issubclass(getattr(sys.modules[module], kind), Exception)
-    assert faults.world_fault(PermissionError("no")) == faults.STAGE_FAILED
-    assert faults.world_fault(FileNotFoundError("no")) == faults.WRONG_USE
+    assert faults.world_fault(OSError("the disk is full")) == faults.STAGE_FAILED
+    assert faults.world_fault(PermissionError("no")) == faults.WRONG_USE
     assert faults.world_fault(ValueError("ours")) is None
 
 

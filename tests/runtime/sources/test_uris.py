@@ -135,3 +135,13 @@ for uri in ("numbers.csv", "sklearn:digits"):
 assert not {"numpy", "pyarrow", "sklearn"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program, str(numbers.parent)], check=True)
+
+
+def test_a_file_that_is_not_for_us_is_told_where_it_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", "numbers.csv")
+
+    (tmp_path / "numbers.csv").write_text("x\n1\n")
+    monkeypatch.setattr(find("numbers.csv"), "schema", refused)
+    with pytest.raises(SourceError, match="this cannot be read: permission denied"):
+        describe("numbers.csv", {}, tmp_path)
