@@ -130,3 +130,15 @@ def test_the_estimate_is_near_what_torch_keeps(body: str, precision: Precision) 
     actual, expected = saved_by_torch(spec_of(body), precision), held(body, precision=precision).kept
 
     assert np.isclose(expected, actual, rtol=0.35), (expected, actual)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("body", ["vit(32, 2, 4, 2) >> linear(10)", "convnet([16, 32], 16, 3) >> linear(10)"])
+def test_so_it_is_for_images(body: str, precision: Precision) -> None:
+    workflow = compile_text(RECIPE.replace("flatten >> BODY", body), "recipe.etude", Path()).workflow
+    assert workflow is not None
+    spec = next(stage.spec for stage in workflow.stages.values() if stage.kind == "train")
+    step, actual = spec["steps"][0], saved_by_torch(spec, precision)
+    expected = held_bytes(program_from_json(step["loss"]), BATCH, step["update"], precision).kept
+
+    assert np.isclose(expected, actual, rtol=0.35), (expected, actual)
