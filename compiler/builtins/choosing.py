@@ -48,6 +48,7 @@ def _best(site: CallSite, items: list[Any], scores: list[Any], allowed: list[Any
             improves = Deferred(["or", better.expression, ["not", _text(is_allowed, site)]], "bool")
             better = Deferred(["and", _text(its_allowed, site), improves.expression], "bool")
         guard = compute(site, better)
+        site.session.memo.setdefault("chosen", set()).add(guard.stage)  # also where only numbers are chosen by it
         chosen, score = select(site, guard, x, chosen), select(site, guard, its_score, score)
         if its_allowed is not None:
             is_allowed = Deferred(["or", _text(is_allowed, site), _text(its_allowed, site)], "bool")

@@ -73,6 +73,8 @@ class _Leakage(Struct):
         if stage.kind == "split" and (fault := self.rows.add_split(stage)):
             self.found.append(fault)
         elif stage.kind == "select":
+            self._choice(stage, inputs[:1])
+        elif stage.kind == "compute" and stage.id in self.session.memo.get("chosen", ()):
             self._choice(stage, inputs)
         elif stage.kind in ("train", "fit", "tokenizer"):
             self._train(stage, inputs)
@@ -115,16 +117,17 @@ class _Leakage(Struct):
                 self.flows[guard] = Flow()
 
     def _choice(self, stage: Stage, inputs: list[Flow]) -> None:
-        where = self.ways.place(stage.id)
-        labels = self._labels(inputs[0].of())
+        """A choice by `best` or `when`, by what its first inputs say; reported once."""
+        where, known = self.ways.place(stage.id), list(zip(stage.inputs, inputs, strict=False))
+        labels = [(ref, mark) for ref, flow in known if (mark := self._labels(flow.of()))]
         if labels and where not in self.decided:
-            path, made = self.ways.of_mark(stage.inputs[0], labels, stage)
+            path, made = self.ways.of_mark(*labels[0], stage)
             what = f"test data chooses '{self.ways.binding(stage)}'"
             self.found.append(faults.test_decides(what, path, where, made))
-        if labels:
+        if labels and stage.kind == "select":
             self.flows[stage.inputs[0]] = Flow()
-        elif where not in self.decided:
-            self._tell(stage, [(stage.inputs[0], inputs[0].of())])
+        if not labels and where not in self.decided:
+            self._tell(stage, [(ref, flow.of()) for ref, flow in known])
         self.decided.add(where)
 
     def _configuration(self, stage: Stage, inputs: list[Flow]) -> None:
