@@ -20,6 +20,7 @@ KIND_NAMES = {
     "input": "column",
     "learns": "learns",
     "frozen": "frozen",
+    "model": "without weights",
     "operation": "operation",
     "loss": "loss",
     "optimizer": "update",
@@ -151,9 +152,13 @@ class _Drawing:
         uses = _uses(sub)
         called: set[int] = set()
         read: dict[int, str] = {}
+        written: dict[int, str] = {}
         skip: set[int] = set()
         for position, op in enumerate(sub.ops):
-            if op.name == "weight" or position in skip:
+            if op.name in {"weight", "key"} or position in skip:
+                continue
+            if op.name == "write":
+                self.connect(op.operands, self.statistics_box(sub, op, path, written), scope)
                 continue
             if op.name == "read":
                 scope[op.results[0].id] = self.weights_box(sub, module, op, path, read)
@@ -183,6 +188,14 @@ class _Drawing:
             read[place] = id = self.box(path, title=child.name, kind="model", note=note, state=state, tip=child.sub.doc)
             self.weights.add(id)
         return read[place]
+
+    def statistics_box(self, sub: Sub, op: Op, path: tuple[str, ...], written: dict[int, str]) -> str:
+        """One box for the statistics of a model that calls inside of a function have moved."""
+        place = op.attrs["child"]
+        if place not in written:
+            title = f"statistics of {sub.children[place].name}"
+            written[place] = self.box(path, title=title, kind="operation", note="move")
+        return written[place]
 
     def add_call(
         self,

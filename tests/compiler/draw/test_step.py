@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from etude.backends.program.builder import Builder
@@ -9,11 +11,13 @@ from etude.backends.program.dims import b
 from etude.backends.program.ir import Child, Literal, Module, Slot, StageProgram, Sub
 from etude.backends.program.serialize import program_to_json
 from etude.backends.program.types import TensorType
+from etude.compiler.draw.dot import picture_to_dot
 from etude.compiler.draw.labels import count_text, type_text
 from etude.compiler.draw.listing import list_program
 from etude.compiler.draw.picture import TIMES, Picture
 from etude.compiler.draw.step import NoProgramError, module_slots, parameter_count, step_picture
 from etude.compiler.workflow import Stage
+from etude.runtime.compiling import compile_text
 
 IMAGE, FEATURES = TensorType("float32", (b, 64)), TensorType("float32", (b, 32))
 SCALAR = TensorType("float32")
@@ -179,3 +183,31 @@ def test_a_listing_names_the_functions_that_an_operation_is_given() -> None:
 
     assert "read net.w" in text
     assert "loop 1..4 body(" in text and "choose [body, body](" in text
+
+
+STATISTICS = """
+digits = load("sklearn:digits")
+net    = flatten >> batch_norm() >> linear(64)
+head   = flatten >> linear(10)
+t = train(on = digits, update = {net: net, head: head}) {
+  loss = (x, y) => {
+    z = loop (h = x, i in 1..2) { return reshape(net(noise()(h)), [h.shape[0], 8, 8, 1]) }
+    value = sum(noise()(z))
+    return cross_entropy(head(z), y) + sum(each(tensor([1.0, 2.0]), u => sum(grad(u * value, wrt = z))))
+  }
+  budget = 20steps
+}
+model noise()(z) { return where(uniform(z.shape) > 0.5, z, 0.0) }
+"""
+
+
+def test_statistics_that_move_in_a_loop_and_models_without_weights_are_drawn(tmp_path: Path) -> None:
+    workflow = compile_text(STATISTICS, "test.etude", tmp_path).workflow
+    assert workflow is not None
+    picture = step_picture(next(stage for stage in workflow.stages.values() if stage.kind == "train"))
+    titles = [box.title for box in picture.boxes]
+
+    assert titles.count("statistics of net_batch_norm") == 1 and "key" not in titles
+    assert any(title.startswith("noise") for title in titles)
+    assert "model" in picture.kinds
+    assert picture_to_dot(picture).startswith("digraph")
