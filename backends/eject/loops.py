@@ -202,6 +202,7 @@ def _prepare(settings: LoopSettings, is_torch: bool) -> list[str]:
         first = next(iter(settings.streams))
         ids = ['ids = {name: arrays[f"ids/{name}"] for name in SEEDS}', f'rows = len(ids["{first}"])']
     warmup = f"warmup = {settings.warmup}" if settings.has_schedule else None
+    kept += [f"marks = {settings.checkpoints}"] if settings.checkpoints else []
     return fill(PREPARE, ids=ids, steps=settings.steps, warmup=warmup, state=state, held_out=held_out, kept=kept)
 
 
@@ -277,17 +278,22 @@ def _rate(settings: LoopSettings, is_torch: bool) -> list[str]:
 
 def _mark(settings: LoopSettings, is_torch: bool) -> list[str]:
     due = validation = stop = None
-    is_due = "(done == steps or done * size // rows > (done - 1) * size // rows)"
+    marked = " or done in marks" if settings.checkpoints else ""
+    is_due = f"(done == steps{marked} or done * size // rows > (done - 1) * size // rows)"
     if settings.has_valid:
         is_due = "(done == steps or passes(done, size, rows))"
-        if settings.valid_period != "rows":
+        if settings.valid_period != "rows" or settings.checkpoints:
             due = f"is_validated = done == steps or passes(done, size, {settings.valid_period})"
-            is_due = "(is_validated or passes(done, size, rows))"
+            is_due = f"(is_validated{marked} or passes(done, size, rows))"
         validation = _validation(settings, is_torch)
     if settings.patience is not None:
         stop = [f"if {settings.patience}:", "    break"]
     lr = "lr" if len(settings.rates) == 1 else "RATES[0] * share" if settings.has_schedule else "RATES[0]"
-    return fill(MARK, due=due, is_due=is_due, validation=validation, stop=stop, lr=lr)
+    saved = None
+    if settings.checkpoints:
+        current = f"    current = {_current(settings, is_torch)}"
+        saved = ["if done in marks:", current, '    np.savez(FOLDER / f"weights_{done}.npz", **current)']
+    return fill(MARK, saved=saved, due=due, is_due=is_due, validation=validation, stop=stop, lr=lr)
 
 
 def _validation(settings: LoopSettings, is_torch: bool) -> list[str]:
@@ -306,4 +312,5 @@ def _validation(settings: LoopSettings, is_torch: bool) -> list[str]:
             "    best, waited = value, 0",
             *kept,
         ]
-    return lines if settings.valid_period == "rows" else ["if is_validated:", *(f"    {line}" for line in lines)]
+    is_always = settings.valid_period == "rows" and not settings.checkpoints
+    return lines if is_always else ["if is_validated:", *(f"    {line}" for line in lines)]

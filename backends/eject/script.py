@@ -46,7 +46,7 @@ KNOWN = {
         "copies",
         "state",
     ),
-    *("inputs", "slots", "results", "names", "identity", "more", "accumulate", "weights", "order"),
+    *("inputs", "slots", "results", "names", "identity", "more", "accumulate", "weights", "order", "checkpoints"),
 }
 
 

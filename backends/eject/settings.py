@@ -38,9 +38,9 @@ def decay_text(plan: Mapping[str, Json]) -> str:
 class LoopSettings:
     """The numbers and expressions that a loop is written from.
 
-    `steps` and `warmup` are expressions of `rows` and `size` (of a batch); `columns` are those of the history; `terms`
-    says what the history calls the losses that the step calls otherwise. `streams` has the seeds of the orders of
-    several data sets, by name. `curriculum` has the start, the end and the power of one.
+    `steps`, `warmup` and `checkpoints` are expressions of `rows` and `size` (of a batch); `columns` are those of the
+    history; `terms` says what the history calls the losses that the step calls otherwise. `streams` has the seeds of
+    the orders of several data sets, by name. `curriculum` has the start, the end and the power of one.
     """
 
     batch: int
@@ -63,6 +63,7 @@ class LoopSettings:
     valid_period: str
     judged_by: str | None
     keeps_best: bool
+    checkpoints: str | None
     patience: str | None
     has_slow: bool
     state: dict[str, str]
@@ -109,6 +110,7 @@ class LoopSettings:
             if keeps_best or patience is not None
             else None,
             keeps_best=keeps_best,
+            checkpoints=_checkpoints(spec.get("checkpoints")),
             patience=None if patience is None or valid is None else _exhausted(patience, valid["every"]),
             has_slow=bool(spec.get("ema")),
             state=_state(spec),
@@ -163,6 +165,22 @@ def _steps(unit: str, amount: Fraction) -> str:
         return str(-(-amount // 1))
     top, size = amount.numerator, "size" if amount.denominator == 1 else f"({amount.denominator} * size)"
     return f"-(-{top} * rows // {size})" if unit == "epochs" else f"-(-{top} // {size})"
+
+
+def _checkpoints(given: Mapping[str, Json] | None) -> str | None:
+    """The steps after which weights are kept: the last of each period.
+
+    >>> _checkpoints({"every": {"epochs": 1.5}, "count": 2})
+    '{min(steps, max(1, -(-3 * number * rows // (2 * size)))) for number in range(1, 3)}'
+    """
+    if given is None:
+        return None
+    ((unit, amount),) = given["every"].items()
+    exact = Fraction(str(amount))
+    top = " * ".join([f"-{exact.numerator}", "number", *(["rows"] if unit == "epochs" else [])])
+    parts = [*([str(exact.denominator)] if exact.denominator > 1 else []), *(["size"] if unit == "epochs" else [])]
+    size = f" // {parts[0] if len(parts) == 1 else f'({parts[0]} * size)'}" if parts else ""
+    return f"{{min(steps, max(1, -({top}{size}))) for number in range(1, {given['count'] + 1})}}"
 
 
 def _warmup(warmup: float | Mapping[str, Json]) -> str:

@@ -265,5 +265,6 @@ terms = []
 <validation>
 for writer in writers:
     writer.writerow(row)
+<saved>
 <stop>
 """

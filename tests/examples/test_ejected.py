@@ -78,14 +78,9 @@ def trainings(workflow: Workflow) -> list[Stage]:
 
 
 def distinct(workflow: Workflow, backend: str) -> Iterator[tuple[Stage, str]]:
-    """Trainings and their scripts, one of those that differ in nothing but names and seeds.
-
-    A training that keeps all of its checkpoints has no script: that is said, and tested where scripts are made.
-    """
+    """Trainings and their scripts, one of those that differ in nothing but names and seeds."""
     seen = set()
     for stage in trainings(workflow):
-        if stage.spec["keep"] == "all":
-            continue
         source = eject_train(stage.spec, backend, About(stage=stage.name, recipe="recipe.etude")).source
         kind = SEEDS.sub("", source)
         if kind not in seen:
