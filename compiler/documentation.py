@@ -20,13 +20,14 @@ from etude.backends.ops.table import Operation
 from etude.compiler.arithmetic import ROWS
 from etude.compiler.builtins import library_names
 from etude.compiler.builtins.measuring_sets import METRICS
+from etude.compiler.keywords import RULES as KEYWORDS
 from etude.compiler.modules import ALWAYS_OPEN, FOLDER, known_modules
 from etude.compiler.scopes import nearest
 from etude.compiler.values import Builtin, Setting
 from etude.grammar import nodes
 from etude.grammar.parser import parse
 
-Kind: TypeAlias = Literal["function", "model", "builtin", "value", "operation"]
+Kind: TypeAlias = Literal["function", "model", "builtin", "value", "operation", "keyword"]
 PAPER = re.compile(r"\(([^()]*?[A-Z][^()]*? (?:1[89]|20)\d\d[^()]*)\)")
 INITIALISER = re.compile(r"(lecun|he|xavier)_(normal|uniform)")
 FANS = {"lecun": "1 / inputs", "he": "2 / inputs", "xavier": "2 / (inputs + outputs)"}
@@ -145,9 +146,21 @@ def operations() -> tuple[Group, ...]:
     return tuple(found)
 
 
+@cache
+def keywords() -> tuple[Group, ...]:
+    """The words of the grammar."""
+    about = {"kind": "keyword", "group": "keywords", "file": "grammar/etude.lark"}
+    rules = (FOLDER.parents[1] / "grammar" / "etude.lark").read_text(encoding="utf-8").splitlines()
+    entries = []
+    for name, (rule, written, doc) in KEYWORDS.items():
+        line = next(i for i, text in enumerate(rules, 1) if text.startswith((f"{rule}:", f"?{rule}:")))
+        entries.append(Entry(name=name, signature=written, doc=doc, line=line, **about))  # type: ignore[arg-type]
+    return (Group("keywords", "What statements and expressions are made of.", tuple(entries)),)
+
+
 def groups() -> tuple[Group, ...]:
-    """All there is: the library, the builtins, the operations."""
-    return (*library(), *language(), *operations())
+    """All there is: the library, the builtins, the operations, the keywords."""
+    return (*library(), *language(), *operations(), *keywords())
 
 
 def find(name: str) -> list[Entry]:

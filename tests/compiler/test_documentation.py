@@ -71,3 +71,9 @@ def test_an_unknown_name_has_a_nearest_one(wrong: str, right: str) -> None:
     assert documentation.find(wrong) == []
     assert documentation.find_group(wrong) is None
     assert documentation.suggestion(wrong) == right
+
+
+def test_keywords_are_found_by_name() -> None:
+    entry = one("expect")
+    assert (entry.kind, entry.group, entry.file) == ("keyword", "keywords", "grammar/etude.lark")
+    assert "judged after the run" in entry.doc

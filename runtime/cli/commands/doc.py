@@ -91,7 +91,13 @@ def _outline(group: Group) -> dict[str, Any]:
 def _index(groups: Iterable[Group]) -> Iterator[str]:
     """All groups, with the names that they have."""
     paint = paint_for(sys.stdout)
-    kinds = {"function": "library", "model": "library", "builtin": "builtins", "value": "builtins"}
+    kinds = {
+        "function": "library",
+        "model": "library",
+        "builtin": "builtins",
+        "value": "builtins",
+        "keyword": "grammar",
+    }
     last = None
     for group in groups:
         kind = kinds.get(group.entries[0].kind, "operations")
