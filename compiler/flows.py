@@ -219,7 +219,7 @@ def _of_rows(ref: Ref, marks: Marks) -> frozenset[Seen]:
 def _predicted(stage: Stage, inputs: list[Flow]) -> Flow:
     data, *others = inputs
     columns = dict(data.columns)
-    for (name, source, _), estimator in zip(stage.spec["uses"], others, strict=True):
+    for (name, source, *_), estimator in zip(stage.spec["uses"], others, strict=True):
         columns[name] = data.columns.get(source, NONE) | estimator.of()
     return Flow(columns, data.whole)
 

@@ -382,7 +382,8 @@ def asked(site: CallSite, d: Dataset, traced: TracedFunction) -> Ref:
     for name, estimator in traced.hosted.items():
         type = estimator.output
         columns[name] = ColumnSchema(name, "tensor", type.dtype, tuple(evaluate(dim, 1) for dim in type.shape))
-        uses.append([name, estimator.input, list(columns[name].shape)])
+        index = ["nearest"] if estimator.name == "nearest" else []
+        uses.append([name, estimator.input, list(columns[name].shape), *index])
     refs = [d.ref, *(estimator.ref for estimator in traced.hosted.values())]
     label = ", ".join(dict.fromkeys(estimator.name for estimator in traced.hosted.values()))
     with site.session.named("predicted"):

@@ -32,6 +32,7 @@ TRAITS = {
     "prototypes": Traits("label"),
     "standard_scaler": Traits("none"),
     "knn": Traits("label or numbers"),
+    "nearest": Traits("label or numbers"),
     "random_forest": Traits("label or numbers", draws=True),
     "gradient_boosting": Traits("label or number", draws=True),
     "gaussian_mixture": Traits("none", draws=True),
@@ -162,6 +163,12 @@ def standard_scaler(site: CallSite, *, center: Any = True, scale: Any = True) ->
 def knn(site: CallSite, k: Any = 5, *, weights: Any = "uniform") -> Setting:
     """The classes, or the mean number, of the nearest rows; near ones may count more ("distance")."""
     return _estimator(site, k=_count(site, "k", k), weights=_choice(site, "weights", weights, ("uniform", "distance")))
+
+
+@builtin
+def nearest(site: CallSite, k: Any = 5, *, metric: Any = "euclidean") -> Setting:
+    """An index of rows: it predicts the targets of the `k` nearest ones, the nearest first, by distance or "cosine"."""
+    return _estimator(site, k=_count(site, "k", k), metric=_choice(site, "metric", metric, ("euclidean", "cosine")))
 
 
 @builtin

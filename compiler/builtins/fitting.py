@@ -141,10 +141,13 @@ def _outputs(task: Task) -> dict[str, Any]:
 
 
 def _output(estimator: Setting, task: Task) -> TensorType:
-    """What an estimator that is no model says of a row: a number for each class or cloud, or the target's numbers."""
+    """What an estimator that is no model says of a row: a number for each class or cloud, the target's numbers, or
+    those of the nearest rows."""
     if estimator.fields["name"] == "gaussian_mixture":
         return TensorType("float32", (estimator.fields["components"],))
     assert task.target is not None
+    if estimator.fields["name"] == "nearest":
+        return TensorType("float32", (estimator.fields["k"], *task.target.shape))
     return TensorType("float32", task.target.shape if task.classes is None else (task.classes,))
 
 

@@ -22,6 +22,14 @@ def answers(estimator: Any, x: Array, count: int) -> Array:
     return np.asarray(estimator.predict(x))
 
 
+def neighbours(estimator: Any, x: Array) -> Array:
+    """The targets of the rows nearest to each of `x`, [rows, k, ..], the nearest first, of equal ones the first."""
+    count = estimator.n_neighbors
+    distances, places = estimator.kneighbors(x, n_neighbors=min(2 * count + 8, estimator.n_samples_fit_))
+    order = np.lexsort((places, distances))[:, :count]
+    return np.asarray(estimator._y)[np.take_along_axis(places, order, axis=1)]
+
+
 def _by_class(estimator: Any, found: Array, count: int, absent: float) -> Array:
     """One column for every class: those that no row of the data had are unlikely."""
     if len(estimator.classes_) == count:

@@ -45,11 +45,11 @@ def _check_rows(fields: Fields, classes: int | None, x: Array, y: Array | None) 
         raise StageError(f"'{name}' takes finite numbers only; those of row {row} are not")
     for setting in ("clusters", "components", "k"):
         least = fields.get(setting)
-        if name in ("k_means", "gaussian_mixture", "knn", "pca") and least is not None and least > len(x):
+        if name in ("k_means", "gaussian_mixture", "knn", "nearest", "pca") and least is not None and least > len(x):
             raise StageError(f"'{setting}' of '{name}' is {least}, but there are only {len(x)} rows")
     if classes is not None and y is not None:
         present = len(np.unique(y))
-        if present < 2 and name not in ("ridge", "linear_regression", "knn", "random_forest"):
+        if present < 2 and name not in ("ridge", "linear_regression", "knn", "nearest", "random_forest"):
             raise StageError(f"'{name}' needs rows of at least two classes, got one")
         if name == "prototypes" and present < classes:
             missing = sorted(set(range(classes)) - set(np.unique(y).tolist()))
@@ -108,6 +108,12 @@ def _knn(fields: Fields, of_classes: bool) -> Any:
 
     kind = KNeighborsClassifier if of_classes else KNeighborsRegressor
     return kind(fields["k"], weights=fields["weights"], algorithm="brute")
+
+
+def _nearest(fields: Fields, of_classes: bool) -> Any:
+    from sklearn.neighbors import KNeighborsRegressor
+
+    return KNeighborsRegressor(fields["k"], metric=fields["metric"], algorithm="brute")
 
 
 def _k_means(fields: Fields, of_classes: bool, random_state: Any) -> Any:
@@ -188,6 +194,7 @@ _MAKERS: Mapping[str, Callable[..., Any]] = {
     "logistic_regression": _logistic_regression,
     "svm": _svm,
     "knn": _knn,
+    "nearest": _nearest,
     "k_means": _k_means,
     "pca": _pca,
     "lda": _lda,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from etude.runtime.estimators.asking import answers
+from etude.runtime.estimators.asking import answers, neighbours
 from etude.runtime.estimators.fitting import ABSENT, fitted, make_estimator
 from etude.runtime.estimators.storage import estimator_bytes, read_estimator
 from etude.runtime.estimators.weights import model_weights
@@ -176,3 +176,24 @@ def test_the_seed_of_a_fit_is_its_only_chance() -> None:
     one, two = (fitted(spec("random_forest", **fields) | {"seed": seed}, X, Y, silent) for seed in (1, 2))
     assert not np.array_equal(one.predict_proba(X), two.predict_proba(X))
     assert make_estimator({"name": "random_forest", **fields}, True, 2**40).random_state < 2**32
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_an_index_gives_the_targets_of_the_nearest_rows_the_nearest_first(metric: str) -> None:
+    made = spec("nearest", classes=None, k=3, metric=metric)
+    numbers = np.stack([np.arange(len(X)), -np.arange(len(X))], axis=1).astype(np.float64)
+    found = read_estimator(estimator_bytes(fitted(made, X, numbers, silent)))
+    rows, near = X[:20] + 0.01, X
+    said = neighbours(found, rows)
+    assert said.shape == (20, 3, 2) and (said[..., 1] == -said[..., 0]).all()
+    if metric == "cosine":
+        rows, near = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (rows, near))
+    gaps = np.square(rows[:, np.newaxis] - near).sum(axis=2)
+    picked = np.take_along_axis(gaps, said[..., 0].astype(int), axis=1)
+    assert np.allclose(picked, np.sort(gaps, axis=1)[:, :3], atol=1e-9)
+
+
+def test_an_index_of_equal_rows_takes_the_first() -> None:
+    made = spec("nearest", classes=None, k=2, metric="euclidean")
+    found = fitted(made, np.ones((6, 2)), np.arange(6.0), silent)
+    assert neighbours(found, np.ones((1, 2))).tolist() == [[0.0, 1.0]]
