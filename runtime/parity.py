@@ -124,6 +124,7 @@ class Comparison:
         """Compare stages side by side."""
         waiting, running = list(enumerate(stages)), dict[int, Stage]()
         found: dict[str, StageParity] = {}
+        began: dict[str, float] = {}
         while waiting or running:
             while waiting and executor.has_room():
                 task, stage = waiting.pop(0)
@@ -131,14 +132,15 @@ class Comparison:
                 if None in inputs:
                     found[stage.id] = _failed(stage, "an input could not be made")
                     continue
-                running[task] = stage
+                running[task], began[stage.id] = stage, time.monotonic()
                 self._tell("stage-started", stage, {})
                 executor.submit(task, self._request(stage, inputs))
             for message in executor.poll(0.2):
                 if message.kind in {"done", "failed"}:
                     stage = running.pop(message.task)
                     found[stage.id] = self._found(stage, message.kind, message.data)
-                    self._tell("stage-finished", stage, found[stage.id].to_json())
+                    seconds = time.monotonic() - began[stage.id]
+                    self._tell("stage-finished", stage, {**found[stage.id].to_json(), "seconds": seconds})
         return found
 
     def _request(self, stage: Stage, inputs: list[str | None]) -> dict[str, Json]:
