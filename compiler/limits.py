@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -12,6 +12,7 @@ from etude.compiler.diagnostics import Location, RecipeError
 from etude.compiler.values import Record
 from etude.grammar import nodes
 
+Parts = TypeVar("Parts", list[Any], Record)
 STEPS = 750_000
 """Of evaluation: nodes of the tree, with what costs more counted as several."""
 STEPS_PER_STAGE = 20_000
@@ -80,7 +81,7 @@ def check_list(session: Any, count: int, location: Location) -> None:
     spend(session, count // 16, location)
 
 
-def check_parts(session: Any, made: Any, location: Location) -> Any:
+def check_parts(session: Any, made: Parts, location: Location) -> Parts:
     """Refuse a list or record that holds others so often that going through it would never end: `b = [a, a]`, .."""
     known = session.memo.setdefault("parts of values", {})
     inner = [item for item in (made if isinstance(made, list) else made.values()) if type(item) in (list, Record)]

@@ -27,7 +27,8 @@ def neighbours(estimator: Any, x: Array) -> Array:
     count = estimator.n_neighbors
     distances, places = estimator.kneighbors(x, n_neighbors=min(2 * count + 8, estimator.n_samples_fit_))
     order = np.lexsort((places, distances))[:, :count]
-    return np.asarray(estimator._y)[np.take_along_axis(places, order, axis=1)]
+    found: Array = np.asarray(estimator._y)[np.take_along_axis(places, order, axis=1)]
+    return found
 
 
 def _by_class(estimator: Any, found: Array, count: int, absent: float) -> Array:
