@@ -248,3 +248,23 @@ def test_tensors_in_the_place_of_weights_are_not_changed_with_the_model(
 ) -> None:
     text = COMPOSED.replace("TERM", f"return mean(square(head(net(x)))) + mean({model}(x))")
     assert codes(text) == found
+
+
+def test_a_frozen_model_drops_nothing_out_where_the_model_learns(
+    backend: Backend, compiled: Compiled, table: Columns, ids: Any, tmp_path: Any
+) -> None:
+    recipe = """
+    model dropping()(x) { return dropout(linear(3)(x), 0.5) }
+    net = dropping()
+    t = train(on = points, update = {net: net}) {
+      loss = row => {
+        x = stacked(row)
+        return {task: mean(square(net(x))), same: mean(abs(frozen(net)(x) - frozen(net)(x))),
+                other: mean(abs(net(x) - frozen(net)(x)))}
+      }
+      budget = 2steps
+    }
+    """
+    spec = spec_of(compiled(recipe), "train")
+    result = backend.train(spec, table, ids, None, {}, tmp_path, emit=lambda e: None, stop=lambda: False, record="step")
+    assert all(row["same"] == 0 and row["other"] > 0 for row in result.history)
