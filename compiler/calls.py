@@ -192,5 +192,7 @@ def _bind_record(pattern: nodes.RecordPattern, value: Any, scope: Scope, closure
     for part in pattern.fields:
         if part.field not in value:
             where = Location(closure.scope.source, part.span)
+            if not isinstance(value, Row):
+                raise faults.unknown_field(part.field, where, list(value), "what this pattern takes")
             raise faults.missing_column(part.field, where, list(value), "the row")
         scope.names[part.name] = value[part.field]

@@ -160,6 +160,9 @@ def _outputs(frame: Frame, result: Any, where: Location, name: str) -> list[tupl
     if isinstance(result, Record):
         state = result.get("state")
         if isinstance(state, Record):
+            if "loss" not in result:
+                got = f"a record {{{', '.join(result)}}}"
+                raise faults.wrong_kind("what a loss with state gives", "a record {loss, state}", got, where)
             carried = [(f"@state.{n}", operand_of(frame, v, where, f"'{n}'")) for n, v in state.items()]
             return [*_outputs(frame, result["loss"], where, name), *carried]
         handed = {field for field, value in result.items() if isinstance(value, TextColumn) and value.name == field}

@@ -204,9 +204,9 @@ def made_tensor(session: Session, value: Any, location: Location) -> Tensor:
         dtype: Any = {bool: "bool", int: "int32", float: "float32"}[type(value)]
         made = apply_operation(session, "full", [value], {"shape": ()}, location)
         return cast(session, made, dtype, location)
-    raise faults.wrong_kind(
-        "a tensor made of plain numbers", "zeros(...), ones(...) or a number", describe(value), location
-    )
+    help = "write tensor([...])" if isinstance(value, list) else None
+    expected = "zeros(...), ones(...) or a number"
+    raise faults.wrong_kind("a tensor made of plain numbers", expected, describe(value), location, help)
 
 
 def _operand_places(values: Sequence[Any]) -> list[Related]:

@@ -104,6 +104,15 @@ def keep_choice(site: CallSite, value: Any, valid: Dataset | None) -> str:
     return name
 
 
+def held_out(site: CallSite, on: Mapping[str, Dataset] | None, valid: Mapping[str, Dataset]) -> Mapping[str, Dataset]:
+    """Held-out data in the form of the data that is trained on, where that is known: one dataset, or a record."""
+    if on is None or ("" in on) == ("" in valid):
+        return valid
+    expected = "one dataset, as 'on'" if "" in on else f"a record of datasets by the names of 'on': {', '.join(on)}"
+    got = "a dataset" if "" in valid else f"a record of {', '.join(valid)}"
+    raise faults.wrong_kind("'valid' of 'train'", expected, got, site.at("valid"))
+
+
 def needs_valid(site: CallSite, **given: Any) -> None:
     """Settings that say how to look at held-out data, where there is none."""
     for name, value in given.items():

@@ -16,7 +16,11 @@ from etude.compiler.values import Quantity, Setting, describe
 def _betas(site: CallSite, value: Any) -> list[float]:
     if not isinstance(value, list) or len(value) != 2:
         raise faults.wrong_kind("'betas'", "a list of two numbers", describe(value), site.at("betas"))
-    return [number(site, "betas", item) for item in value]
+    found = [number(site, "betas", item) for item in value]
+    if not all(0 <= beta < 1 for beta in found):
+        text = f"'betas' are shares that averages keep, from 0 to below 1, got {found[0]:g} and {found[1]:g}"
+        raise faults.wrong_value(text, site.at("betas"))
+    return found
 
 
 @builtin

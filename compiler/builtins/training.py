@@ -95,7 +95,8 @@ def train(
     """
     check = Checks(site)
     streams = check(lambda: set_aside(streams_of(site, for_training(site, on, budget, batch)), weights, order))
-    held_out = check(lambda: None if valid is None else set_aside(streams_of(site, valid), weights, order))
+    others = check(lambda: None if valid is None else settings.held_out(site, streams, streams_of(site, valid)))
+    held_out = None if others is None else set_aside(others, weights, order)
     players = check(lambda: _players(site, update, loss, optimizer, updates))
     copies, first = check(lambda: _slow_copies(site, ema)), check(lambda: _state(site, state))
     can_trace = not check.failed
