@@ -13,6 +13,8 @@ from etude.compiler.values import Record
 from etude.grammar import nodes
 
 Parts = TypeVar("Parts", list[Any], Record)
+T = TypeVar("T", list[Any], Record)
+
 STEPS = 750_000
 """Of evaluation: nodes of the tree, with what costs more counted as several."""
 STEPS_PER_STAGE = 20_000
