@@ -146,6 +146,8 @@ def canonical_spec(stage: Stage) -> dict[str, Json]:
             spec["uri"] = _without_place(spec["uri"])
         case "train" | "overlap":
             spec.pop("names", None)
+            if len(spec.get("steps", ())) == 1:  # a name tells the columns of several players apart
+                spec["steps"] = [{name: value for name, value in spec["steps"][0].items() if name != "name"}]
         case "claim":
             spec["shown"] = [expression for _, expression in spec.get("shown", [])]
         case "table":

@@ -114,6 +114,15 @@ def test_the_place_and_name_of_a_stage_do_not_change_its_key() -> None:
     assert key(moved) == key(TRAIN)
 
 
+def test_what_a_training_calls_its_only_player_does_not_change_its_key_but_columns_of_several_are_named_so() -> None:
+    def key(*players: str) -> str:
+        steps = [{**TRAIN.spec["steps"][0], "name": name} for name in players]
+        return stage_key(replace(TRAIN, spec={**TRAIN.spec, "steps": steps}), INPUTS, "torch", "float32")
+
+    assert key("net") == key("brain") == stage_key(TRAIN, INPUTS, "torch", "float32")
+    assert key("maker", "judge") != key("maker", "critic")
+
+
 def test_the_order_of_fields_does_not_change_a_key() -> None:
     assert key(replace(TRAIN, spec=dict(reversed(TRAIN.spec.items())))) == key(TRAIN)
 
