@@ -73,11 +73,17 @@ class Explainer:
             return Explanation(stage, "run", source)
         changed = [*differences(before, now, self._outline(stage)), *self._waiting(planned, before)]
         if not changed:
-            known = planned.identity is not None
-            reason = "its result is no longer in the store" if known else planned.reason
-            return Explanation(stage, "run", reason, compared_with=source)
+            return Explanation(stage, "run", self._unchanged(planned), compared_with=source)
         chain = self._chain(stage, changed[0])
         return Explanation(stage, "run", str(changed[0]), changed, chain, source, before.name != stage.name)
+
+    def _unchanged(self, planned: PlannedStage) -> str:
+        """Why a stage would run that has the settings and inputs of the recorded one."""
+        if planned.key is None:
+            return planned.reason
+        if self._accounts.of_key(planned.key) is not None:
+            return "its result is no longer in the store"
+        return "the order of its models or weights is another"
 
     def _account(self, planned: PlannedStage) -> Account:
         stage = planned.stage

@@ -96,3 +96,16 @@ def test_results_from_before_accounts_were_kept_are_said_to_be_so(cli: Cli, fold
     found = cli("why", "host.etude", "few", "--set", "share=20%", "--json").json
     assert found["changed"] == []
     assert "did not keep what stages do" in found["reason"]
+
+
+def test_models_in_another_order_are_told_as_that(cli: Cli, folder: Path) -> None:
+    text = (
+        'digits = load("sklearn:digits")\nnet = convnet(widths = [2])\nhead = linear(10)\n'
+        "t = train(on = digits, update = {net, head}, budget = 2steps) "
+        "{ loss = ({image, label}) => cross_entropy(head(net(image)), label) }\n"
+    )
+    (folder / "pair.etude").write_text(text)
+    cli("run", "pair.etude")
+    edit(folder, "{net, head}", "{head, net}", "pair.etude")
+    found = cli("why", "pair.etude", "t", "--json").json
+    assert (found["action"], found["reason"]) == ("run", "the order of its models or weights is another")
