@@ -32,7 +32,12 @@ def test_a_module_lists_its_functions(cli: Cli) -> None:
 
 def test_without_a_name_everything_is_listed(cli: Cli) -> None:
     lines = cli("doc").out.splitlines()
-    assert [line for line in lines if line and not line.startswith(" ")] == ["library", "builtins", "operations", "grammar"]
+    assert [line for line in lines if line and not line.startswith(" ")] == [
+        "library",
+        "builtins",
+        "operations",
+        "grammar",
+    ]
     assert any(line.split()[:2] == ["std.ssl", "simclr"] for line in lines)
 
 
