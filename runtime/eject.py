@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from etude.backends.batches import told_apart
 from etude.backends.eject import Ejected
 from etude.backends.inputs import TrainInputs
-from etude.backends.ordering import WeightsError, checked_weights, numbers
+from etude.backends.ordering import WeightsError, checked_weights, easiest_first, numbers
 from etude.runtime.stages import Job, Settings, StageError
 from etude.runtime.stages.train import held_rows, weights_inputs
 
@@ -77,7 +78,7 @@ def input_arrays(stage: Stage, made: RunResult, slots: Sequence[tuple[int, str]]
     start = TrainInputs.of(stage.spec, columns, valid, {k: job.weights(k) for k in weights_inputs(job.spec)})
     arrays = {**_identities(ids), **_grouped("data", start.data.arrays()), **_weights_at(start, slots)}
     arrays |= _grouped("state", start.given_state())
-    arrays |= _order(stage, columns)
+    arrays |= _order(stage, columns, ids)
     if start.valid is not None:
         held_out, rows = start.valid
         first = next(iter(rows.values())) if isinstance(rows, Mapping) else rows
@@ -85,19 +86,23 @@ def input_arrays(stage: Stage, made: RunResult, slots: Sequence[tuple[int, str]]
     return arrays
 
 
-def _order(stage: Stage, columns: Columns) -> dict[str, Array]:
-    """The weights of rows, and how hard each is, where their order follows them. Raises `StageError`."""
+def _order(stage: Stage, columns: Columns, ids: Ids | Streams) -> dict[str, Array]:
+    """The weights of rows, and which are easier than others, where their order follows them. Raises `StageError`."""
     weights, hard = ((stage.spec.get(name) or {}).get("") for name in ("weights", "order"))
     found: dict[str, Array] = {}
     try:
         found |= {} if weights is None else {"weights": checked_weights(numbers(columns, "", weights))}
     except WeightsError as error:
         raise StageError(f"stage {stage.name}: {error}") from error
-    return found | ({} if hard is None else {"hard": numbers(columns, "", hard["column"])})
+    if hard is None or isinstance(ids, Mapping):
+        return found
+    return found | {"easy": easiest_first(numbers(columns, "", hard["column"]), ids)}
 
 
 def _identities(ids: Ids | Streams) -> dict[str, Array]:
-    return _grouped("ids", ids) if isinstance(ids, Mapping) else {"ids": ids}
+    if isinstance(ids, Mapping):
+        return _grouped("ids", {name: told_apart(rows) for name, rows in ids.items()})
+    return {"ids": told_apart(ids)}
 
 
 def _weights_at(start: TrainInputs, slots: Sequence[tuple[int, str]]) -> dict[str, Array]:

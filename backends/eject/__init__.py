@@ -4,8 +4,8 @@ A script reads `inputs.npz` beside it: "ids" are the identities of the rows, "da
 losses read, "learned/<path>", "slow/<path>" and "fixed/<path>" the first weights by their paths in `Models`; with a
 validation "valid_ids" and "valid/<column>". Of several data sets there are "ids/<data set>", their columns are called
 "<data set>.<column>", and "valid_ids" are those of the first. Where the order of rows follows them there are "weights",
-and "hard" for how hard each row is; "state/<name>" is what other stages have computed of the first state. It writes
-`history.csv` and `weights.npz`, and with checkpoints `weights_<step>.npz`.
+and "easy", the rows from the easiest on; "state/<name>" is what other stages have computed of the first state. It
+writes `history.csv` and `weights.npz`, and with checkpoints `weights_<step>.npz`.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def _rounds(settings: LoopSettings) -> list[str]:
     if settings.curriculum is not None:
         start, until, power = settings.curriculum
         done = f"min(1.0, start // size / max(1, steps) / {until!r})" if until else "1.0"
-        easy = 'easy, start = np.lexsort((mix64(ids), arrays["hard"])), 0'
+        easy = 'easy, start = arrays["easy"], 0'
         which = "the easiest rows so far"
         rows = fill(EASIEST, done=done, start=f"{start!r}**{power!r}", power=repr(power))
     drawn = ["yield rows[epoch_order(ids[rows], SEED, number)]"]
