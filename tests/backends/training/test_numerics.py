@@ -126,6 +126,7 @@ def run_with(module: ModuleType, spec: Spec, run: Run) -> TrainResult:
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch about itself
 def test_compiled_steps_give_the_same_numbers(train_spec: Make, run: Run) -> None:
     spec = train_spec(dropout=0.2, noise=0.1)
     plain, compiled = (
