@@ -16,7 +16,12 @@ from etude.grammar import nodes
 
 MOST_KEPT = 200  # results of one kind: a sweep over models brings a new one each time
 DEPTH = 4
+MOST_TRAININGS = 16  # one upon the other, in a model that members of a sweep may share
 _ELEMENT = re.compile(r".*\.\d+")
+
+
+class TooDeep(Exception):
+    """A model was trained more often than is looked into: each round of a long chain has a history of its own."""
 
 
 class Holes(Struct):
@@ -95,7 +100,9 @@ def captured(session: Session, value: Any, kept: list[Any], depth: int = DEPTH, 
 
 
 def _model(session: Session, value: Trained | Chain, kept: list[Any], depth: int, holes: Holes) -> Any:
-    """A model by what it is made of and how; its stage and its place in a list are holes."""
+    """A model by what it is made of and how; its stage and its place in a list are holes. Raises `TooDeep`."""
+    if _trainings(value) > MOST_TRAININGS:
+        raise TooDeep
     own = holes.identity(value.identity), holes.name(value.name)
     if isinstance(value, Chain):
         return "chain", own, value.is_list, tuple(captured(session, part, kept, depth, holes) for part in value.parts)
@@ -105,3 +112,11 @@ def _model(session: Session, value: Trained | Chain, kept: list[Any], depth: int
         for before, after in training.updated.items()
     )
     return "trained", own, training.columns, updated, captured(session, value.base, kept, depth, holes)
+
+
+def _trainings(value: Any) -> int:
+    """How many trainings lie upon one another, as far as is looked."""
+    count = 0
+    while isinstance(value, Trained) and count <= MOST_TRAININGS:
+        value, count = value.base, count + 1
+    return count

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from etude.compiler.calls import CallSite
-from etude.compiler.captures import MOST_KEPT, Holes, captured
+from etude.compiler.captures import MOST_KEPT, Holes, TooDeep, captured
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.values import Dataset
 from etude.compiler.workflow import Ref
@@ -60,8 +60,11 @@ def shared(
     if session.frame is not None or any(column.vocabulary is not None for column in d.columns.values()):
         return make()  # which tokens a model was given is kept for each
     holes, kept = Holes(), [d.columns]
-    parts = tuple(captured(session, value, kept, holes=holes) for value in settings)
-    key = (site.name, captured(session, function, kept, holes=holes), id(d.columns), parts, session.seed)
+    try:
+        parts = tuple(captured(session, value, kept, holes=holes) for value in settings)
+        key = (site.name, captured(session, function, kept, holes=holes), id(d.columns), parts, session.seed)
+    except TooDeep:
+        return make()
     known: dict[Any, Pattern] = session.memo.setdefault("members", {})
     pattern = known.get(key)
     if pattern is not None and pattern.is_proven:
