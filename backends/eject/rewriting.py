@@ -67,10 +67,15 @@ class Rewriter:
             for arg, value in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
             if arg.arg not in known
         ]
-        inside = ", ".join([*given, *(["*"] if named else []), *named])
+        parameters = [*given, *(["*"] if named else []), *named]
+        inside = ", ".join(parameters)
         returns = f" -> {self.source.text(node.returns)}" if node.returns else ""
         line = f"def {node.name}({inside}){returns}:"
-        return [line] if len(line) <= WIDTH else [f"def {node.name}(", INDENT + inside, f"){returns}:"]
+        if len(line) <= WIDTH:
+            return [line]
+        fits = len(INDENT + inside) <= WIDTH
+        lines = [INDENT + inside] if fits else [f"{INDENT}{parameter}," for parameter in parameters]
+        return [f"def {node.name}(", *lines, f"){returns}:"]
 
     def _parameter(self, arg: ast.arg, default: ast.expr | None) -> str:
         kind = f": {self.source.text(arg.annotation)}" if arg.annotation else ""
