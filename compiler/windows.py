@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from etude.backends.program.dims import Dim, Size
@@ -21,35 +21,34 @@ def cut_windows(
     session: Session, value: Tensor, items: Sequence[Item], location: Location
 ) -> tuple[Tensor, list[Item]]:
     """The tensor with the parts cut out whose positions are tensors, and the items that are left to pick."""
-    used = sum(item[0] in {"slice", "index"} for item in items)
-    left: list[Item] = []
-    axis = 0
-    for item in items:
-        if item[0] == "ellipsis":
-            axis += value.type.rank - used
-        if any(isinstance(part, Tensor) for part in item[1:]):
-            if axis >= value.type.rank:
-                text = f"{used} positions are given for the {value.type.rank} axes of {value.type}"
-                raise faults.wrong_shape("slice", text, location, (), None)
-            value, item = _cut(session, value, item, axis, location)
-        axis += item[0] in {"slice", "index"}
-        left.append(item)
-    return value, left
+    return _along_axes(session, value, items, location, lambda item: any(isinstance(p, Tensor) for p in item[1:]), _cut)
 
 
 def take_steps(session: Session, value: Tensor, items: Sequence[Item], location: Location) -> tuple[Tensor, list[Item]]:
     """The tensor turned round along the axes that are walked backwards, and the items with steps above 0 alone."""
+    return _along_axes(session, value, items, location, lambda item: len(item) == 4, _stepped)
+
+
+def _along_axes(
+    session: Session,
+    value: Tensor,
+    items: Sequence[Item],
+    location: Location,
+    is_meant: Callable[[Item], bool],
+    take: Callable[[Session, Tensor, Item, int, Location], tuple[Tensor, Item]],
+) -> tuple[Tensor, list[Item]]:
+    """The tensor after `take` at the axes of some items, and what it leaves of these with all others."""
     used = sum(item[0] in {"slice", "index"} for item in items)
     left: list[Item] = []
     axis = 0
     for item in items:
         if item[0] == "ellipsis":
             axis += value.type.rank - used
-        if len(item) == 4:
+        if is_meant(item):
             if axis >= value.type.rank:
                 text = f"{used} positions are given for the {value.type.rank} axes of {value.type}"
                 raise faults.wrong_shape("slice", text, location, (), None)
-            value, item = _stepped(session, value, item, axis, location)
+            value, item = take(session, value, item, axis, location)
         axis += item[0] in {"slice", "index"}
         left.append(item)
     return value, left
