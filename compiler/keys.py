@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from etude.backends.ops import find
+from etude.backends.program.spelling import speller
 from etude.compiler.workflow import Stage, Workflow
 
 Json = Any
@@ -73,7 +73,7 @@ def canonical_json(value: Json) -> bytes:
     return _spell(value).encode()
 
 
-_spell = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_spell = speller(ascii=False, sort=True)
 
 
 def stage_key(stage: Stage, input_hashes: Sequence[str | None], backend: str | None, precision: str) -> str:

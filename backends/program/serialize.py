@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any
 
 from etude.backends.program.dims import Size
 from etude.backends.program.ir import Child, Literal, Module, Op, Operand, Slot, StageProgram, Sub, Value
+from etude.backends.program.spelling import speller
 from etude.backends.program.types import TensorType
 
 Json = Any
@@ -64,7 +64,7 @@ def _encode(sub: Sub) -> dict[str, Any]:
     }
 
 
-_text = json.JSONEncoder(separators=(",", ":")).encode
+_text = speller(ascii=True, sort=False)
 
 
 def _digest(text: str) -> str:
