@@ -8,9 +8,9 @@ turns, and the ratio etude / by hand of the medians counts: at most 1.1 is the a
 - "first": the very first run there: the parser's tables and matplotlib's list of fonts are made, too, once for good;
 - "again": with what JAX has compiled before, as when only data or numbers change.
 
-On two idle cores with two threads, seconds by hand / etude (3 pairs): GPT on PyTorch 7.65 / 8.20 (1.07x), the very
-first run 8.61 (1.13x). Before drawing was imported while the worker imports its framework, GPT 8.49 / 9.37 (1.10x) on
-PyTorch and 13.09 / 13.54 (1.03x) on JAX; convnet, first runs: 4.64 / 3.74 (0.81x) and 5.77 / 5.39 (0.93x). Before
+On two idle cores with two threads, seconds by hand / etude (2 pairs, the very first run behind it): convnet 5.27 / 3.75
+(0.71x, 0.81x) on PyTorch and 6.32 / 4.80 (0.76x, 0.83x) on JAX; GPT on PyTorch 9.32 / 9.91 (1.06x, 1.04x). Before
+drawing was imported while the worker imports its framework, GPT 1.10x on PyTorch, 1.03x on JAX. Before
 stages went to the worker that was importing the framework, the processor time of the convnet on PyTorch was 8.4 s
 against 5.8 by hand.
 
