@@ -76,7 +76,10 @@ def chunks(uri: str, options: Mapping[str, Any], base: Path) -> Iterator[Chunk]:
 
 @contextmanager
 def _archive(file: DataFile) -> Iterator[zipfile.ZipFile]:
-    """The open archive; whatever shows that it is broken becomes a `SourceError`."""
+    """The open archive; whatever shows that it is broken becomes a `SourceError`.
+
+    zipfile says NotImplementedError of a compression or version that it does not know, as damaged heads name them.
+    """
     try:
         with zipfile.ZipFile(file.path) as archive:
             yield archive
