@@ -67,8 +67,11 @@ def patience_of(site: CallSite, value: Any, every: Mapping[str, Any]) -> Any:
     """The field of the spec: a number of validations, or a duration in another unit than that between validations."""
     if value is None:
         return None
-    if not isinstance(value, Quantity):
+    if isinstance(value, int | float):
         return positive(site, "patience", value)
+    if not isinstance(value, Quantity):
+        expected = "a number of validations, or a duration such as 3epochs"
+        raise faults.wrong_kind("'patience' of 'train'", expected, describe(value), site.at("patience"))
     found = duration(site, "patience", value, ("epochs", "steps", "examples"))
     ((unit, amount),) = found.items()
     if unit not in every:
