@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 DEFAULT_STORE = Path(os.environ.get("ETUDE_STORE") or ".etude")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Execution(Adjustments):
     """Options of every command that looks for results."""
 

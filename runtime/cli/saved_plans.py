@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from etude.runtime.cli.faults import PlanMovedError, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def as_planned(options: E, plan: Json) -> E:
     file = getattr(options, "file", None) or Path(plan["file"])
     backend = options.backend or plan["backend"]
     target = options.target if options.target != "cpu" else changes["target"]
-    return dataclasses.replace(options, **{**changes, "file": file, "backend": backend, "target": target})
+    return msgspec.structs.replace(options, **{**changes, "file": file, "backend": backend, "target": target})
 
 
 def refuse_what_moved(

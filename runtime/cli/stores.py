@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.runtime.cli import faults
 from etude.runtime.cli.execution import DEFAULT_STORE, opened_store
-from etude.runtime.cli.options import flag, option
+from etude.runtime.cli.options import OptionSet, flag, option
 from etude.runtime.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from etude.runtime.store import Store
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoreOptions:
+class StoreOptions(OptionSet):
     """Options of every command about a store."""
 
     store: Path = option("where results are kept", metavar="DIR", default=DEFAULT_STORE, parse=Path)
     json: bool = flag("print one JSON object")
 
 
-@dataclass(frozen=True, kw_only=True)
 class RemoteOptions(StoreOptions):
     """Options of the commands that need a second store."""
 

@@ -6,7 +6,6 @@ Nothing is run and no data is read beyond its description, so a recipe from a st
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -36,7 +35,6 @@ EXAMPLES = (
 VIEWS = ("tree", "types", "weights", "graph", "program", "plan", "source")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Adjustments):
     files: tuple[Path, ...] = argument("the recipes; - is standard input", metavar="FILE", many=True, parse=Path)
     format: str = option("how problems are printed", choices=("text", "json", "sarif"), default="text")

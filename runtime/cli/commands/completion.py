@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from etude.runtime.cli import faults
-from etude.runtime.cli.options import argument
+from etude.runtime.cli.options import OptionSet, argument
 
 EXAMPLES = (
     ('eval "$(etude completion bash)"', "Complete in this shell; put the line into ~/.bashrc for all."),
@@ -13,8 +11,7 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionSet):
     shell: str = argument("bash, zsh or fish", metavar="SHELL")
 
 

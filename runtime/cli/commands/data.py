@@ -6,12 +6,11 @@ The source is what `load` takes: a file, a folder, or a name such as sklearn:dig
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.runtime.cli import faults
-from etude.runtime.cli.options import argument, flag, number_from, option
+from etude.runtime.cli.options import OptionSet, argument, flag, number_from, option
 from etude.runtime.cli.terminal import paint_for, print_json
 
 if TYPE_CHECKING:
@@ -25,8 +24,7 @@ EXAMPLES = (
 Json = Any
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionSet):
     uri: str = argument("the source: a file, a folder, or SCHEME:NAME", metavar="URI")
     settings: tuple[str, ...] = option(
         "an option of load, its value as JSON or text", name="--with", metavar="NAME=VALUE", many=True

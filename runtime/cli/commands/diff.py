@@ -6,7 +6,6 @@ With two files the second is compared with the first; with one, with the last ru
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,6 @@ EXAMPLES = (
 STYLES = {"edited": "yellow", "added": "green", "follows": "blue", "removed": "red"}
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Execution):
     file: Path = argument("the recipe, or the recipe before the edit", metavar="FILE", parse=Path)
     after: Path | None = argument("the recipe after the edit", metavar="AFTER", parse=Path, default=None)

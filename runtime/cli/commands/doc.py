@@ -8,11 +8,10 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from etude.runtime.cli import faults
-from etude.runtime.cli.options import argument, flag
+from etude.runtime.cli.options import OptionSet, argument, flag
 from etude.runtime.cli.terminal import paint_for, print_json
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ EXAMPLES = (
 WIDTH = 100
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionSet):
     name: str | None = argument("a function, a model, an operation or a module", metavar="NAME", default=None)
     json: bool = flag("print JSON")
 

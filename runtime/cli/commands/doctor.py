@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from etude.runtime.cli import faults
-from etude.runtime.cli.options import flag, option
+from etude.runtime.cli.options import OptionSet, flag, option
 from etude.runtime.cli.terminal import paint_for, print_json
 
 EXAMPLES = (
@@ -38,8 +37,7 @@ PROBES = {
 PROBE_SECONDS = 90
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionSet):
     store: Path = option("the store to look at", metavar="DIR", default=Path(".etude"), parse=Path)
     json: bool = flag("print one JSON object")
 

@@ -8,7 +8,6 @@ the script alone is printed.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Execution):
     file: Path = argument("the recipe", metavar="FILE", parse=Path)
     stage: str = argument("the training, by name or glob", metavar="STAGE")

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from etude.compiler.render.ansi import Paint
 from etude.runtime.cli import faults
-from etude.runtime.cli.options import argument
+from etude.runtime.cli.options import OptionSet, argument
 from etude.runtime.cli.terminal import paint_for
 
 EXAMPLES = (
@@ -20,8 +19,7 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionSet):
     code: str | None = argument("the code, such as E201", metavar="CODE", default=None)
 
 

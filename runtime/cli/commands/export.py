@@ -8,12 +8,11 @@ onnx: a file for any number of rows, through PyTorch's exporter.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from etude.runtime.cli import faults
 from etude.runtime.cli.execution import DEFAULT_STORE, store_to_read
-from etude.runtime.cli.options import argument, option
+from etude.runtime.cli.options import OptionSet, argument, option
 
 FORMATS = ("safetensors", "hf", "onnx")
 EXAMPLES = (
@@ -23,8 +22,7 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionSet):
     run: str = argument("the run: its id, the start of one, or last", metavar="RUN")
     name: str = argument("the model, by its name in the recipe", metavar="NAME")
     to: str = option("the format", choices=FORMATS, default="safetensors")

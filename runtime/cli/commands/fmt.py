@@ -6,11 +6,10 @@ A file is left alone when formatting would lose a comment or change what it says
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from etude.runtime.cli import faults
-from etude.runtime.cli.options import argument, flag
+from etude.runtime.cli.options import OptionSet, argument, flag
 from etude.runtime.cli.recipes import STANDARD_INPUT, read_recipe
 from etude.runtime.cli.rewriting import rewrite
 
@@ -20,8 +19,7 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionSet):
     files: tuple[Path, ...] = argument(
         "the recipes; - formats standard input to standard output", metavar="FILE", many=True, parse=Path
     )

@@ -8,7 +8,6 @@ program `dot` of Graphviz; dot, mmd (Mermaid), html, json and txt need nothing.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,6 @@ EXAMPLES = (
 MANY = 1_000  # boxes; `dot` takes seconds for one thousand and minutes for five
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Execution):
     file: Path = argument("the recipe", metavar="FILE", parse=Path)
     output: Path | None = option("the file to write", metavar="FILE", short="-o", parse=Path)

@@ -5,11 +5,10 @@ The recipe trains a small network on handwritten digits over three seeds, states
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from etude.runtime.cli import faults
-from etude.runtime.cli.options import argument
+from etude.runtime.cli.options import OptionSet, argument
 
 EXAMPLES = (
     ("etude new digits", "Make the folder digits with the recipe digits/digits.etude."),
@@ -19,8 +18,7 @@ TEMPLATE = Path(__file__).parents[1] / "starter.etude"
 IGNORED = ".etude/\n"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionSet):
     name: Path = argument("the folder to make", metavar="NAME", parse=Path)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +29,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Adjustments):
     file: Path = argument("the recipe", metavar="FILE", parse=Path)
     steps: int = option("how many steps of each training are compared", metavar="N", default=10, parse=number_from(1))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 from etude.runtime.cli import faults
@@ -25,7 +24,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Execution):
     file: Path = argument("the recipe", metavar="FILE", parse=Path)
     out: Path | None = option(

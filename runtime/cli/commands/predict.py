@@ -8,12 +8,11 @@ A model of tokens takes texts as well, from standard input plain lines of them.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from etude.runtime.cli import faults
 from etude.runtime.cli.execution import DEFAULT_STORE, store_to_read
-from etude.runtime.cli.options import argument, option
+from etude.runtime.cli.options import OptionSet, argument, option
 
 EXAMPLES = (
     ("etude predict last classifier --input new.csv", "Print a line of JSON for each row of a file."),
@@ -22,8 +21,7 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionSet):
     run: str = argument("the run: its id, the start of one, or last", metavar="RUN")
     name: str = argument("the model, by its name in the recipe", metavar="NAME")
     input: str | None = option(

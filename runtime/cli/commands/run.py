@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,6 @@ EXAMPLES = (
 REPAIRS = 2  # runs more than the first, when the report finds an object damaged or gone
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Execution):
     file: Path = argument("the recipe (may be left out with --plan)", metavar="FILE", parse=Path, default=None)
     plan: Path | None = option("run exactly this saved plan, or say what moved", metavar="FILE", parse=Path)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.runtime.cli import faults
 from etude.runtime.cli.execution import DEFAULT_STORE, store_to_read
-from etude.runtime.cli.options import flag, option
+from etude.runtime.cli.options import OptionSet, flag, option
 from etude.runtime.cli.terminal import paint_for, print_json
 from etude.runtime.progress.durations import duration_text
 
@@ -25,8 +24,7 @@ FEW = 20
 STATUS_STYLES = {"finished": "green", "failed": "red", "interrupted": "yellow", "running": "cyan"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionSet):
     store: Path = option("where results are kept", metavar="DIR", default=DEFAULT_STORE, parse=Path)
     all: bool = flag("list all, not only the latest")
     json: bool = flag("print one JSON object")

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etude.compiler.render.ansi import Paint
 from etude.runtime.cli import faults
 from etude.runtime.cli.execution import DEFAULT_STORE, store_to_read
-from etude.runtime.cli.options import argument, flag, option
+from etude.runtime.cli.options import OptionSet, argument, flag, option
 from etude.runtime.cli.terminal import paint_for, print_json
 
 if TYPE_CHECKING:
@@ -29,8 +28,7 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(OptionSet):
     run: str = argument("the run: its id, or the start of one", metavar="RUN", default="last")
     stage: str | None = option("show only this stage, or those of a glob, in full", metavar="NAME")
     store: Path = option("where results are kept", metavar="DIR", default=DEFAULT_STORE, parse=Path)

@@ -7,7 +7,6 @@ store knows.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(Execution):
     file: Path = argument("the recipe", metavar="FILE", parse=Path)
     stage: str = argument("the stage, by name or glob", metavar="STAGE")

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from etude.runtime.cli import faults
 from etude.runtime.cli.stores import StoreOptions, answer, count_text, existing_store, size_text
 
@@ -17,7 +15,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(StoreOptions):
     pass
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from etude.runtime.cli import faults
@@ -18,7 +17,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(StoreOptions):
     run: str = argument("the run: its id, the start of one, or last", metavar="RUN")
     output: Path | None = option("the file (default: the run's id, .tar)", metavar="FILE", short="-o", parse=Path)

@@ -7,7 +7,6 @@ was written within the last hour stays, too. A result that is removed is only ma
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from etude.runtime.cli import faults
 from etude.runtime.cli.options import flag, option
@@ -19,7 +18,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(StoreOptions):
     last: int = option("keep so many of the latest runs (default: 10)", metavar="N", default=10, parse=int)
     days: float = option("keep runs of the last days (default: 30)", metavar="DAYS", default=30.0, parse=float)

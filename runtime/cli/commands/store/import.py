@@ -6,7 +6,6 @@ about how its results came about cannot be checked: import what you would run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from etude.runtime.cli import faults
@@ -19,7 +18,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(StoreOptions):
     file: Path = argument("the file", metavar="FILE", parse=Path)
 

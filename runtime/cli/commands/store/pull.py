@@ -5,8 +5,6 @@ Each object is hashed on its way in. A run of a recipe needs no pull: it takes f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from etude.runtime.cli import faults
 from etude.runtime.cli.options import argument, flag
 from etude.runtime.cli.stores import RemoteOptions, answer, count_text, existing_store, refuse_none_named
@@ -17,7 +15,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(RemoteOptions):
     runs: tuple[str, ...] = argument("the runs, by their ids", metavar="RUN", many=True, default=())
     all: bool = flag("bring all runs")

@@ -5,8 +5,6 @@ Runs elsewhere that name it with --remote, or in etude.toml, find these results 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from etude.runtime.cli import faults
 from etude.runtime.cli.options import argument, flag
 from etude.runtime.cli.stores import RemoteOptions, answer, count_text, existing_store, refuse_none_named, size_text
@@ -17,7 +15,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(RemoteOptions):
     runs: tuple[str, ...] = argument(
         "the runs: ids, starts of ids, or last (the default)", metavar="RUN", many=True, default=()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from etude.runtime.cli import faults
 from etude.runtime.cli.options import argument
 from etude.runtime.cli.stores import StoreOptions, answer, existing_store
@@ -14,7 +12,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(StoreOptions):
     run: str = argument("the run: its id, the start of one, or last", metavar="RUN")
 

@@ -7,7 +7,6 @@ found. A run checks by itself what it reads: this is for what it does not.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
 from etude.runtime.cli import faults
 from etude.runtime.cli.stores import StoreOptions, answer, count_text, existing_store, size_text, tell
@@ -18,7 +17,6 @@ EXAMPLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Options(StoreOptions):
     pass
 
