@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from etude.compiler.workflow import Ref, Stage, Workflow
 
@@ -12,6 +13,7 @@ _COPY = re.compile(r"#\d+")
 _SETTING = re.compile(r"\[([^\[\]]*)\]")
 
 
+@lru_cache(maxsize=1 << 16)
 def stem(name: str) -> str:
     """A name without what distinguishes the members of a sweep.
 

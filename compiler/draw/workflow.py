@@ -33,12 +33,20 @@ KIND_NAMES = {
 OTHERS = "made from data or models"
 
 
-def workflow_picture(workflow: Workflow, *, expand: bool = False, states: Mapping[str, str] | None = None) -> Picture:
+def workflow_picture(
+    workflow: Workflow,
+    *,
+    expand: bool = False,
+    states: Mapping[str, str] | None = None,
+    classes: Mapping[str, str] | None = None,
+) -> Picture:
     """Draw a workflow; without `expand`, repeated stages are one box with a badge.
 
-    `states` says of stages (by id) that they are "cached" or "failed", of claims how they fell.
+    `states` says of stages (by id) that they are "cached" or "failed", of claims how they fell. `classes` are the
+    repetitions where they are known already.
     """
-    classes = {name: name for name in workflow.stages} if expand else repeat_classes(workflow)
+    if classes is None:
+        classes = {name: name for name in workflow.stages} if expand else repeat_classes(workflow)
     groups: dict[str, list[Stage]] = {}
     for stage in workflow.stages.values():
         groups.setdefault(classes[stage.id], []).append(stage)

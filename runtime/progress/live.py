@@ -39,7 +39,7 @@ class LiveProgress:
 
     def __init__(self, workflow: Workflow, read: ReadValue, console: Console | None = None) -> None:
         self.state = RunState(workflow, read)
-        self.picture = workflow_picture(workflow)
+        self.picture = workflow_picture(workflow, classes=self.state.classes)
         self.console = console or Console(stderr=True, highlight=False)
         self._members = self._stages_of_boxes()
         self._warnings: list[str] = []
@@ -199,10 +199,10 @@ def _summary_text(members: list[StageState]) -> Text:
     text = Text(f"{len(finished)}/{len(members)}")
     if executed:
         text.append(f"  {duration_text(sum(executed) / len(executed))} each", style="cyan")
-    results = dict.fromkeys(state.result for state in finished if state.result)
-    if len(finished) == len(members) and results:
-        shown = list(results)
-        text.append(f"  {shown[0]}" if len(shown) == 1 else f"  {shown[0]} … {shown[-1]}")
+    if len(finished) == len(members):
+        ends = (next((s.result for s in order if s.result), "") for order in (finished, reversed(finished)))
+        shown = " … ".join(dict.fromkeys(end for end in ends if end))
+        text.append(f"  {shown}" if shown else "")
     failed = [state for state in members if state.status == "failed"]
     if failed:
         text.append(f"  {failed[0].result}", style="red")

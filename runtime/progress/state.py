@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, Literal, TypeAlias
 
 from etude.compiler.draw.repeats import repeat_classes
@@ -12,6 +13,7 @@ from etude.runtime.events import Event
 from etude.runtime.histories import columns_of
 from etude.runtime.progress.durations import clock_text, rate_text
 from etude.runtime.progress.sparklines import sparkline
+from etude.runtime.store import StoreError
 
 Json = Any
 ReadValue: TypeAlias = Callable[[str], Json]
@@ -29,10 +31,10 @@ SHOWN = ("loss", "valid.loss", "valid.score", "valid.accuracy")
 
 @dataclass
 class StageState:
-    """One stage. `progress` is the last report of a training, `result` a few words on what came out.
+    """One stage. `progress` is the last report of a training.
 
     `begun` is the step that it went on from; `losses` are the last ones of the parts, `CURVE` in all, that it has
-    reached.
+    reached. `tell` gives `result`: what was found in the store is read only where it is shown.
     """
 
     stage: Stage
@@ -42,7 +44,12 @@ class StageState:
     progress: Mapping[str, Json] = field(default_factory=dict)
     begun: int = 0
     losses: dict[int, float] = field(default_factory=dict)
-    result: str = ""
+    tell: Callable[[], str] = str
+
+    @cached_property
+    def result(self) -> str:
+        """A few words on what came out, once the stage is at its end."""
+        return self.tell()
 
     @property
     def share(self) -> float | None:
@@ -83,7 +90,11 @@ class RunState:
         self.stages = {id: StageState(stage) for id, stage in self.workflow.stages.items()}
         self.total = len(self.stages)
         self._counts: dict[Status, int] = {"waiting": self.total}
-        self.classes = repeat_classes(self.workflow)
+
+    @cached_property
+    def classes(self) -> Mapping[str, str]:
+        """The stage that each is a repetition of."""
+        return repeat_classes(self.workflow)
 
     def handle(self, event: Event) -> StageState | None:
         """Take note of an event; the stage that it concerns."""
@@ -104,7 +115,11 @@ class RunState:
         elif event.kind in FINISHED:
             self._move(state, FINISHED[event.kind])
             state.seconds = event.data.get("seconds", 0.0)
-            state.result = self._result(state, event)
+            if event.kind == "stage-cached":
+                state.__dict__.pop("result", None)
+                state.tell = partial(self._known, state.stage, event)
+            else:
+                state.result = self._result(state.stage, event)
         return state
 
     def count(self, *statuses: Status) -> int:
@@ -142,7 +157,14 @@ class RunState:
             left += own if own is not None else usual
         return left / self.workers
 
-    def _result(self, state: StageState, event: Event) -> str:
+    def _known(self, stage: Stage, event: Event) -> str:
+        """The same of what was found, which may be lost by now: who needs it has it made anew."""
+        try:
+            return self._result(stage, event)
+        except StoreError:
+            return ""
+
+    def _result(self, stage: Stage, event: Event) -> str:
         """What came out, in a few words, for the kinds of stages where a few words say it."""
         if event.kind == "stage-failed":
             return str(event.data["message"]).splitlines()[0]
@@ -151,7 +173,7 @@ class RunState:
         if "outputs" not in event.data:  # a comparison of backends keeps nothing
             return ""
         outputs = event.data["outputs"]
-        match state.stage.kind:
+        match stage.kind:
             case "train":
                 history = self.read(outputs["history"])
                 return metrics_text(history[-1]) if history else ""

@@ -64,7 +64,7 @@ class Page:
 
     @cached_property
     def picture(self) -> Picture:
-        return workflow_picture(self.result.workflow, states=self._states())
+        return workflow_picture(self.result.workflow, states=self._states(), classes=self.classes)
 
     @cached_property
     def provenance(self) -> Provenance:
@@ -212,12 +212,12 @@ class Page:
         """How each training went, the members of a sweep together."""
         groups: dict[str, list[StageResult]] = {}
         for stage in self.result.stages.values():
-            if stage.kind == "train" and self._history(stage):
+            if stage.kind == "train" and ("history" in stage.outputs or self._told.get(stage.name)):
                 groups.setdefault(self.classes[stage.id], []).append(stage)
-        if groups:
+        shown = [text for members in list(groups.values())[:MOST_TRAININGS] if (text := self._training(members))]
+        if shown:
             yield "<h2>Trainings</h2>\n"
-        for members in list(groups.values())[:MOST_TRAININGS]:
-            yield self._training(members)
+        yield from shown
         if len(groups) > MOST_TRAININGS:
             yield f'<p class="faint">and {len(groups) - MOST_TRAININGS} more: `etude show` tells of each</p>'
 
@@ -233,7 +233,11 @@ class Page:
         return histories_told(self.result.folder / "events.jsonl")
 
     def _training(self, members: list[StageResult]) -> str:
-        histories = {member.name: self._history(member) for member in members[:MOST_MEMBERS]}
+        """The curves of some trainings; nothing where none has told anything."""
+        found = {member.name: self._history(member) for member in members[:MOST_MEMBERS]}
+        histories = {name: history for name, history in found.items() if history}
+        if not histories:
+            return ""
         name = members[0].name if len(members) == 1 else f"{stem(members[0].name)} {TIMES}{len(members)}"
         speed = speed_text(members[0].made) + (" each" if len(members) > 1 else "")
         files = self._files({f"history-{self.file_names[members[0].name]}.csv": histories_csv(histories)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from etude.runtime.progress.durations import clock_text, duration_text
 from etude.runtime.progress.live import LiveProgress
 from etude.runtime.progress.plain import PlainProgress
 from etude.runtime.progress.state import RunState, metrics_text, value_text
+from etude.runtime.store.errors import MissingObject
 
 START = 1000.0
 TERMS = {"loss": 0.5, "valid.loss": 0.7}
@@ -128,6 +130,31 @@ def test_the_state_knows_shares_and_the_time_left(workflow: Workflow) -> None:
     assert half.seconds_left(START + 10) == pytest.approx(9.0)
     assert state.stages["t1"].result == "loss 0.25, valid.accuracy 0.9"
     assert (state.count("running"), state.count("done", "cached")) == (1, 2)
+
+
+def test_what_was_found_is_read_only_where_it_is_shown(workflow: Workflow) -> None:
+    read: list[str] = []
+
+    def reading(hash: str) -> Any:
+        read.append(hash)
+        return VALUES[hash]
+
+    state = RunState(workflow, reading)
+    tell = feed(state.handle)
+    for id in ("t1", "t2"):
+        tell(1, "stage-cached", id, outputs={"history": "history"})
+    assert read == []
+    assert state.stages["t1"].result == state.stages["t1"].result == "loss 0.25, valid.accuracy 0.9"
+    assert read == ["history"]
+
+
+def test_what_was_found_and_is_lost_since_is_shown_without_words(workflow: Workflow) -> None:
+    def losing(hash: str) -> Any:
+        raise MissingObject(hash, Path(hash))
+
+    state = RunState(workflow, losing)
+    feed(state.handle)(1, "stage-cached", "t1", outputs={"history": "history"})
+    assert state.stages["t1"].result == ""
 
 
 def test_what_was_done_before_a_training_went_on_says_nothing_of_its_speed(workflow: Workflow) -> None:
