@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from etude.compiler import faults
@@ -71,6 +70,8 @@ def _check_allowed(evaluator: Evaluator, node: nodes.Param, value: Any, scope: S
 def _check_listed(name: str, allowed: list[Any], value: Any, where: Location) -> None:
     if any(type(each) is type(value) and each == value for each in allowed):
         return
+    from difflib import get_close_matches  # only where there is a mistake
+
     shown = [_written(each) for each in allowed]
     close = get_close_matches(_written(value), shown, n=1)
     meant = f"; did you mean {close[0]}?" if close else ""

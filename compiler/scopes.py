@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -67,6 +66,8 @@ MISSING = Missing()
 
 def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate most like `name`, if any is close enough to suggest."""
+    import difflib  # only where there is a mistake
+
     found = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.6)
     return found[0] if found else None
 
