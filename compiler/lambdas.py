@@ -73,9 +73,11 @@ def trace(
     builder = Builder(name)
     frame = Frame(kind, builder, training, hosted={} if hosts else None)
     where = _function_location(function, site)
-    row: Record = _row(frame, columns, "", where)
-    if streams is not None:
-        row = Record({name: _row(frame, inner, f"{name}.", where) for name, inner in streams.items()})
+    if streams is None:
+        row: Record = _row(frame, columns, "", _places(function, list(columns), columns, where))
+    else:
+        named = _places(function, list(streams), {}, where)
+        row = Record({n: _row(frame, inner, f"{n}.", dict.fromkeys(inner, named[n])) for n, inner in streams.items()})
     if introduce is not None:
         extras = {**introduce(frame, where), **(extras or {})}
     outer, session.live = session.live, live
@@ -105,8 +107,8 @@ def _summed(frame: Frame, outputs: Sequence[tuple[str, Operand]]) -> Operand:
     return total
 
 
-def _row(frame: Frame, columns: Mapping[str, ColumnSchema], prefix: str, where: Location) -> Row:
-    """The columns as inputs of the program; text is no tensor and stays outside."""
+def _row(frame: Frame, columns: Mapping[str, ColumnSchema], prefix: str, places: Mapping[str, Location]) -> Row:
+    """The columns as inputs of the program, each with the place that names it; text is no tensor and stays outside."""
     cells: dict[str, Any] = {}
     for column in columns.values():
         if column.kind == "text":
@@ -115,7 +117,7 @@ def _row(frame: Frame, columns: Mapping[str, ColumnSchema], prefix: str, where: 
             value = frame.builder.input(prefix + column.name, column_type(column, frame.kind))
             if column.vocabulary is not None:
                 frame.vocabularies[value.id] = column.vocabulary
-            cells[column.name] = tensor(frame, value, where, column.classes)
+            cells[column.name] = tensor(frame, value, places[column.name], column.classes)
     return Row(cells, columns)
 
 
@@ -126,6 +128,23 @@ def _function_location(function: Any, site: CallSite) -> Location:
         return Location(function.scope.source, function.node.span)
     place: Location = site.session.place(site.location)
     return place
+
+
+def _places(
+    function: Any, names: Sequence[str], columns: Mapping[str, ColumnSchema], where: Location
+) -> dict[str, Location]:
+    """Where a lambda of the recipe names what it is given: in its pattern, or by its parameters; else `where`."""
+    found = dict.fromkeys(names, where)
+    if not isinstance(function, Closure) or function.scope.is_library or not function.parameters:
+        return found
+    first, second = (*function.parameters, None)[:2]
+    source = function.scope.source
+    if isinstance(first, nodes.RecordPattern):
+        return {**found, **{each.field: Location(source, each.span) for each in first.fields}}
+    if isinstance(second, nodes.NamePattern | nodes.Parameter):
+        targets = {name for name, column in columns.items() if column.kind == "label" or column.is_target}
+        return {name: Location(source, (second if name in targets else first).span) for name in names}
+    return dict.fromkeys(names, Location(source, first.span))
 
 
 def _arguments(function: Any, row: Record, extras: Mapping[str, Any] | None, where: Location) -> list[Any]:

@@ -10,10 +10,11 @@ from msgspec import Struct, field
 
 from etude.backends.ops import OperandError, Operation, Parameter, find
 from etude.backends.program.builder import Builder
-from etude.backends.program.dims import Size
+from etude.backends.program.dims import Dim, Size
 from etude.backends.program.ir import Literal as Constant
 from etude.backends.program.ir import Operand, Value
 from etude.compiler import faults
+from etude.compiler.broadcasting import MEETING, warn_about_meeting_rows
 from etude.compiler.class_counts import check_class_counts
 from etude.compiler.diagnostics import Location, Related
 from etude.compiler.limits import MAX_ELEMENTS, STEPS_OF_AN_OPERATION, count_elements, spend
@@ -180,7 +181,13 @@ def apply_operation(
             text = f"'{name}': {result.type} has more than {MAX_ELEMENTS:,} numbers"
             raise faults.wrong_value(text, location, "no machine holds so many")
     made = [tensor(frame, result, location) for result in results]
+    if name in MEETING and _has_rows_twice(results[0].type.shape):
+        warn_about_meeting_rows(session, name, values, made[0], location)
     return made[0] if len(made) == 1 else made
+
+
+def _has_rows_twice(shape: tuple[Dim, ...]) -> bool:
+    return len(shape) > 1 and isinstance(shape[0], Size) and any(isinstance(dim, Size) for dim in shape[1:])
 
 
 def made_tensor(session: Session, value: Any, location: Location) -> Tensor:

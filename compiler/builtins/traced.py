@@ -12,6 +12,7 @@ from etude.backends.program.ir import Value
 from etude.backends.program.types import DType
 from etude.compiler import faults
 from etude.compiler.arithmetic import binary
+from etude.compiler.broadcasting import as_one_shape, meeting_axis
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import REGISTRY, builtin
 from etude.compiler.calls import CallSite
@@ -191,6 +192,24 @@ def shaped_like(site: CallSite, prediction: Any, target: Any) -> Any:
         raise faults.fault("E302", text, site.location, "the shapes do not fit", related=places, help=help)
     shape = list(target.type.shape)
     return call_operation(site.session, "reshape", [prediction], {"shape": shape}, site.location)
+
+
+@builtin
+def paired(site: CallSite, prediction: Any, target: Any) -> Any:
+    """A prediction as it is; refused where its target is of another shape, but that one of them may lack first axes."""
+    if not isinstance(prediction, Tensor) or not isinstance(target, Tensor):
+        return prediction
+    first, second = prediction.type.shape, target.type.shape
+    long, short = (first, second) if len(first) >= len(second) else (second, first)
+    if long[len(long) - len(short) :] == short:
+        return prediction
+    text = f"the prediction is {prediction.type}, but the target is {target.type}"
+    help = "a loss of this kind compares number by number: give both one shape"
+    if meeting_axis(long, short) is not None:
+        text += ": every row of the batch would be compared with every other one"
+        help = f"take the axis of length 1 away: {as_one_shape(long, short)}"
+    places = [Related(value.location, f"this is {value.type}") for value in (prediction, target)]
+    raise faults.fault("E302", text, site.location, "the shapes do not fit", related=places, help=help)
 
 
 @builtin
