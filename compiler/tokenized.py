@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from etude.compiler.schema import ColumnSchema
@@ -48,3 +48,28 @@ def _before(stage: Stage, refs: Mapping[str, Stage]) -> Iterator[Stage]:
     while stage.inputs:
         stage = refs[stage.inputs[0].stage]
         yield stage
+
+
+def was_bounded(stages: Sequence[str], tokenizer: Ref, refs: Mapping[str, Stage]) -> bool:
+    """Whether any texts began with `bos` that the last trainings before these stages, or these themselves, were given.
+
+    Texts of other tokenizers do not count, and neither do those of the trainings before.
+    """
+    trainings: set[str] = set()
+    for id in _reached(stages, refs, lambda stage: stage.kind != "train"):
+        if refs[id].kind == "train":
+            trainings |= {ref.stage for ref in refs[id].inputs}
+    read = [refs[id] for id in _reached(sorted(trainings), refs, lambda stage: stage.kind != "train")]
+    tokens = [stage for stage in read if stage.kind == "tokenize" and stage.inputs[1] == tokenizer]
+    return any(stage.spec["bounds"] for stage in tokens)
+
+
+def _reached(starts: Sequence[str], refs: Mapping[str, Stage], goes_on: Callable[[Stage], bool]) -> set[str]:
+    """The stages that others are made from, as far back as it goes on."""
+    waiting, seen = list(starts), set(starts)
+    while waiting:
+        stage = refs[waiting.pop()]
+        before = {ref.stage for ref in stage.inputs} - seen if goes_on(stage) else set()
+        seen |= before
+        waiting += before
+    return seen

@@ -7,12 +7,25 @@ from typing import Any
 from etude.compiler import faults
 from etude.compiler.builtins.data import add_stage, dataset
 from etude.compiler.builtins.each_split import on_each_split
+from etude.compiler.builtins.rewriting import model_argument
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import REGISTRY, builtin
 from etude.compiler.calls import CallSite
+from etude.compiler.models import model_origins
 from etude.compiler.schema import ColumnSchema, Vocabulary
 from etude.compiler.texts import FUNCTIONS, HIDDEN
-from etude.compiler.values import Builtin, Dataset, Output, Tokenizer, describe
+from etude.compiler.tokenized import was_bounded
+from etude.compiler.values import (
+    AnyOrigin,
+    Builtin,
+    Dataset,
+    Instance,
+    Model,
+    Output,
+    Tokenizer,
+    TrainedOrigin,
+    describe,
+)
 from etude.compiler.workflow import Ref
 
 # The special tokens of every tokenizer come first, under these numbers; then what its algorithm makes.
@@ -83,6 +96,23 @@ def bytes_(site: CallSite) -> Tokenizer:
 def words(site: CallSite, *, vocab: Any, on: Any, column: Any = None, lowercase: Any = False) -> Tokenizer:
     """A token for each of the most frequent words and signs."""
     return _fit(site, "words", vocab, on, column, lowercase)
+
+
+@builtin
+def has_bounds(site: CallSite, model: Any, tokenizer: Any) -> bool:
+    """Whether texts began with `bos`, among those of a tokenizer that the model was last trained on."""
+    m, tok = model_argument(site, model), tokenizer_argument(site, tokenizer)
+    made = [origin.ref.stage for origin in _origins(site, m) if isinstance(origin, TrainedOrigin)]
+    return was_bounded(made, tok.ref, site.session.stages.stages)
+
+
+def _origins(site: CallSite, model: Model) -> list[AnyOrigin]:
+    """The origins of a model's weights; of one that was not called yet those of the models among its settings."""
+    found = model_origins(site.session, model)
+    if found or not isinstance(model, Instance):
+        return found
+    parts = [value for value in model.configuration.values() if isinstance(value, Model)]
+    return [origin for part in parts for origin in _origins(site, part)]
 
 
 # --- columns ---
