@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
 from etude.backends.ops import names as operation_names
+from etude.backends.ops.table import modules_in
 from etude.compiler.values import Builtin, OperationValue
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,7 +37,7 @@ def library_names() -> dict[str, Any]:
     """Everything that is defined before a recipe's first line: operations, then builtins (which win)."""
     import etude.compiler.builtins as package
 
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    for _ in modules_in(package):
+        pass  # each adds its builtins to the registry
     operations = {name: OperationValue(name) for name in operation_names() if name not in OPERATORS}
     return {"none": None, **operations, **REGISTRY}
