@@ -120,6 +120,14 @@ class DeviceMissingError(Exception):
         self.backend, self.device, self.reason = backend, device, reason
 
 
+class TooFewDevicesError(Exception):
+    """A mesh takes more devices than the framework finds here."""
+
+    def __init__(self, backend: str, device: str, wanted: int, there: int) -> None:
+        super().__init__(f"the mesh takes {wanted} devices, and {backend} finds {there} of kind '{device}'")
+        self.backend, self.device, self.wanted, self.there = backend, device, wanted, there
+
+
 class RowBackend(Protocol):
     """A framework that runs row programs."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+from etude.backends.meshes import MeshShape
 
 Precision: TypeAlias = Literal["float32", "bf16"]
 Random: TypeAlias = Literal["portable", "native"]
@@ -14,7 +16,8 @@ RANDOMS: tuple[Random, ...] = ("portable", "native")
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
-    """Precision of products, source of random numbers, and whether PyTorch compiles its steps (JAX always does).
+    """Precision of products, source of random numbers, whether PyTorch compiles its steps (JAX always does), and the
+    mesh of devices that JAX shares a stage out over.
 
     With "bf16" the operands and results of matrix products, convolutions and attention are rounded to bfloat16,
     forwards and backwards, and sums are kept in float32; weights, optimizer state and all else stay float32. "native"
@@ -24,6 +27,7 @@ class Numerics:
     precision: Precision = "float32"
     compile: bool = False
     random: Random = "portable"
+    mesh: MeshShape | None = None
 
     @property
     def text(self) -> str:
@@ -34,7 +38,7 @@ class Numerics:
         """
         return self.precision if self.random == "portable" else f"{self.precision}, native random"
 
-    def described(self) -> dict[str, str | bool]:
+    def described(self) -> dict[str, Any]:
         """What is not as usual, as a run's record states it."""
         return {name: value for name, value in asdict(self).items() if value != getattr(Numerics, name)}
 

@@ -17,20 +17,25 @@ import jax
 import numpy as np
 
 from etude.backends.jax.devices import compiled_folder
+from etude.backends.jax.places import Places
+from etude.backends.jax.sharing import Layout
 
 Tree = Any
 CONVOLUTIONS = frozenset({"conv", "conv_transpose"})
 
 
 @cache
-def compiled_chunk(module: ModuleType, has_slow: bool, has_state: bool) -> Callable[..., tuple[Tree, Tree]]:
+def compiled_chunk(
+    module: ModuleType, has_slow: bool, has_state: bool, places: Places, layout: Layout | None
+) -> Callable[..., tuple[Tree, Tree]]:
     """`module.step` over the leading axis of its positions, clocks, keys and learning rates, compiled once.
 
     `carried` is what goes from step to step: weights, slow copies, the optimizer's state, and the state of the loss.
+    `layout` has the places of all that comes out, on a mesh.
     """
-    body = module.step.__wrapped__
+    body = places.within(module.step.__wrapped__)
 
-    @partial(jax.jit, donate_argnums=0)
+    @partial(jax.jit, donate_argnums=0, out_shardings=None if layout is None else layout.tree())
     def chunk(carried: Tree, rest: Tree, data: Tree, steps: Sequence[Tree]) -> tuple[Tree, Tree]:
         def one(carried: Tree, step: Sequence[Tree]) -> tuple[Tree, Tree]:
             params, slow, opt_state, state = carried

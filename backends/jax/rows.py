@@ -17,33 +17,34 @@ from etude.backends.base import Array, ColumnRows
 from etude.backends.batches import Ids, batch_rows, chunks, of_stream, row_keys
 from etude.backends.evaluation import appended
 from etude.backends.feeding import Table, pieces, read_into
+from etude.backends.jax.places import Place, Places
 
 ROW_BATCH = 256
 COPY_BYTES = 32 << 20
 Weights = dict[str, Tensor]
 
 
-def to_device(arrays: Mapping[str, Array], device: jax.Device) -> dict[str, Tensor]:
+def to_device(arrays: Mapping[str, Array], place: Place) -> dict[str, Tensor]:
     """Columns or weights as arrays on the device, which may be donated: none shares memory with the host's."""
-    return {name: jax.device_put(array, device, may_alias=False) for name, array in arrays.items()}
+    return {name: jax.device_put(array, place, may_alias=False) for name, array in arrays.items()}
 
 
-def resident(table: Table, device: jax.Device) -> dict[str, Tensor]:
+def resident(table: Table, place: Place) -> dict[str, Tensor]:
     """All of a table on the device, which takes no more of the host's memory than a few MiB besides."""
     made = {}
     for name, dtype in table.dtypes.items():
         column = table[name]
         size = COPY_BYTES // max(1, np.dtype(dtype).itemsize * math.prod(column.shape[1:]))
         if len(column) > size > 0:
-            made[name] = _copied(column, dtype, size, device)
+            made[name] = _copied(column, dtype, size, place)
         else:
-            made |= to_device({name: np.asarray(column, dtype=dtype, order="C")}, device)
+            made |= to_device({name: np.asarray(column, dtype=dtype, order="C")}, place)
     return made
 
 
-def _copied(column: ColumnRows, dtype: str, size: int, device: jax.Device) -> Tensor:
+def _copied(column: ColumnRows, dtype: str, size: int, place: Place) -> Tensor:
     """A column on the device, `size` rows at a time."""
-    made = jnp.zeros(column.shape, dtype, device=device)
+    made = jnp.zeros(column.shape, dtype, device=place)
     for part in chunks(len(column), size):
         start = min(part.start, len(column) - size)  # the last rows overlap those before: one program for all
         rows = np.empty((size, *column.shape[1:]), dtype)
@@ -57,9 +58,9 @@ def _filled(column: Tensor, rows: Tensor, start: int) -> Tensor:
     return jax.lax.dynamic_update_slice_in_dim(column, rows, start, axis=0)
 
 
-def row_bits(ids: Ids, device: jax.Device) -> Tensor:
+def row_bits(ids: Ids, place: Place) -> Tensor:
     """The 32 bits that stand for each row in draws."""
-    bits: Tensor = jax.device_put(row_keys(ids), device)
+    bits: Tensor = jax.device_put(row_keys(ids), place)
     return bits
 
 
@@ -71,8 +72,10 @@ def padded_indices(rows: int, size: int) -> Iterator[tuple[int, Array]]:
         yield part.stop - part.start, index
 
 
-def gather(data: Mapping[str, Tensor], index: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The rows at `index` of every column, of several data sets those at the index of its stream."""
+def gather(data: Mapping[str, Tensor], index: Tensor | Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """The rows at `index` of every column, of several data sets those at the index of its stream; without one all."""
+    if index is None:
+        return dict(data)
     return {name: column[of_stream(index, name)] for name, column in data.items()}
 
 
@@ -97,12 +100,14 @@ def run_rows(
     data: dict[str, Tensor],
     bits: Tensor,
     key: int,
-    size: int = ROW_BATCH,
+    size: int,
+    places: Places,
 ) -> dict[str, Array]:
     """Every output of `module.rows` (or `scores`) over all rows, in batches of `size`."""
     program, results, counts = compiled(module, function), [], []
     for count, index in padded_indices(len(bits), batch_rows(size, len(bits))):
-        results.append(program(weights, data, bits, index, np.uint32(key)))
+        at = index if places.mesh is None else jax.device_put(index, places.rows(len(index)))
+        results.append(program(weights, data, bits, at, np.uint32(key)))
         counts.append(count)
     parts: list[dict[str, Any]] = jax.device_get(results)
     return appended(
@@ -117,15 +122,16 @@ def run_pieces(
     ids: Ids,
     key: int,
     row_bytes: int,
-    device: jax.Device,
+    places: Places,
 ) -> Iterator[dict[str, Array]]:
     """Every output of `module.rows` over all rows, piece by piece; what is compiled for the first serves them all."""
-    size = 0
-    for piece, rows in pieces(data, len(ids), ROW_BATCH, row_bytes):
+    size, batch, whole = 0, ROW_BATCH * places.parts, places.whole
+    for piece, rows in pieces(data, len(ids), batch, row_bytes):
         bits = row_keys(ids[piece])
         count, size = len(bits), max(size, len(bits))
-        columns = to_device({name: padded(column, size) for name, column in rows.items()}, device)
-        outputs = run_rows(module, "rows", weights, columns, jax.device_put(padded(bits, size), device), key)
+        columns = to_device({name: padded(column, size) for name, column in rows.items()}, whole)
+        on_device = jax.device_put(padded(bits, size), whole)
+        outputs = run_rows(module, "rows", weights, columns, on_device, key, batch, places)
         yield {name: column[:count] for name, column in outputs.items()}
 
 

@@ -20,8 +20,9 @@ from etude.backends.feeding import Batch, Buffers, Table, numpy_buffers, read_ba
 from etude.backends.inputs import TrainInputs
 from etude.backends.jax.checkpoint import optimizer_arrays, restored_optimizer
 from etude.backends.jax.chunks import are_equal, compiled_chunk, copied, has_convolution, is_faster, seconds
-from etude.backends.jax.devices import resident_bytes
+from etude.backends.jax.places import Places
 from etude.backends.jax.rows import gather, padded, resident, row_bits, run_rows, to_device
+from etude.backends.jax.sharing import Layout, shared_init, shared_step
 from etude.backends.numpy.random import fold
 from etude.backends.randomness import initial_key, stage_key
 from etude.backends.timetable import Clock
@@ -35,28 +36,26 @@ ENOUGH = 0.8
 class JaxSession:
     """The `Session` of the training loop on JAX."""
 
-    def __init__(
-        self, module: ModuleType, slots: list[tuple[int, str]], inputs: TrainInputs, device: jax.Device
-    ) -> None:
-        self.module, self.inputs, self.device = module, inputs, device
+    def __init__(self, module: ModuleType, slots: list[tuple[int, str]], inputs: TrainInputs, places: Places) -> None:
+        self.module, self.inputs, self.places = module, inputs, places
         paths = dict(reversed(slots))  # of tied weights the first path counts
         self.paths = {slot: paths[slot] for slot in inputs.changing_slots() if slot in paths}
         self.slow_paths = {slot: paths[slot] for slot in inputs.following_slots()}
         changing = self.paths | self.slow_paths
         fixed = {path: inputs.weights[slot] for slot, path in paths.items() if slot not in changing}
-        self.rest = to_device(fixed, device)
-        self.params = to_device({path: inputs.weights[slot] for slot, path in self.paths.items()}, device)
-        self.slow = to_device({path: inputs.weights[slot] for slot, path in self.slow_paths.items()}, device)
-        # all of it on the device by name, as the step's results are: otherwise the second step compiles again
-        self.opt_state = jax.device_put(compiled_init(module)(self.params), device)
-        self.source, self.data = self._placed(inputs.data, resident_bytes(device))
+        self.rest = places.weights(fixed)
+        self.params = places.weights({path: inputs.weights[slot] for slot, path in self.paths.items()})
+        self.slow = places.weights({path: inputs.weights[slot] for slot, path in self.slow_paths.items()})
+        self.opt_state = self._initial_optimizer()
+        self.source, self.data = self._placed(inputs.data, places.resident_bytes())
         self.carried = self._initial_state()
+        self._step = module.step if places.mesh is None else self._shared_step()
         self.clock: dict[str, Any] = {}
         self._losses: list[Mapping[str, Tensor]] = []
         if inputs.valid is not None:
             held_out, ids = inputs.valid
-            self.valid_source, self.valid = self._placed(held_out, resident_bytes(device))
-            self.valid_rows = by_stream(lambda rows: row_bits(rows, device), ids)
+            self.valid_source, self.valid = self._placed(held_out, places.resident_bytes())
+            self.valid_rows = by_stream(lambda rows: row_bits(rows, places.whole), ids)
 
     @property
     def all_weights(self) -> tuple[Weights, ...]:
@@ -70,9 +69,9 @@ class JaxSession:
     def step(self, index: Index | Batch, key: int, rates: Sequence[float | None], clock: Clock) -> None:
         if self.inputs.reads_clock:
             self.clock = {"@step": np.int32(clock.step), "@progress": np.float32(clock.progress)}
-        data, at = placed_rows(self.data, index)
+        data, at = placed_rows(self.data, index, self.places)
         lrs = tuple(None if rate is None else np.float32(rate) for rate in rates)
-        self.params, *changed, terms = self.module.step(
+        self.params, *changed, terms = self._step(
             self.params,
             *([self.slow] if self.slow else []),
             self.rest,
@@ -93,11 +92,12 @@ class JaxSession:
 
     @property
     def chunks(self) -> JaxChunks | None:
-        """Several steps at once, where every player has its turn at each of them."""
+        """Several steps at once, where every player has its turn at each of them; on a mesh where columns lie there."""
         spec = self.inputs.spec
         is_regular = all(player.get("every", 1) == 1 for player in spec["steps"])
-        is_slow = self.device.platform == "cpu" and has_convolution(spec)
-        return JaxChunks(self) if is_regular and not is_slow else None
+        is_slow = self.places.device.platform == "cpu" and has_convolution(spec)
+        is_fed = self.places.mesh is not None and self.source is not None
+        return JaxChunks(self) if is_regular and not is_slow and not is_fed else None
 
     def carry(self) -> Carried:
         """What goes from step to step: weights, slow copies, the optimizer's state, and the state of the loss."""
@@ -119,12 +119,12 @@ class JaxSession:
         has_streams = isinstance(self.valid_rows, dict)
         batches = ordered_batches(by_stream(len, self.valid_rows), size)
         for i, (count, index) in enumerate(read_batches(batches, self.valid_source, self.buffers)):
-            data, at = placed_rows(self.valid, index)
+            data, at = placed_rows(self.valid, index, self.places)
             held = {f"@held.{name}": value for name, value in self.carried.items()}
             terms.append(evaluate(weights, data, at, self.clock | held, np.uint32(fold(key, i))))
             counts.append(count)
             if (isinstance(index, Batch) or has_streams) and self.inputs.spec["valid"].get("scores"):
-                rows = data if isinstance(index, Batch) else gather(data, at)
+                rows = index.columns if isinstance(index, Batch) else gather(data, at)
                 scores.append(self._scores(rows, slice(i * counts[0], i * counts[0] + count), key, counts[0]))
         if self.valid_source is None and not has_streams and self.inputs.spec["valid"].get("scores"):
             scores.append(self._scores(self.valid, slice(None), key, counts[0]))
@@ -136,12 +136,12 @@ class JaxSession:
         count = len(bits)
         if count < size:
             data, bits = {name: padded(column, size) for name, column in data.items()}, padded(np.asarray(bits), size)
-        found = run_rows(self.module, "scores", self.all_weights, dict(data), bits, key, size)
+        found = run_rows(self.module, "scores", self.all_weights, dict(data), bits, key, size, self.places)
         return {name: values[:count] for name, values in found.items()}
 
     def _placed(self, table: Table, limit: int) -> tuple[Table | None, dict[str, Tensor]]:
         """The table that batches are read from, or all of it on the device where it is below the limit."""
-        return (None, resident(table, self.device)) if table.bytes() <= limit else (table, {})
+        return (None, resident(table, self.places.whole)) if table.bytes() <= limit else (table, {})
 
     def weights(self) -> list[Array]:
         # np.array copies: a view of a device buffer would keep the next step from reusing it
@@ -156,15 +156,34 @@ class JaxSession:
         return arrays | optimizer_arrays(self.opt_state)
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        self.params = to_device({path: state[f"weights.{slot}"] for slot, path in self.paths.items()}, self.device)
-        self.slow = to_device({path: state[f"weights.{slot}"] for slot, path in self.slow_paths.items()}, self.device)
-        self.carried = to_device({name: state[f"state.{name}"] for name in self.carried}, self.device)
-        self.opt_state = jax.device_put(restored_optimizer(self.opt_state, state), self.device)
+        places = self.places
+        self.params = places.weights({path: state[f"weights.{slot}"] for slot, path in self.paths.items()})
+        self.slow = places.weights({path: state[f"weights.{slot}"] for slot, path in self.slow_paths.items()})
+        self.carried = to_device({name: state[f"state.{name}"] for name in self.carried}, places.whole)
+        found = restored_optimizer(self.opt_state, state)
+        self.opt_state = jax.device_put(found, places.of_weights(found))
 
     def layout(self) -> list[str]:
         changing = [f"{slot} {path}" for slot, path in (self.paths | self.slow_paths).items()]
         leaves, _ = jax.tree_util.tree_flatten_with_path(self.opt_state)
         return [*changing, *self.carried, *(jax.tree_util.keystr(path) for path, _ in leaves)]
+
+    def _initial_optimizer(self) -> Any:
+        """The optimizer's first state, all of it on devices by name, as the step's results are: otherwise the second
+        step compiles again."""
+        if self.places.mesh is not None:
+            return shared_init(self.module, self.places)(self.params)
+        return jax.device_put(compiled_init(self.module)(self.params), self.places.device)
+
+    def carried_places(self) -> tuple[Any, Any, Any, Any]:
+        """Where what `carry` gives lies."""
+        params, slow, opt_state = map(self.places.of_weights, (self.params, self.slow, self.opt_state))
+        return params, slow, opt_state, dict.fromkeys(self.carried, self.places.whole)
+
+    def _shared_step(self) -> Any:
+        params, slow, opt_state, carried = self.carried_places()
+        changed = [params, *([slow] if slow else []), opt_state, *([carried] if carried else [])]
+        return shared_step(self.module, self.inputs.spec, self.places, changed)
 
     def _initial_state(self) -> dict[str, Tensor]:
         dtypes = self.inputs.state_dtypes()
@@ -172,14 +191,26 @@ class JaxSession:
             return {}
         values = self.module.initial_state(np.uint32(initial_key(stage_key(self.inputs.spec))))
         values |= self.inputs.given_state()
-        return to_device({name: np.asarray(values[name], dtype) for name, dtype in dtypes.items()}, self.device)
+        return to_device({name: np.asarray(values[name], dtype) for name, dtype in dtypes.items()}, self.places.whole)
 
 
-def placed_rows(data: Mapping[str, Tensor], index: Index | Batch) -> tuple[Mapping[str, Any], Any]:
-    """Columns, and where in them the rows are: those that lie on the device, or those that were read, all of them."""
+def placed_rows(
+    data: Mapping[str, Tensor], index: Index | Batch, places: Places, steps: tuple[int, ...] = ()
+) -> tuple[Mapping[str, Any], Any]:
+    """Columns, and where in them the rows are: those that lie on the device, or those that were read, all of them.
+
+    Rows of several `steps` are told apart. On a mesh rows are shared out, and those that were read have no positions.
+    """
+
+    def placed(rows: Array) -> Any:
+        at = rows.astype(np.int32, copy=False).reshape(*steps, -1)
+        return at if places.mesh is None else jax.device_put(at, places.rows(at.shape[-1], axis=len(steps)))
+
     if not isinstance(index, Batch):
-        return data, by_stream(lambda rows: rows.astype(np.int32), index)
-    return index.columns, by_stream(counted, index.rows)
+        return data, by_stream(placed, index)
+    if places.mesh is None:
+        return index.columns, by_stream(lambda rows: placed(counted(rows)), index.rows)
+    return {name: jax.device_put(column, places.rows(len(column))) for name, column in index.columns.items()}, None
 
 
 @cache
@@ -228,20 +259,21 @@ class JaxChunks:
         self.session = session
 
     def run(self, work: Work) -> None:
-        session, count = self.session, len(work.keys)
-        data, at = placed_rows(session.data, work.rows)
+        session, count, places = self.session, len(work.keys), self.session.places
+        data, at = placed_rows(session.data, work.rows, places, (count,))
         lrs = tuple(np.array(rates, np.float32) for rates in zip(*work.rates, strict=True))
         clock = {
             "@step": np.array([clock.step for clock in work.clocks], np.int32),
             "@progress": np.array([clock.progress for clock in work.clocks], np.float32),
         }
         steps = (
-            by_stream(lambda rows: rows.reshape(count, -1), at),
+            at,
             *([clock] if reads_clock(session.inputs.spec) else []),
             np.array(work.keys, np.uint32),
             lrs if len(lrs) > 1 else lrs[0],
         )
-        program = compiled_chunk(session.module, bool(session.slow), bool(session.carried))
+        layout = Layout.of((session.carried_places(), places.whole)) if places.mesh is not None else None
+        program = compiled_chunk(session.module, bool(session.slow), bool(session.carried), places, layout)
         carried, terms = program(session.carry(), session.rest, data, steps)
         session.take(carried, terms)
         if session.inputs.reads_clock:
@@ -249,10 +281,11 @@ class JaxChunks:
 
     def is_better(self, work: Work) -> bool:
         session, batch = self.session, work.part(0).rows
-        columns = placed_rows(session.data, batch)[0]
+        columns = session.data if not isinstance(batch, Batch) else batch.columns
         shapes = {name: [*column.shape] for name, column in sorted(columns.items())}
         rows = by_stream(len, batch) if not isinstance(batch, Batch) else batch.rows
-        facts = [session.module.__name__, len(work.keys), rows, shapes, session.device.device_kind]
+        facts = [session.module.__name__, len(work.keys), rows, shapes, session.places.device.device_kind]
+        facts += [] if session.places.mesh is None else [dict(session.places.mesh.shape)]
         return is_faster(facts, lambda: self._measured(work))
 
     def _measured(self, work: Work) -> bool:
