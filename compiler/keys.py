@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
+
+from msgspec import Struct
 
 from etude.backends.ops import find
 from etude.backends.program.spelling import speller
@@ -61,6 +64,9 @@ SEMANTICS: Mapping[str, int] = {
 PACKAGES = {"fit": "scikit-learn", "predict": "scikit-learn"}
 SCALARS = {str, int, float, bool, type(None)}
 PLAIN = {"slots", "names", "results", "columns"}  # the long parts of a spec that hold no programs
+HIDDEN = {"train": "names", "overlap": "names"}  # what is only for people
+MOST_SPELLED = 512  # fields of specs: those that are shared come again and again
+NO_OPERATIONS: frozenset[str] = frozenset()
 STRUCTURAL = 1  # the same for `weight` and `call`, which have no row in the table of operations
 
 
@@ -76,18 +82,22 @@ def canonical_json(value: Json) -> bytes:
 _spell = speller(ascii=False, sort=True)
 
 
-def stage_key(stage: Stage, input_hashes: Sequence[str | None], backend: str | None, precision: str) -> str:
-    """Hash what the stage does, its inputs by content, and the numerics that were chosen for it.
+def stage_key(
+    stage: Stage, input_hashes: Sequence[str | None], backend: str | None, precision: str, computer: str | None = None
+) -> str:
+    """Hash what the stage does, its inputs by content, and the numerics that were chosen for it: `key_parts`, spelled.
 
     `input_hashes` follow `stage.inputs`, None for an output that a condition left unmade; a `load` has one instead: the
-    fingerprint of its source.
+    fingerprint of its source. `computer` is where a time is spent or measured.
     """
-    return parts_key(key_parts(stage, input_hashes, backend, precision))
-
-
-def parts_key(parts: Mapping[str, Json]) -> str:
-    """The hash of what `key_parts` gives."""
-    return hashlib.sha256(canonical_json(parts)).hexdigest()
+    numerics = [backend, precision] if uses_backend(stage) else None
+    named = "" if computer is None else f'"computer":{_spell(computer)},'
+    text = (
+        f'{{"backend":{_spell(numerics)},{named}"input":{_spell(list(input_hashes))},"kind":{_spell(stage.kind)},'
+        f'"program":{spec_text(stage, without="seed")},"seed":{_spell(_canonical(stage.spec.get("seed")))},'
+        f'"semantics":{semantics_text(stage.kind, _operations_of(stage))}}}'
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def key_parts(stage: Stage, input_hashes: Sequence[str | None], backend: str | None, precision: str) -> dict[str, Json]:
@@ -100,15 +110,27 @@ def key_parts(stage: Stage, input_hashes: Sequence[str | None], backend: str | N
         "seed": seed,
         "input": list(input_hashes),
         "backend": [backend, precision] if uses_backend(stage) else None,
-        "semantics": {"stage": SEMANTICS[stage.kind], "operations": _operations(stage.spec), **_package(stage)},
+        "semantics": _semantics(stage.kind, _operations_of(stage)),
     }
 
 
-def _package(stage: Stage) -> dict[str, Json]:
+def _semantics(kind: str, operations: frozenset[str]) -> dict[str, Json]:
+    """The numbers of what the stage does, and of the operations in its programs."""
+    numbers = {name: row.semantics if (row := find(name)) else STRUCTURAL for name in sorted(operations)}
+    return {"stage": SEMANTICS[kind], "operations": numbers, **_package(kind)}
+
+
+@lru_cache(maxsize=1024)
+def semantics_text(kind: str, operations: frozenset[str]) -> str:
+    """The same, spelled."""
+    return _spell(_semantics(kind, operations))
+
+
+def _package(kind: str) -> dict[str, Json]:
     """The version of the package that does what the stage says, where that is no part of this project."""
     from importlib import metadata
 
-    name = PACKAGES.get(stage.kind)
+    name = PACKAGES.get(kind)
     if name is None:
         return {}
     try:
@@ -122,9 +144,9 @@ def recipe_keys(workflow: Workflow) -> dict[str, str]:
     and results do not count, nor do names and the order of definitions."""
     found: dict[str, str] = {}
     for stage in workflow.stages.values():
-        does = stage.spec if stage.kind == "load" else canonical_spec(stage)
-        refs = [[found[ref.stage], ref.port] for ref in (*stage.inputs, *stage.guards)]
-        found[stage.id] = hashlib.sha256(canonical_json([stage.kind, does, refs])).hexdigest()[:32]
+        does = _spell(stage.spec) if stage.kind == "load" else spec_text(stage)
+        refs = _spell([[found[ref.stage], ref.port] for ref in (*stage.inputs, *stage.guards)])
+        found[stage.id] = hashlib.sha256(f"[{_spell(stage.kind)},{does},{refs}]".encode()).hexdigest()[:32]
     return found
 
 
@@ -140,28 +162,72 @@ def differentiates(spec: Mapping[str, Json]) -> bool:
 
 def canonical_spec(stage: Stage) -> dict[str, Json]:
     """The spec without what is only for people: paths, names of models, labels, texts of claims, places of files."""
-    spec = {name: value if name in PLAIN else _canonical(value) for name, value in stage.spec.items()}
-    match stage.kind:
-        case "load":
-            spec["uri"] = _without_place(spec["uri"])
-        case "train" | "overlap":
-            spec.pop("names", None)
-            if len(spec.get("steps", ())) == 1:  # a name tells the columns of several players apart
-                spec["steps"] = [{name: value for name, value in spec["steps"][0].items() if name != "name"}]
-        case "claim":
-            spec["shown"] = [expression for _, expression in spec.get("shown", [])]
-        case "table":
-            spec["expression"] = _ordered(spec["expression"])
-        case "plot":
-            spec["series"] = [{**series, "label": ""} for series in spec["series"]]
-        case "heatmap":
-            spec = {"expression": spec["expression"]}
-        case "select":
-            spec |= {side: _pathless(spec[side]) for side in ("then", "else") if side in spec}
-    for weights in ("slots", "given"):
-        if weights in spec:
-            spec[weights] = _pathless(spec[weights])
-    return spec
+    return {name: _field(stage.kind, name, stage.spec[name]) for name in _fields(stage)}
+
+
+def spec_text(stage: Stage, without: str | None = None) -> str:
+    """The canonical spec in its one spelling. What stages share is spelled once: the members of a sweep have nearly
+    everything in common."""
+    parts = [f"{_spell(n)}:{_spelled(stage, n).text}" for n in sorted(_fields(stage)) if n != without]
+    return f"{{{','.join(parts)}}}"
+
+
+def _fields(stage: Stage) -> list[str]:
+    """The fields of a spec that enter its key."""
+    if stage.kind == "heatmap":
+        return ["expression"]
+    hidden = HIDDEN.get(stage.kind)
+    return [name for name in stage.spec if name != hidden]
+
+
+def _field(kind: str, name: str, value: Json) -> Json:
+    """A field of a spec without what is only for people."""
+    canonical = value if name in PLAIN else _canonical(value)
+    match kind, name:
+        case "load", "uri":
+            return _without_place(canonical)
+        case "train" | "overlap", "steps" if len(canonical) == 1:  # a name tells columns of several players apart
+            return [{name: item for name, item in canonical[0].items() if name != "name"}]
+        case "claim", "shown":
+            return [expression for _, expression in canonical]
+        case "table", "expression":
+            return _ordered(canonical)
+        case "plot", "series":
+            return [{**series, "label": ""} for series in canonical]
+        case ("select", "then" | "else") | (_, "slots" | "given"):
+            return _pathless(canonical)
+    return canonical
+
+
+class _Spelled(Struct):
+    """A field of a spec as text, and the operations of the programs in it. `value` is kept, so that its id is its."""
+
+    value: Json
+    text: str
+    operations: frozenset[str]
+
+
+_known: dict[tuple[str, str, int], _Spelled] = {}
+
+
+def _spelled(stage: Stage, name: str) -> _Spelled:
+    """A field of a stage's spec, spelled once while it is the same object: nothing changes it once a stage has it."""
+    value = stage.spec[name]
+    if type(value) in SCALARS:
+        return _Spelled(value, _spell(_field(stage.kind, name, value)), NO_OPERATIONS)
+    place = (stage.kind, name, id(value))
+    found = _known.get(place)
+    if found is None:
+        if len(_known) >= MOST_SPELLED:
+            _known.clear()
+        operations = NO_OPERATIONS if name in PLAIN else frozenset(_operations(value))
+        found = _known[place] = _Spelled(value, _spell(_field(stage.kind, name, value)), operations)
+    return found
+
+
+def _operations_of(stage: Stage) -> frozenset[str]:
+    """The names of the operations in all programs of a stage."""
+    return NO_OPERATIONS.union(*(_spelled(stage, name).operations for name in stage.spec))
 
 
 def _pathless(slots: Json) -> Json:
@@ -200,21 +266,16 @@ def _without_place(uri: str) -> str:
     return uri if re.match(r"[a-z][a-z0-9_+-]+:(?![\\/])", uri) else PurePath(uri).suffix.lower()
 
 
-def _operations(spec: Mapping[str, Json]) -> dict[str, int]:
-    names = {name for program in _programs(spec) for name in program["operations"]}
-    return {name: operation.semantics if (operation := find(name)) else STRUCTURAL for name in sorted(names)}
-
-
-def _programs(spec: Mapping[str, Json]) -> Iterator[Json]:
-    """All programs in a spec, which its long parts without any are not searched for."""
-    stack: list[Json] = [item for name, item in spec.items() if name not in PLAIN]
+def _operations(value: Json) -> Iterator[str]:
+    """The operations of all programs in a field of a spec."""
+    stack: list[Json] = [value]
     while stack:
         value = stack.pop()
         if type(value) in SCALARS:
             continue
         if type(value) is dict or isinstance(value, Mapping):
             if "subs" in value:
-                yield value
+                yield from value["operations"]
             else:
                 stack.extend(value.values())
         elif isinstance(value, list):

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from etude.compiler.keys import canonical_json, canonical_spec
+from etude.compiler.keys import canonical_json, spec_text
 from etude.compiler.workflow import Ref, Stage
 
 
@@ -124,6 +124,6 @@ class StageTable(Struct):
 
 def _identity(stage: Stage) -> bytes:
     """Equal for stages that do the same to the same inputs. Hashed: a hundred thousand specs are much to keep."""
-    does = stage.spec if stage.kind == "load" else canonical_spec(stage)
-    text = canonical_json([stage.kind, does, [[ref.stage, ref.port] for ref in stage.inputs]])
-    return hashlib.blake2b(text, digest_size=16).digest()
+    does = canonical_json(stage.spec).decode() if stage.kind == "load" else spec_text(stage)
+    refs = "".join([f"{ref.stage} {ref.port}\n" for ref in stage.inputs])
+    return hashlib.blake2b(f"{stage.kind}\n{refs}{does}".encode(), digest_size=16).digest()

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from etude.compiler.keys import key_parts, parts_key
+from etude.compiler.keys import stage_key
 from etude.compiler.workflow import Ref, Stage, Workflow
 from etude.runtime.checkpoints import kept_steps
 from etude.runtime.sources import SourceError, find
 from etude.runtime.stages import LENIENT, Settings
 from etude.runtime.store import LostObject, Record, Store
-from etude.runtime.timed import with_computer
+from etude.runtime.timed import computer, is_timed
 
 Json = Any
 Action: TypeAlias = Literal["run", "cached", "merged", "dropped"]
@@ -24,10 +24,9 @@ UNNEEDED = "no claim, report, number or model needs it"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A stage's key, what it was made of, and for a `load` the fingerprint of its source."""
+    """A stage's key, and for a `load` the fingerprint of its source."""
 
     key: str
-    parts: dict[str, Json]
     fingerprint: str | None = None
 
 
@@ -56,8 +55,8 @@ def identify(stage: Stage, inputs: Sequence[str | None], store: Store, settings:
     fingerprint = source_fingerprint(stage, store, base) if stage.kind == "load" else None
     hashes = inputs if fingerprint is None else [fingerprint]
     own = settings.of(stage.id)
-    parts = with_computer(stage, key_parts(stage, hashes, own.backend, own.numerics.text))
-    return Identity(parts_key(parts), parts, fingerprint)
+    where = computer() if is_timed(stage) else None
+    return Identity(stage_key(stage, hashes, own.backend, own.numerics.text, where), fingerprint)
 
 
 def source_fingerprint(stage: Stage, store: Store, base: Path) -> str:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from etude.compiler.workflow import Stage, Workflow
-
-Json = Any
 
 
 def is_timed(stage: Stage) -> bool:
@@ -24,8 +21,3 @@ def timed_stages(workflow: Workflow) -> Iterator[Stage]:
 def computer() -> str:
     """The computer that a time is spent on."""
     return f"{platform.node()} {platform.machine()} {os.cpu_count()}"
-
-
-def with_computer(stage: Stage, parts: Mapping[str, Json]) -> dict[str, Json]:
-    """The parts of a key, with the computer where a time is spent or measured."""
-    return {**parts, "computer": computer()} if is_timed(stage) else dict(parts)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from etude.backends.program.ir import Child, Module, Slot, StageProgram
 from etude.backends.program.serialize import program_to_json
 from etude.backends.program.types import TensorType
 from etude.compiler import keys
-from etude.compiler.keys import key_parts, stage_key, uses_backend
+from etude.compiler.keys import canonical_json, key_parts, stage_key, uses_backend
 from etude.compiler.workflow import Ref, Stage
 
 Json = Any
@@ -168,10 +169,23 @@ def test_the_semantics_of_operations_and_kinds_are_part_of_a_key(monkeypatch: py
     before = key(TRAIN)
     changed = {name: replace(operation, semantics=2) for name in names() if (operation := find(name))}
     monkeypatch.setattr(keys, "find", changed.get)
+    keys.semantics_text.cache_clear()
     after = key(TRAIN)
     monkeypatch.undo()
     monkeypatch.setattr(keys, "SEMANTICS", {**keys.SEMANTICS, "train": 3})
-    assert len({before, after, key(TRAIN)}) == 3
+    keys.semantics_text.cache_clear()
+    last = key(TRAIN)
+    monkeypatch.undo()
+    keys.semantics_text.cache_clear()
+    assert len({before, after, last}) == 3
+
+
+def test_a_key_is_the_hash_of_its_parts() -> None:
+    for stage in (TRAIN, ROWS, replace(TRAIN, spec={**TRAIN.spec, "seed": 7})):
+        parts = key_parts(stage, INPUTS, "jax", "bf16")
+        assert key(stage, backend="jax", precision="bf16") == sha256(canonical_json(parts)).hexdigest()
+    timed = sha256(canonical_json({**key_parts(TRAIN, INPUTS, "jax", "bf16"), "computer": "here"})).hexdigest()
+    assert stage_key(TRAIN, INPUTS, "jax", "bf16", "here") == timed
 
 
 def test_every_kind_of_stage_that_can_be_executed_has_semantics() -> None:
