@@ -11,7 +11,9 @@ from etude.compiler import comparing, faults, limits
 from etude.compiler.diagnostics import Location
 from etude.compiler.session import Session
 from etude.compiler.tracing import apply_operation
+from etude.compiler.units import spelled
 from etude.compiler.values import (
+    Bytes,
     Dataset,
     Deferred,
     DeferredList,
@@ -62,8 +64,10 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
         return tensor_operation(session, ROWS[symbol], [left, right], location)
     if isinstance(left, Deferred) or isinstance(right, Deferred):
         return deferred(symbol, left, right, location)
+    if isinstance(left, Bytes) or isinstance(right, Bytes):
+        left, right = _in_bytes(left, right), _in_bytes(right, left)
     if is_number(left) and is_number(right) and symbol in NUMBERS:
-        return _numbers(symbol, left, right, location)
+        return _counted(symbol, left, right, _numbers(symbol, left, right, location))
     if isinstance(left, Quantity) or isinstance(right, Quantity):
         return _quantities(symbol, left, right, location)
     if isinstance(left, Size | int) and isinstance(right, Size | int) and not isinstance(left, bool):
@@ -107,7 +111,7 @@ def negate(session: Session, value: Any, location: Location) -> Any:
     if isinstance(value, TENSORS):
         return tensor_operation(session, "neg", [value], location)
     if isinstance(value, Deferred):
-        return Deferred(["neg", value.expression], dtype=value.dtype)
+        return Deferred(["neg", value.expression], dtype=value.dtype, unit=value.unit)
     if isinstance(value, Quantity):
         return Quantity(-value.value, value.unit)
     if is_number(value) or isinstance(value, Size):
@@ -132,6 +136,7 @@ def deferred(symbol: str, left: Any, right: Any, location: Location) -> Deferred
     """An operator on a value known after the run."""
     if symbol not in ROWS or symbol == "@":
         raise faults.wrong_kind(f"'{symbol}'", "tensors", "a value known after the run", location)
+    unit = _unit_of_result(symbol, left, right)
     if isinstance(left, Quantity) or isinstance(right, Quantity):
         left, right = _without_units(symbol, left, right, location)
     for side in (left, right):
@@ -143,16 +148,38 @@ def deferred(symbol: str, left: Any, right: Any, location: Location) -> Deferred
     kind = "bool" if symbol in COMPARISONS or symbol in {"and", "or"} else "number"
     is_whole = symbol in {"+", "-", "*", "//", "%"} and _is_whole(left) and _is_whole(right)
     sides = [expression(left, location), expression(right, location)]
-    return Deferred([ROWS[symbol], *sides], kind, "int32" if is_whole else "float32")
+    return Deferred([ROWS[symbol], *sides], kind, "int32" if is_whole else "float32", unit)
 
 
 def _without_units(symbol: str, left: Any, right: Any, location: Location) -> tuple[Any, Any]:
-    """A quantity as a number, where it is compared with a measured value of its unit."""
+    """A quantity as a number, where it meets a measured value of its unit."""
     units = [side.unit if isinstance(side, Quantity | Deferred) else None for side in (left, right)]
-    if units[0] != units[1] or symbol not in COMPARISONS:
+    if units[0] != units[1] or symbol not in COMPARISONS | {"+", "-", "/"}:
         raise faults.wrong_unit(symbol, _unit(left), _unit(right), location)
     found = [side.value if isinstance(side, Quantity) else side for side in (left, right)]
     return found[0], found[1]
+
+
+def _unit_of_result(symbol: str, left: Any, right: Any) -> str | None:
+    """The unit of what is computed with a measured quantity: twice a time is one, a share of a time is none."""
+    units = [side.unit if isinstance(side, Quantity | Deferred) else None for side in (left, right)]
+    if symbol in {"+", "-"}:
+        return units[0] if units[0] == units[1] else None
+    if symbol == "*":
+        return (units[0] or units[1]) if None in units else None
+    return units[0] if symbol == "/" and units[1] is None else None
+
+
+def _in_bytes(value: Any, other: Any) -> Any:
+    """A number of bytes as a quantity where it meets one."""
+    return Quantity(int(value), "bytes") if isinstance(value, Bytes) and isinstance(other, Quantity) else value
+
+
+def _counted(symbol: str, left: Any, right: Any, result: Any) -> Any:
+    """What a number of bytes is after arithmetic: still one if it is scaled by a whole number, or one of a sum."""
+    sides = isinstance(left, Bytes) + isinstance(right, Bytes)
+    keeps = (sides == 2 and symbol in {"+", "-"}) or (sides == 1 and symbol in {"*", "//"})
+    return Bytes(result) if keeps and isinstance(result, int) else result
 
 
 def _is_whole(value: Any) -> bool:
@@ -210,7 +237,7 @@ def _quantities(symbol: str, left: Any, right: Any, location: Location) -> Any:
 def _unit(value: Any) -> str:
     if isinstance(value, Deferred) and value.unit:
         return f"{describe(value)}, in {value.unit}"
-    return f"{value} (a quantity in {value.unit})" if isinstance(value, Quantity) else describe(value)
+    return f"{spelled(value)} (a quantity in {value.unit})" if isinstance(value, Quantity) else describe(value)
 
 
 def _sizes(symbol: str, left: Any, right: Any, location: Location) -> Any:

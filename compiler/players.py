@@ -62,23 +62,33 @@ def named_models(site: CallSite, update: Any) -> dict[str, Model]:
     """`update = net`, `[a, b]` or `{net: memory.net}` as models by name."""
     if isinstance(update, Model):
         return {model_name(update): update}
-    if isinstance(update, list) and update and all(isinstance(m, Model) for m in update):
-        named: dict[str, Model] = {}
-        for number, model in enumerate(update):
-            name = model_name(model)
-            if any(model.identity == each.identity for each in update[:number]):
-                text = f"'update' has '{name}' twice"
-                raise faults.wrong_value(text, site.at("update"), "a model learns once in a step: leave one out")
-            named[name if name not in named else f"{name}_{len(named) + 1}"] = model
-        return named
-    if isinstance(update, Record) and update and all(isinstance(m, Model) for m in update.values()):
-        return dict(update)
+    if isinstance(update, list | Record) and update:
+        models = list(update.values() if isinstance(update, Record) else update)
+        if all(isinstance(m, Model) for m in models):
+            _check_once(site, models)
+            return dict(update) if isinstance(update, Record) else _named(models)
     for each in update.values() if isinstance(update, Record) else update if isinstance(update, list) else [update]:
         if isinstance(each, Fitted):
             what = f"a fitted {each.name}, which is no model,"
             raise faults.only_in_traced_code(what, site.at("update"), "the functions given to map and measure")
     expected = "a model, a list of models or a record of models"
     raise faults.wrong_kind("'update'", expected, describe(update), site.at("update"))
+
+
+def _check_once(site: CallSite, models: Sequence[Model]) -> None:
+    for number, model in enumerate(models):
+        if any(model.identity == each.identity for each in models[:number]):
+            text = f"'update' has '{model_name(model)}' twice"
+            raise faults.wrong_value(text, site.at("update"), "a model learns once in a step: leave one out")
+
+
+def _named(models: Sequence[Model]) -> dict[str, Model]:
+    """Models under their own names, numbered where one name is that of several."""
+    named: dict[str, Model] = {}
+    for model in models:
+        name = model_name(model)
+        named[name if name not in named else f"{name}_{len(named) + 1}"] = model
+    return named
 
 
 def player_names(players: Sequence[Player]) -> list[str]:

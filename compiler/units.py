@@ -24,3 +24,12 @@ def literal(node: nodes.Quantity) -> int | float | Quantity:
     if node.unit in BYTES:
         return Quantity(value * BYTES[node.unit], "bytes")
     return Quantity(value, node.unit)
+
+
+def spelled(quantity: Quantity) -> str:
+    """A quantity as a recipe would write it: in the largest unit that gives a plain number."""
+    units = {"bytes": BYTES, "seconds": SECONDS}.get(quantity.unit, {})
+    for unit, size in sorted(units.items(), key=lambda each: -each[1]):
+        if quantity.value >= size:
+            return f"{quantity.value / size:g}{unit}"
+    return str(quantity)

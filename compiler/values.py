@@ -40,6 +40,10 @@ class Quantity(Struct, frozen=True):
         return f"{self.value:g}{self.unit}"
 
 
+class Bytes(int):
+    """A counted number of bytes: an int that may be compared with `16MiB`."""
+
+
 class Range(Struct, frozen=True):
     """`a..b`, both ends included."""
 

@@ -18,7 +18,7 @@ from etude.compiler.instances import model_name
 from etude.compiler.lambdas import TracedFunction, trace
 from etude.compiler.models import traced_model
 from etude.compiler.slots import Inputs, SlotTable
-from etude.compiler.values import Builtin, Deferred, Model, Record, describe
+from etude.compiler.values import Builtin, Bytes, Deferred, Model, Record, describe
 from etude.compiler.weight_paths import named_weights
 
 BYTES_EACH = 4  # weights are float32
@@ -36,7 +36,7 @@ def size(site: CallSite, model: Any, *, on: Any = None) -> Record:
         raise faults.wrong_value(text, site.at("model"), "say on which data: size(m, on = digits)")
     counts = [(math.prod(evaluate(dim, 1) for dim in slot.type.shape), slot.running) for slot in found.values()]
     learned = sum(count for count, is_running in counts if not is_running)
-    return Record({"parameters": learned, "bytes": BYTES_EACH * sum(count for count, _ in counts)})
+    return Record({"parameters": learned, "bytes": Bytes(BYTES_EACH * sum(count for count, _ in counts))})
 
 
 @builtin

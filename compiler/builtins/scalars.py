@@ -13,7 +13,7 @@ from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.comparing import plain_list
 from etude.compiler.measured import rows_of
-from etude.compiler.values import Chain, Deferred, Made, Measured, Quantity, Record, describe
+from etude.compiler.values import Bytes, Chain, Deferred, Made, Measured, Quantity, Record, describe
 
 
 def _mean(items: list[Any]) -> float:
@@ -86,7 +86,8 @@ def static_operation(name: str, positional: list[Any], named: dict[str, Any], si
         return _compute(name, UNARY[name], positional, site)
     is_late = (name, len(positional)) in LATE and any(isinstance(v, Deferred) for v in positional)
     if is_late and all(isinstance(v, Deferred | bool | int | float) for v in positional):
-        return Deferred([LATE[name, len(positional)], *(expression(v, site.location) for v in positional)])
+        unit = _unit(name, positional)
+        return Deferred([LATE[name, len(positional)], *(expression(v, site.location) for v in positional)], unit=unit)
     if name in EXTREMES and len(positional) == 2 and all(map(_is_plain, positional)):
         return _extreme(name, positional, site)
     if is_outside and name == "clip" and len(positional) == 3 and all(map(is_number, positional)):
@@ -122,17 +123,25 @@ def _of_list(name: str, items: list[Any], site: CallSite) -> Any:
         return None
     if any(isinstance(item, Deferred) for item in items):
         kind = "bool" if name in {"all", "any"} else "number"
-        return Deferred([MEASURED.get(name, name), expression(items, site.location)], kind)
+        return Deferred([MEASURED.get(name, name), expression(items, site.location)], kind, unit=_unit(name, items))
     if not items and name == "sum":
         return 0.0
     if not items:
         raise faults.wrong_value(f"'{name}' of an empty list", site.location)
     if all(isinstance(item, bool | int | float) for item in items):
-        return REDUCTIONS[name](items)
+        found = REDUCTIONS[name](items)
+        return Bytes(found) if name == "sum" and all(isinstance(item, Bytes) for item in items) else found
     if site.session.frame is not None:
         return None
     first = next(item for item in items if not isinstance(item, bool | int | float))
     raise faults.wrong_kind(f"'{name}'", "a list of numbers", f"a list with {describe(first)}", site.location)
+
+
+def _unit(name: str, items: list[Any]) -> str | None:
+    """The unit of a mean, a sum or an extreme of measured values of one unit."""
+    units = {item.unit if isinstance(item, Deferred) else None for item in items}
+    is_kept = len(units) == 1 and name in {"mean", "sum", "min", "max", "minimum", "maximum", "std", "abs"}
+    return units.pop() if is_kept else None
 
 
 @builtin
