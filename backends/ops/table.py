@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
-from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeAlias
 
 from msgspec import Struct
 
 from etude.backends.ops.rowwise import RowRule, elementwise
 from etude.backends.program.dims import Dim, coefficients
+from etude.backends.program.packages import module_names
 from etude.backends.program.types import TensorType
 
 Types: TypeAlias = Sequence[TensorType]
@@ -123,22 +122,13 @@ def _parameter(text: str) -> Parameter:
     return Parameter(name.strip(), kind.strip(), default.strip() or None)
 
 
-def modules_in(package: ModuleType) -> Iterator[ModuleType]:
-    """Import the modules of a package that is a folder, by name.
-
-    `pkgutil` finds them too, but imports `inspect` for it, which takes a twentieth of a short check.
-    """
-    names = {path.stem for folder in package.__path__ for path in Path(folder).glob("*.py")}
-    for name in sorted(names - {"__init__"}):
-        yield importlib.import_module(f"{package.__name__}.{name}")
-
-
 @cache
 def _table() -> dict[str, Operation]:
     import etude.backends.ops as package
 
     rows: dict[str, Operation] = {}
-    for family in modules_in(package):
+    for module in module_names(package.__path__):
+        family = importlib.import_module(f"{package.__name__}.{module}")
         for row in getattr(family, "ROWS", ()):
             assert row.name not in rows, f"two rows are called {row.name}"
             rows[row.name] = row

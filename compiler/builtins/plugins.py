@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -56,12 +55,19 @@ class Plugin(Struct, frozen=True, eq=False):
         """One of its functions, with the parameters of its signature."""
         if name not in self.functions:
             raise faults.unknown_field(name, location, list(self.functions), f"the plug-in '{self.name}'")
-        parameters = list(inspect.signature(self.functions[name]).parameters.values())
+        parameters = list(signature_of(self.functions[name]).parameters.values())
         names = [("data", False), *((p.name, p.default is not p.empty) for p in parameters[1:])]
         return Builtin(f"plugin.{self.name}.{name}", partial(_called, self, name), tuple(names))
 
 
 REGISTRY["plugin"] = Plugins()
+
+
+def signature_of(function: Any) -> Any:
+    """The signature of a function of a plug-in; few recipes have one, and `inspect` takes long to import."""
+    import inspect
+
+    return inspect.signature(function)
 
 
 def installed() -> dict[str, Any]:
@@ -82,7 +88,7 @@ def _called(plugin: Plugin, function: str, site: CallSite, data: Any, **settings
     d = dataset(site, data, "data")
     made = plugin.functions[function]
     for name, value in settings.items():
-        _check(site, name, value, inspect.signature(made).parameters[name].annotation)
+        _check(site, name, value, signature_of(made).parameters[name].annotation)
     returns = made.returns({name: str(column) for name, column in d.columns.items()}) if callable(made.returns) \
         else made.returns  # fmt: skip
     columns = None if returns == "number" else declared_columns(site, returns, "data")

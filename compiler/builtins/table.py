@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
 from etude.backends.ops import names as operation_names
-from etude.backends.ops.table import modules_in
+from etude.backends.program.packages import module_names
 from etude.compiler.values import Builtin, OperationValue
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,7 +38,7 @@ def library_names() -> dict[str, Any]:
     """Everything that is defined before a recipe's first line: operations, then builtins (which win)."""
     import etude.compiler.builtins as package
 
-    for _ in modules_in(package):
-        pass  # each adds its builtins to the registry
+    for module in module_names(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module}")
     operations = {name: OperationValue(name) for name in operation_names() if name not in OPERATORS}
     return {"none": None, **operations, **REGISTRY}

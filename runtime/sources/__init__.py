@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import importlib
 import os
-import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from etude.backends.program.packages import module_names
 from etude.compiler.schema import Role, SourceSchema
 
 if TYPE_CHECKING:
@@ -88,9 +89,10 @@ class Source(Protocol):
         """
 
 
+@cache
 def available() -> tuple[str, ...]:
     """The names of all kinds of sources, sorted."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    return tuple(module_names(__path__))
 
 
 def scheme(uri: str) -> str:
