@@ -12,7 +12,7 @@ from etude.backends.program.dims import Size
 from etude.compiler import faults, module_faults, units
 from etude.compiler.arithmetic import binary, deferred, negate, tensor_operation
 from etude.compiler.attributes import model_attribute, subtree
-from etude.compiler.blame import blamed, is_library, relocate
+from etude.compiler.blame import is_library
 from etude.compiler.calls import CallSite, bind_builtin, bind_inputs, bind_model, bind_parameters, bind_patterns
 from etude.compiler.definitions import value_of
 from etude.compiler.diagnostics import Location, RecipeError
@@ -126,7 +126,7 @@ class Evaluator(Unrolling):
 
     def report(self, error: RecipeError) -> None:
         """Tell a fault, and end the evaluation where nobody wants to know of more."""
-        self.session.diagnostics.add(blamed(error.diagnostic, self.session.call_sites))
+        self.session.diagnostics.add(self.session.blamed(error.diagnostic))
         if self.session.diagnostics.is_full:
             self.session.work.stop()
 
@@ -370,7 +370,8 @@ class Evaluator(Unrolling):
             return construct(self.session, callee, configuration, seed, site.location)
         if isinstance(callee, Model):
             given = bind_inputs(callee, positional, named, site) if named else positional
-            return call_model(self.session, callee, given, site.location, self)
+            with self.session.called_at(site):
+                return call_model(self.session, callee, given, site.location, self)
         help = f"{site.name} is one as it stands: leave the parentheses out" if isinstance(callee, Setting) else None
         help = f"in 'map' and 'measure', write predict({site.name}, row)" if isinstance(callee, Fitted) else help
         raise faults.not_callable(describe(callee), site.location, help)
@@ -405,7 +406,7 @@ class Evaluator(Unrolling):
         except RecipeError as error:
             if site.in_library or closure.is_lambda:
                 raise
-            raise RecipeError(blamed(error.diagnostic, self.session.call_sites)) from None
+            raise RecipeError(self.session.blamed(error.diagnostic)) from None
         finally:
             self.depth -= 1
             self.active.pop()
@@ -467,20 +468,13 @@ class Evaluator(Unrolling):
         for parameter in definition.node.inputs[len(inputs) :]:
             assert parameter.default is not None, "an input without a default is always given"
             scope.names[parameter.name] = self.evaluate(parameter.default, scope)
-        sites = self.session.call_sites
-        of_library = definition.scope.is_library and not sites and not is_library(model.location)
-        if of_library:
-            sites.append(model.location)
-        try:
+        if not definition.scope.is_library or is_library(model.location):
             return self.body(definition.node.body, scope)
-        except RecipeError as error:
-            if is_library(error.diagnostic.location) and not is_library(model.location):
-                label = f"in this use of '{definition.name}'"
-                raise RecipeError(relocate(error.diagnostic, model.location, label)) from None
-            raise
-        finally:
-            if of_library:
-                sites.pop()
+        with self.session.in_model_made_at(model.location):
+            try:
+                return self.body(definition.node.body, scope)
+            except RecipeError as error:
+                raise RecipeError(self.session.blamed(error.diagnostic)) from None
 
 
 def call_name(node: nodes.Expr) -> str:

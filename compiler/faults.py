@@ -68,9 +68,11 @@ def missing_argument(function: str, name: str, location: Location, related: Sequ
     )
 
 
-def too_many_arguments(function: str, expected: int, got: int, location: Location) -> RecipeError:
+def too_many_arguments(
+    function: str, expected: int, got: int, location: Location, help: str | None = None
+) -> RecipeError:
     text = f"'{function}' takes {expected} argument{'s' * (expected != 1)} without a name, got {got}"
-    return fault("E205", text, location, "too many arguments")
+    return fault("E205", text, location, "too many arguments", help=help)
 
 
 def repeated_argument(function: str, name: str, location: Location) -> RecipeError:
@@ -112,12 +114,14 @@ def wrong_kind(
     location: Location,
     help: str | None = None,
     related: Sequence[Related] = (),
+    otherwise: str | None = None,
 ) -> RecipeError:
+    """`otherwise` is the help where what is written gives no better one."""
     text = f"{what}: expected {expected}, got {got}"
     fixes: tuple[Fix, ...] = ()
     if help is None:
         help, fixes = written_so(expected, location)
-    return fault("E301", text, location, f"this is {got}", related=related, help=help, fixes=fixes)
+    return fault("E301", text, location, f"this is {got}", related=related, help=help or otherwise, fixes=fixes)
 
 
 def wrong_shape(

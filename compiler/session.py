@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from etude.compiler.diagnostics import Diagnostics, Location
+from etude.compiler.blame import blamed
+from etude.compiler.diagnostics import Diagnostic, Diagnostics, Location
 from etude.compiler.extent import Extent
 from etude.compiler.limits import Work
 from etude.compiler.schema import ColumnSchema, SourceSchema
@@ -17,6 +18,7 @@ from etude.compiler.values import AnyOrigin, Wrapper
 from etude.compiler.workflow import Ref
 
 if TYPE_CHECKING:
+    from etude.compiler.calls import CallSite
     from etude.compiler.tracing import Frame
 
 DescribeSource = Callable[[str, dict[str, Any], Callable[[str], Location]], SourceSchema]
@@ -47,6 +49,7 @@ class Session(Struct):
     inner_names: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     call_sites: list[Location] = field(default_factory=list)
+    made_at: list[tuple[Location, int]] = field(default_factory=list)
     guard: Ref | None = None
     memo: dict[Any, Any] = field(default_factory=dict)
     counter: int = 0
@@ -65,6 +68,33 @@ class Session(Struct):
         """The place in the recipe from which a place in the library was reached."""
         in_library = location.source.name.startswith("std.")
         return self.call_sites[-1] if in_library and self.call_sites else location
+
+    def blamed(self, diagnostic: Diagnostic) -> Diagnostic:
+        """A fault as the author should see it, from where the evaluation is."""
+        made, around = self.made_at[-1] if self.made_at else (None, 0)
+        is_row = bool(self.frames) and self.frames[0].kind == "row"
+        return blamed(diagnostic, self.call_sites, made if around == len(self.call_sites) else None, is_row)
+
+    @contextmanager
+    def called_at(self, site: CallSite) -> Iterator[None]:
+        """Inside of a call that the recipe writes."""
+        if site.in_library:
+            yield
+            return
+        self.call_sites.append(site.location)
+        try:
+            yield
+        finally:
+            self.call_sites.pop()
+
+    @contextmanager
+    def in_model_made_at(self, location: Location) -> Iterator[None]:
+        """Inside of a model of the library that the recipe makes at a place."""
+        self.made_at.append((location, len(self.call_sites)))
+        try:
+            yield
+        finally:
+            self.made_at.pop()
 
     def next_id(self) -> int:
         self.counter += 1

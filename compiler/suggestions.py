@@ -29,7 +29,7 @@ HABITS: Mapping[str, tuple[str, ...]] = {
     "criterion": ("loss",), "loss_fn": ("loss",), "objective": ("loss",), "params": ("update",),
     "early_stopping": ("patience",), "grad_clip": ("clip",), "clip_norm": ("clip",), "dim": ("axis",),
     "dims": ("axis",), "keepdim": ("keep",), "keepdims": ("keep",), "activation": ("act",), "units": ("out",),
-    "out_features": ("out",), "test_size": ("test",), "train_size": ("train",),
+    "out_features": ("out",), "test_size": ("test",), "train_size": ("train",), "dtype": ("shape", "n", "values"),
 }  # fmt: skip
 """What arguments are called elsewhere, and here."""
 OTHER_VALUES = {
@@ -38,6 +38,7 @@ OTHER_VALUES = {
     "lr": "a rate belongs to the optimizer: optimizer = adamw(lr = 1e-3)",
     "params": "name the models that learn: update = net",
     "early_stopping": "write patience = 5, and valid = ...",
+    "dtype": "make an int of it by int(...), a truth value by bool(...)",
 }
 """Those that take another value here: nothing that could be replaced without looking."""
 NUMBER_IN_QUOTES = re.compile(r'"[0-9][0-9_]*(\.[0-9]+)?([eE][+-]?[0-9]+)?(%|[A-Za-z]+)?"')

@@ -262,7 +262,7 @@ def call_operation(
     optional = [p for p in operation.operand_parameters if p.default == "none"]
     for parameter in operation.parameters:
         if parameter.kind == "numbers":
-            values.extend(_items(given[parameter.name], name, location))
+            values.extend(_items(given[parameter.name], operation, location))
         elif parameter.is_operand:
             if given.get(parameter.name) is not None:
                 values.append(_stacked(session, given[parameter.name], location))
@@ -307,7 +307,8 @@ def _bind(
 ) -> dict[str, Any]:
     names = [p.name for p in operation.parameters]
     if len(positional) > len(names):
-        raise faults.too_many_arguments(operation.name, len(names), len(positional), location)
+        takes = _takes(operation)
+        raise faults.too_many_arguments(operation.name, len(names), len(positional), location, takes)
     given = dict(zip(names, positional, strict=False))
     sizes = next((p.name for p in operation.parameters if p.kind == "sizes"), None)
     if sizes is not None:
@@ -327,9 +328,15 @@ def _bind(
     return given
 
 
-def _items(value: Any, name: str, location: Location) -> list[Any]:
+def _takes(operation: Operation) -> str:
+    """The arguments of an operation in their order, which is not everywhere that of NumPy."""
+    return f"'{operation.name}' takes {', '.join(parameter.name for parameter in operation.parameters)}"
+
+
+def _items(value: Any, operation: Operation, location: Location) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise faults.wrong_kind(f"'{name}'", "a list of tensors", describe(value), location)
+        help = f"{_takes(operation)}: the tensors are a list, [a, b]"
+        raise faults.wrong_kind(f"'{operation.name}'", "a list of tensors", describe(value), location, help)
     return value
 
 
@@ -349,7 +356,9 @@ def attribute(parameter: Parameter, value: Any, function: str, location: Locatio
     if not check(value):
         if _is_late(value):
             raise faults.after_the_run(what, location)
-        raise faults.wrong_kind(what, expected, describe(value), location)
+        operation = find(function)
+        takes = _takes(operation) if operation is not None and len(operation.parameters) > 1 else None
+        raise faults.wrong_kind(what, expected, describe(value), location, otherwise=takes)
     return float(value) if parameter.kind == "real" else value
 
 
