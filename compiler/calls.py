@@ -18,6 +18,9 @@ from etude.grammar import nodes
 if TYPE_CHECKING:
     from etude.compiler.elaborate import Evaluator
 
+KEYWORDS = frozenset(keyword.kwlist)
+"""Names of arguments that end in an underscore in Python."""
+
 
 class CallSite(Struct, frozen=True):
     """One call: where it stands, where each argument stands, and what the caller calls the function."""
@@ -50,7 +53,10 @@ def assign(
     values: dict[str, Any] = {}
     places: dict[str, Location] = {}
     for index, value in enumerate(positional):
-        free = [name for name in names if name not in values and name not in site.named_before.get(index, ())]
+        before = site.named_before.get(index, ())
+        free = names[index : index + 1]
+        if before:
+            free = [name for name in names if name not in values and name not in before]
         if not free:
             raise faults.too_many_arguments(site.name, len(names), len(positional), site.at(index))
         values[free[0]], places[free[0]] = value, site.at(index)
@@ -63,31 +69,28 @@ def assign(
 
 def bind_builtin(builtin: Builtin, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
     """Call a function written in Python: `function(site, **arguments)`."""
-    names = [name for name, _ in builtin.parameters]
     if builtin.is_variadic:
         return _call_variadic(builtin, positional, named, site)
+    names, needed = builtin.names, builtin.needed
     values, places = assign(names, positional, named, site)
-    extra = [name for name in values if name not in names]
-    if extra and not builtin.takes_extra:
-        raise faults.unknown_argument(builtin.name, extra[0], site.name_of(extra[0]), names)
-    for name, has_default in builtin.parameters:
-        if name not in values and not has_default:
+    if not builtin.takes_extra:
+        extra = [name for name in named if name not in names]
+        if extra:
+            raise faults.unknown_argument(builtin.name, extra[0], site.name_of(extra[0]), names)
+    for name in needed:
+        if name not in values:
             raise faults.missing_argument(builtin.name, name, site.location)
-    known = dict(site.places) | dict(places.items())
+    known = {**site.places, **places}
     placed = CallSite(site.evaluator, site.location, known, builtin.name, site.in_library, site.named_before)
-    return builtin.function(placed, **{_python_name(name): value for name, value in values.items()})
-
-
-def _python_name(name: str) -> str:
-    """Arguments that are keywords of Python end in an underscore there."""
-    return f"{name}_" if keyword.iskeyword(name) else name
+    if not KEYWORDS.isdisjoint(values):
+        values = {f"{name}_" if name in KEYWORDS else name: value for name, value in values.items()}
+    return builtin.function(placed, **values)
 
 
 def _call_variadic(builtin: Builtin, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
-    names = [name for name, _ in builtin.parameters]
     for name in named:
-        if name not in names:
-            raise faults.unknown_argument(builtin.name, name, site.name_of(name), names)
+        if name not in builtin.names:
+            raise faults.unknown_argument(builtin.name, name, site.name_of(name), builtin.names)
     return builtin.function(site, *positional, **named)
 
 
@@ -110,7 +113,7 @@ def _scope(
 ) -> Scope:
     names = [p.name for p in parameters]
     values, places = assign(names, positional, named, site)
-    unknown = [key for key in values if key not in names]
+    unknown = [key for key in named if key not in names]
     if unknown:
         raise faults.unknown_argument(name, unknown[0], site.name_of(unknown[0]), names)
     scope = defined.child()

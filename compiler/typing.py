@@ -210,10 +210,15 @@ def _comes_too_late(value: Any, type: nodes.NamedType) -> bool:
 def check_annotation(value: Any, parameter: nodes.Parameter, scope: Scope, place: Location, function: str) -> Any:
     """`value` if it fits the parameter's annotation; an int is taken where a float is expected. `scope` holds the
     parameters before it."""
-    assert parameter.type is not None
-    check_type(parameter.type, scope)
-    _check_names(parameter.type, scope)
-    return _checked(value, parameter.type, scope, place, f"'{parameter.name}' of '{function}'")
+    type = parameter.type
+    assert type is not None
+    if isinstance(type, nodes.NamedType) and not type.arguments and type.size is None:  # as nearly all are
+        known = KINDS.get(type.name)
+        if known is not None and (known[0](value) if value is not None else type.optional):
+            return value
+    check_type(type, scope)
+    _check_names(type, scope)
+    return _checked(value, type, scope, place, f"'{parameter.name}' of '{function}'")
 
 
 def check_result(value: Any, type: nodes.TypeNode, scope: Scope, place: Location, function: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -123,7 +124,7 @@ class Closure(Struct, frozen=True, eq=False):
         return isinstance(self.node, nodes.Lambda)
 
 
-class Builtin(Struct, frozen=True, eq=False):
+class Builtin(Struct, frozen=True, eq=False, dict=True):
     """A function written in Python. `parameters` are (name, has default); `extra` when further named ones are taken."""
 
     name: str
@@ -131,6 +132,15 @@ class Builtin(Struct, frozen=True, eq=False):
     parameters: tuple[tuple[str, bool], ...]
     takes_extra: bool = False
     is_variadic: bool = False
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.parameters)
+
+    @cached_property
+    def needed(self) -> tuple[str, ...]:
+        """The names of those without a default."""
+        return tuple(name for name, has_default in self.parameters if not has_default)
 
 
 class OperationValue(Struct, frozen=True, eq=False):
