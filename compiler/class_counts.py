@@ -30,7 +30,8 @@ def check_class_counts(
             classes, count = values[0].classes, attributes["classes"]
             if classes is not None and isinstance(count, int) and count < classes:
                 related = [Related(values[0].location, f"this is below {classes}")]
-                raise faults.class_count(f"one_hot has {count}", classes, location, related)
+                help = f"one class for each: one_hot(..., {classes})"
+                raise faults.class_count(f"one_hot has {count}", classes, location, related, help)
         case "eq" | "ne":
             for guess, label in (values, values[::-1]):
                 check_choice(frame, guess, label, location)

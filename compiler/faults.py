@@ -127,7 +127,8 @@ def wrong_kind(
 def wrong_shape(
     operation: str, reason: str, location: Location, related: Sequence[Related], help: str | None
 ) -> RecipeError:
-    return fault("E302", f"'{operation}': {reason}", location, "the shapes do not fit", related=related, help=help)
+    label = "out of range" if " out of range" in reason else "the shapes do not fit"
+    return fault("E302", f"'{operation}': {reason}", location, label, related=related, help=help)
 
 
 def wrong_unit(operation: str, left: str, right: str, location: Location) -> RecipeError:
@@ -152,14 +153,16 @@ def missing_column(name: str, location: Location, columns: Sequence[str], origin
     )
 
 
-def class_count(other: str, classes: int, location: Location, related: Sequence[Related]) -> RecipeError:
+def class_count(
+    other: str, classes: int, location: Location, related: Sequence[Related], help: str | None = None
+) -> RecipeError:
     return fault(
         "E305",
         f"the label has {classes} classes, but {other}",
         location,
         "the counts differ",
         related=related,
-        help=f"let the last layer give {classes} outputs",
+        help=help or f"let the last layer give {classes} outputs",
     )
 
 

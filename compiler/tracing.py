@@ -40,6 +40,8 @@ LATE = (
     Made | Deferred | Measured | Size
 )  # what becomes a tensor of the function being traced when an operation is given it
 
+LOOKUPS = {"take", "gather", "take_along", "embedding", "one_hot", "cross_entropy"}
+
 
 class Origins(Struct, frozen=True, dict=True):
     """The origins of a sub-program's slots, shaped like a `Module`, with the shapes that the slots have."""
@@ -170,6 +172,10 @@ def apply_operation(
     values = [made_tensor(session, v, location) if isinstance(v, LATE) else v for v in values]
     operands = [operand_of(frame, value, location, f"'{name}'") for value in values]
     check_class_counts(frame, name, values, attributes, location)
+    if name in LOOKUPS:
+        from etude.compiler.lookups import check_lookup
+
+        check_lookup(frame, name, values, attributes, location)
     try:
         results = frame.builder.apply(name, operands, {**_defaults(name), **attributes})
     except OperandError as error:

@@ -6,7 +6,7 @@ look them up. Numbers that were computed with are tokens no more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -53,12 +53,14 @@ def check_tokens(
         argument = arguments[need.input] if need.input < len(arguments) else None
         if not isinstance(argument, Tensor):
             continue
-        for source in _in_frame(frame, argument):
+        for source in sources_in(frame, argument):
             known = frame.vocabularies.get(source.value)
             if known is not None:
                 _check_known(session, need, known, model, location)
             elif source.bound is not None and source.bound > need.rows:
                 raise faults.small_vocabulary(f"the table of '{model}'", need.rows, source.bound, "", location)
+        if argument.classes is not None and argument.classes > need.rows:
+            raise faults.small_vocabulary(f"the table of '{model}'", need.rows, argument.classes, "", location)
 
 
 def _check_known(session: Any, need: Need, known: Vocabulary, model: str, location: Location) -> None:
@@ -82,7 +84,7 @@ def check_classes(frame: Any, logits: Tensor, labels: Tensor, location: Location
     count = logits.type.shape[-1] if logits.type.rank else None
     if not frame.vocabularies or not isinstance(count, int):
         return
-    for source in _in_frame(frame, labels):
+    for source in sources_in(frame, labels):
         known = frame.vocabularies.get(source.value)
         if known is not None and count < known.size:
             raise faults.small_vocabulary("a distribution of these logits", count, known.size, known.name, location)
@@ -104,7 +106,7 @@ def with_vocabulary(sub: Sub, given: Mapping[str, ColumnSchema], column: ColumnS
     return replace(column, vocabulary=known.pop())
 
 
-def _in_frame(frame: Any, value: Tensor) -> set[Source]:
+def sources_in(frame: Any, value: Tensor) -> set[Source]:
     """Where the numbers of a tensor come from, in the function being traced; elements are what they are elements of."""
     elements = {own.id: of for region in frame.regions for own, of in region.sources.items() if of is not None}
     return sources(frame.builder.ops, frame.builder.inputs, value.operand, elements)
@@ -148,9 +150,21 @@ def _bound(op: Op) -> int | None:
         return last if isinstance(last, int) else None
     if op.name == "randint" and isinstance(op.operands[1], Literal):
         return int(op.operands[1].value) + 1
+    if op.name == "tensor" and op.results[0].type.dtype == "int32":
+        return max(numbers_in(op.attrs["values"]), default=0) + 1
+    if op.name == "full" and isinstance(op.operands[0], Literal):
+        return int(op.operands[0].value) + 1
+    if op.name == "iota" and isinstance(op.attrs["n"], int):
+        return int(op.attrs["n"])
     if op.name == "cast" and op.operands[0].type.dtype == "bool":
         return 2
     return None
+
+
+def numbers_in(values: Any) -> Iterator[int]:
+    """The numbers of nested lists."""
+    for value in values if isinstance(values, tuple | list) else ():
+        yield from numbers_in(value) if isinstance(value, tuple | list) else (int(value),)
 
 
 def _needs(session: Any, sub: Sub, origins: Any) -> tuple[Need, ...]:
