@@ -65,7 +65,8 @@ PACKAGES = {"fit": "scikit-learn", "predict": "scikit-learn"}
 SCALARS = {str, int, float, bool, type(None)}
 PLAIN = {"slots", "names", "results", "columns"}  # the long parts of a spec that hold no programs
 HIDDEN = {"train": "names", "overlap": "names"}  # what is only for people
-MOST_SPELLED = 512  # fields of specs: those that are shared come again and again
+WORDS = {str, int, bool, type(None)}
+MOST_SPELLED = 8192  # fields of specs: those that are shared come again and again
 NO_OPERATIONS: frozenset[str] = frozenset()
 STRUCTURAL = 1  # the same for `weight` and `call`, which have no row in the table of operations
 
@@ -168,7 +169,15 @@ def canonical_spec(stage: Stage) -> dict[str, Json]:
 def spec_text(stage: Stage, without: str | None = None) -> str:
     """The canonical spec in its one spelling. What stages share is spelled once: the members of a sweep have nearly
     everything in common."""
-    parts = [f"{_spell(n)}:{_spelled(stage, n).text}" for n in sorted(_fields(stage)) if n != without]
+    kind, spec, parts = stage.kind, stage.spec, []
+    for name in sorted(_fields(stage)):
+        if name == without:
+            continue
+        value = spec[name]
+        if type(value) in WORDS and kind != "load":
+            parts.append(f"{_word(name)}:{_word(value)}")
+        else:
+            parts.append(f"{_word(name)}:{_spelled(stage, name).text}")
     return f"{{{','.join(parts)}}}"
 
 
@@ -213,8 +222,6 @@ _known: dict[tuple[str, str, int], _Spelled] = {}
 def _spelled(stage: Stage, name: str) -> _Spelled:
     """A field of a stage's spec, spelled once while it is the same object: nothing changes it once a stage has it."""
     value = stage.spec[name]
-    if type(value) in SCALARS:
-        return _Spelled(value, _spell(_field(stage.kind, name, value)), NO_OPERATIONS)
     place = (stage.kind, name, id(value))
     found = _known.get(place)
     if found is None:
@@ -225,9 +232,16 @@ def _spelled(stage: Stage, name: str) -> _Spelled:
     return found
 
 
+@lru_cache(maxsize=4096, typed=True)
+def _word(value: str | int | bool | None) -> str:
+    """A name or a number that is in many specs, spelled."""
+    return _spell(value)
+
+
 def _operations_of(stage: Stage) -> frozenset[str]:
     """The names of the operations in all programs of a stage."""
-    return NO_OPERATIONS.union(*(_spelled(stage, name).operations for name in stage.spec))
+    held = [_spelled(stage, name).operations for name, value in stage.spec.items() if type(value) not in SCALARS]
+    return NO_OPERATIONS.union(*held)
 
 
 def _pathless(slots: Json) -> Json:
