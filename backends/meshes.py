@@ -24,11 +24,27 @@ class MeshShape:
         """Whether every device along `data` gets an equal part of so many rows; otherwise each has all of them."""
         return rows % self.data == 0
 
-    def __str__(self) -> str:
-        return f"data = {self.data}, model = {self.model}"
-
 
 AXES = tuple(field.name for field in fields(MeshShape))
+
+
+def mesh_shape(given: Mapping[str, int] | None) -> MeshShape | None:
+    """The mesh that a setting asks for; None for one of one device.
+
+    >>> mesh_shape({"data": 2}), mesh_shape({"model": 1}), mesh_shape(None)
+    (MeshShape(data=2, model=1), None, None)
+    """
+    shape = MeshShape(**(given or {}))
+    return shape if shape.size > 1 else None
+
+
+def mesh_text(given: Mapping[str, Any]) -> str:
+    """A mesh as a file says it.
+
+    >>> mesh_text({"data": 8, "model": 2})
+    '{data = 8, model = 2}'
+    """
+    return f"{{{', '.join(f'{name} = {size}' for name, size in given.items())}}}"
 
 
 def cut_axis(shape: Sequence[int], parts: int) -> int | None:

@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs that a run may use, told without a framework: their driver's files, or what the environment says."""
+"""The accelerators that a run may use, told without a framework: their drivers' files, or what the environment says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 DEVICES = Path("/dev")
 NODE = re.compile(r"nvidia\d+")
+TPU_NODES = ("accel*", "vfio/[0-9]*")  # of older and of newer drivers
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -23,3 +24,12 @@ def visible_gpus() -> list[str]:
     names = [name.strip() for name in given.split(",")]
     end = next((place for place, name in enumerate(names) if not name or name.startswith("-")), len(names))
     return names[:end]
+
+
+def visible_devices(device: str) -> int | None:
+    """How many GPUs or TPU chips there are; None where it cannot be told."""
+    if device == "cuda":
+        return len(visible_gpus()) or None
+    if device == "tpu":
+        return next((count for each in TPU_NODES if (count := sum(1 for _ in DEVICES.glob(each)))), None)
+    return None

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from etude.backends.meshes import MeshShape, share_of_weights
 from etude.backends.numerics import Precision
 from etude.backends.program.dims import evaluate
 from etude.backends.program.ir import StageProgram
@@ -79,31 +80,40 @@ def _compiled(estimate: Estimate, step: CompiledStep, settings: Settings) -> Est
 
 def _on_chip(stage: Stage, estimate: Estimate, chip: Accelerator, settings: Settings) -> Estimate:
     """The roofline, with what starting each operation costs."""
-    moving = max(estimate.flops / chip.flops_per_second(settings.precision), estimate.bytes / chip.bandwidth)
-    precision = settings.precision
+    precision, mesh = settings.precision, settings.numerics.mesh or MeshShape()
+    moving = max(estimate.flops / chip.flops_per_second(precision), estimate.bytes / chip.bandwidth) / mesh.size
     is_training = stage.kind == "train"
-    memory = _training_bytes(stage, estimate, chip, precision) if is_training else _rows_bytes(stage, precision)
+    memory = (
+        _training_bytes(stage, estimate, chip, precision, mesh) if is_training else _rows_bytes(stage, precision, mesh)
+    )
     seconds = round(moving + estimate.operations * LAUNCH_SECONDS, 3)
     return replace(estimate, device_bytes=memory, limit=chip.memory, seconds=seconds)
 
 
-def _training_bytes(stage: Stage, estimate: Estimate, chip: Accelerator, precision: Precision) -> int:
-    """Weights, gradients, the state of the optimizer, what the backward pass needs, and the columns."""
+def _training_bytes(stage: Stage, estimate: Estimate, chip: Accelerator, precision: Precision, mesh: MeshShape) -> int:
+    """Weights, gradients, the state of the optimizer, what the backward pass needs, and the columns.
+
+    On a mesh a chip has its part of the weights and of the rows; what is between layers counts as if it were not cut
+    along `model`.
+    """
     from etude.backends.batches import batch_rows
     from etude.backends.feeding import DEVICE_SHARE
     from etude.backends.program.microbatches import parts_of
     from etude.runtime.accumulating import with_parts
 
-    spec = stage.spec if estimate.rows is None else with_parts(stage.spec, estimate.rows, chip.memory, precision)
+    memory, share = chip.memory * mesh.data, share_of_weights(stage.spec["slots"], mesh.model)
+    spec = stage.spec if estimate.rows is None else with_parts(stage.spec, estimate.rows, memory, precision)
     batch = batch_rows(spec["batch"], estimate.rows) if estimate.rows else spec["batch"]
     parts = parts_of(batch, spec["accumulate"]) if isinstance(spec.get("accumulate"), int) else 1
+    rows = batch // parts
+    rows //= mesh.data if mesh.shares(rows) else 1
     states = working = columns = 0
     for player in spec["steps"]:
         program = program_from_json(player["loss"])
-        learned = weight_bytes(program, player["update"])
+        learned = round(weight_bytes(program, player["update"]) * share)
         states += learned * OPTIMIZER_STATES.get(player["optimizer"]["name"], 2)
-        held = held_bytes(program, batch // parts, player["update"], precision)
-        working = max(working, weight_bytes(program) + learned + held.peak)
+        held = held_bytes(program, rows, player["update"], precision)
+        working = max(working, round(weight_bytes(program) * share) + learned + held.peak)
         columns = max(columns, _column_bytes(program, 1))
     resident = columns * (estimate.rows or batch)
     return states + working + (resident if resident * DEVICE_SHARE <= chip.memory else columns * batch)
@@ -115,8 +125,8 @@ def _column_bytes(program: StageProgram, rows: int) -> int:
     return sum(evaluate(kind.size, rows) * BYTES[kind.dtype] for kind in types)
 
 
-def _rows_bytes(stage: Stage, precision: Precision) -> int:
+def _rows_bytes(stage: Stage, precision: Precision, mesh: MeshShape) -> int:
     program = program_from_json(stage.spec["program"])
-    weights = weight_bytes(program)
+    weights = round(weight_bytes(program) * share_of_weights(stage.spec["slots"], mesh.model))
     copies = weights // 2 if precision == "bf16" else 0  # of all weights at most, as products read them
     return weights + copies + held_bytes(program, 1).peak * ROW_BATCH

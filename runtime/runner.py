@@ -59,6 +59,7 @@ def run(
     precision: Precision = "float32",
     random: Random = "portable",
     compile: bool = False,
+    mesh: Mapping[str, int] | None = None,
     by_stage: Mapping[str, Mapping[str, Json]] | None = None,
     jobs: int | None = None,
     only: Collection[str] | None = None,
@@ -85,6 +86,7 @@ def run(
         precision=precision,
         random=random,
         compile=compile,
+        mesh=mesh,
         threads=thread_share(cores, min(jobs, most_trainings(workflow, wanted))),
         stages=by_stage or {},
     )
@@ -241,7 +243,7 @@ class Runner:
             stage = self._schedule.next()
             if stage is None:
                 return
-            if stage.id in self.retries.alone and self._running:
+            if (stage.id in self.retries.alone and self._running) or not self._has_devices(stage):
                 self._schedule.queue(stage)
                 return
             identity = self._identities[stage.id]
@@ -255,6 +257,13 @@ class Runner:
         if any(stage.id in self.retries.alone for stage in self._running.values()):
             return False
         return self._executor is None or self._executor.has_room()
+
+    def _has_devices(self, stage: Stage) -> bool:
+        """Whether there are as many devices free as the stage is shared out over."""
+        return self._executor is None or self._executor.has_room(self._devices(stage))
+
+    def _devices(self, stage: Stage) -> int:
+        return self.settings.of(stage.id).devices if uses_backend(stage) else 1
 
     def _start(self, stage: Stage, identity: Identity) -> None:
         """Start a stage, unless another run is at it or has just finished it."""
@@ -331,6 +340,7 @@ class Runner:
             "fingerprint": identity.fingerprint,
             "key": identity.key,
             "framework": uses_backend(stage),
+            "devices": self._devices(stage),
         }
         self._executor.submit(self._tasks, request)
 

@@ -55,7 +55,8 @@ class CompiledStep:
     """What a chip needs for a step of a training.
 
     `bytes` are those of code, state, columns and what is computed, `limit` what a chip has; `flops` and `moved` (bytes)
-    are a chip's in a step; `shared` whether the batch could be shared out; `failure` says why nothing is known.
+    are a chip's in a step; `shared` whether the batch could be shared out, `model` over how many chips weights are;
+    `failure` says why nothing is known.
     """
 
     topology: str
@@ -67,8 +68,14 @@ class CompiledStep:
     moved: int = 0
     fits: bool = True
     shared: bool = True
+    model: int = 1
     collectives: tuple[tuple[str, int], ...] = ()
     failure: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """The rows of a batch that a chip computes."""
+        return self.batch // (self.chips // self.model) if self.shared else self.batch
 
     def seconds(self, precision: Precision) -> float:
         """The least time of a step on the chip: computing or moving, whichever takes longer."""
@@ -126,8 +133,10 @@ def _wanted(stage: Stage, rows: int | None, settings: Settings, topology: str, m
     shapes = [[slot["shape"], slot["dtype"]] for slot in stage.spec["slots"]]
     whole = [does["steps"], shapes, does["batch"], rows, numerics, topology, memory, versions]
     rest = [does.get(name) for name in ("ema", "state", "clip")]
-    digest = hashlib.sha256(canonical_json([whole, rest])).hexdigest()
+    mesh = [] if settings.mesh is None else [settings.mesh]
+    digest = hashlib.sha256(canonical_json([whole, rest, *mesh])).hexdigest()
     job = {"spec": stage.spec, "rows": rows, "memory": memory, "numerics": numerics, "topology": topology}
+    job |= {"mesh": settings.mesh}
     return Wanted(digest, {**job, "job": digest})
 
 

@@ -1,8 +1,9 @@
 """Compile the step of a training for TPUs that are not there, and say what a chip needs for it.
 
-The batch is shared out over all chips and every chip holds all of the state, so the gradients are added up across them
-as they would be; the global batch stays what it is. Run as a module it reads a job from each line of standard input and
-answers it with a line of JSON; `etude.runtime.topologies` prepares the environment that libtpu wants.
+The batch is shared out over the chips, and the weights where the mesh has such an axis, as in a run: otherwise every
+chip holds all of the state. The global batch stays what it is. Run as a module it reads a job from each line of
+standard input and answers it with a line of JSON; `etude.runtime.topologies` prepares the environment that libtpu
+wants.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ import jax
 import numpy as np
 from jax import ShapeDtypeStruct
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from etude.backends.batches import batch_rows
 from etude.backends.emission.programs import has_streams, reads_clock
 from etude.backends.feeding import DEVICE_SHARE
 from etude.backends.inputs import TrainInputs, loss_columns
 from etude.backends.jax.emit import emit_train
+from etude.backends.jax.places import Places, mesh_over
+from etude.backends.jax.sharing import donated
+from etude.backends.meshes import MeshShape, mesh_shape
 from etude.backends.modules import load_source
 from etude.backends.numerics import PORTABLE, Numerics
 from etude.backends.program.dims import evaluate
@@ -39,6 +43,8 @@ EXCEEDED = (
     re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm"),
     re.compile(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"),
 )
+CHANGED = ("params", "slow", "opt_state", "state")
+WEIGHTS = ("params", "slow", "rest", "opt_state")
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -74,25 +80,28 @@ class Step:
         return given | {"key": _scalar("uint32"), "lr": rates if len(rates) > 1 else rates[0]}
 
     def placed(self, mesh: Mesh) -> Arguments:
-        """The arguments with their places: the batch shared out where it can be, the rest on every chip."""
-        whole, parts = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-        shared = {"index"} if self.is_shared(mesh) else set()
-        return {
-            name: jax.tree.map(partial(_at, place=parts if name in shared else whole), tree)
-            for name, tree in self.arguments().items()
-        }
+        """The arguments with their places: batch and weights shared out where they can be, the rest on every chip."""
+        places = Places(mesh.devices.flat[0], mesh)
+
+        def place(name: str, leaf: ShapeDtypeStruct) -> ShapeDtypeStruct:
+            if name in WEIGHTS:
+                return _at(leaf, places.weight(leaf.shape))
+            return _at(leaf, places.rows(*leaf.shape) if name == "index" else places.whole)
+
+        return {name: jax.tree.map(partial(place, name), tree) for name, tree in self.arguments().items()}
 
     def is_shared(self, mesh: Mesh) -> bool:
-        """Whether every chip gets an equal part of the batch."""
-        return self.batch % mesh.size == 0
+        """Whether every chip along `data` gets an equal part of the batch."""
+        return self.batch % int(mesh.shape["data"]) == 0
 
     def lowered(self, mesh: Mesh) -> Any:
-        """The step, traced for a mesh; what it gives stands on every chip, as what it takes."""
-        arguments = self.placed(mesh)
-        donated = [i for i, name in enumerate(arguments) if name in ("params", "slow", "opt_state", "state")]
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        step = jax.jit(self.module.step.__wrapped__, donate_argnums=donated, out_shardings=everywhere)
-        return step.lower(*arguments.values())
+        """The step, traced for a mesh; what it gives lies where what it takes does."""
+        arguments, places = self.placed(mesh), Places(mesh.devices.flat[0], mesh)
+        changed = [arguments[name] for name in CHANGED if name in arguments]
+        out = (*jax.tree.map(lambda leaf: leaf.sharding, changed), places.whole)
+        positions = donated(has_slow="slow" in arguments, has_state="state" in arguments)
+        body = places.within(self.module.step.__wrapped__)
+        return jax.jit(body, donate_argnums=positions, out_shardings=out).lower(*arguments.values())
 
     def _weights(self) -> dict[str, dict[str, ShapeDtypeStruct]]:
         inputs = TrainInputs(self.spec, [], None, None)  # type: ignore[arg-type]  # only the spec is asked
@@ -122,24 +131,30 @@ def _scalar(dtype: str) -> ShapeDtypeStruct:
     return ShapeDtypeStruct((), np.dtype(dtype))
 
 
-def _at(leaf: Any, place: NamedSharding) -> ShapeDtypeStruct:
+def _at(leaf: Any, place: Any) -> ShapeDtypeStruct:
     return ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)
 
 
-def mesh_of(topology: str) -> tuple[Mesh, int]:
-    """All devices of a topology such as "v5e:2x2" in a row, and how many devices a chip has (two on v4, else one)."""
-    _, _, shape = topology.partition(":")
+def mesh_of(topology: str, wanted: MeshShape | None = None) -> tuple[Mesh, int]:
+    """All devices of a topology such as "v5e:2x2" as a mesh, and how many devices a chip has (two on v4, else one).
+
+    Without a mesh that is wanted they all stand along `data`.
+    """
+    _, _, arrangement = topology.partition(":")
     # libtpu takes hosts of four chips for granted, which a single chip is not
-    alone = {"chips_per_host_bounds": (1, 1, 1)} if set(shape.split("x")) == {"1"} else {}
+    alone = {"chips_per_host_bounds": (1, 1, 1)} if set(arrangement.split("x")) == {"1"} else {}
     devices: list[Any] = topologies.get_topology_desc(platform="tpu", topology_name=topology, **alone).devices
     chips = {tuple(device.coords) for device in devices}
-    return Mesh(np.array(devices), ("data",)), len(devices) // len(chips)
+    model = 1 if wanted is None else wanted.model
+    shape = MeshShape(data=len(devices) // model, model=model)
+    return mesh_over(devices, shape), len(devices) // len(chips)
 
 
-def compile_step(step: Step, topology: str) -> dict[str, Json]:
+def compile_step(step: Step, topology: str, wanted: MeshShape | None = None) -> dict[str, Json]:
     """What a chip needs for a step: bytes, operations, and the collectives; or by how much it does not fit."""
-    mesh, cores = mesh_of(topology)
+    mesh, cores = mesh_of(topology, wanted)
     about = {"chips": mesh.size // cores, "shared": step.is_shared(mesh), "batch": step.batch}
+    about |= {} if wanted is None else {"model": wanted.model}
     try:
         compiled = step.lowered(mesh).compile()
     except jax.errors.JaxRuntimeError as error:
@@ -171,7 +186,7 @@ def main() -> None:
         try:
             numerics = Numerics(**job["numerics"])
             step = Step(job["spec"], rows=job["rows"], memory=job["memory"], numerics=numerics)
-            answer = compile_step(step, job["topology"])
+            answer = compile_step(step, job["topology"], mesh_shape(job.get("mesh")))
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {str(error).strip()[:500]}"}
         print(json.dumps({**answer, "job": job["job"]}), flush=True)

@@ -34,7 +34,7 @@ class Places:
     @classmethod
     def of(cls, device: jax.Device, shape: MeshShape | None) -> Places:
         """The places on a mesh of devices such as this one. Raises TooFewDevicesError."""
-        if shape is None or shape.size == 1:
+        if shape is None:
             return cls(device)
         there = jax.local_devices(backend=device.platform)
         if len(there) < shape.size:

@@ -23,7 +23,7 @@ from etude.runtime.store.injection import after_step
 Json = Any
 FLOOR_SECONDS = 30.0
 SHARE = 0.02  # of the time: below the 3 % that are promised, as the next one may take longer
-OTHERWISE = ("threads",)  # what may be another: the bits are then not promised, but the training is as good
+OTHERWISE = ("threads", "mesh")  # what may be another: the bits are then not promised, but the training is as good
 
 
 @dataclass(frozen=True)

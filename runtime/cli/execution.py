@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from etude.backends.meshes import mesh_shape
 from etude.runtime.cli.faults import RecipeFaultError, UsageError
 from etude.runtime.cli.options import Adjustments, flag, option
 from etude.runtime.targets import BACKENDS, Target, TargetFileError, check_is_read, find_target, installed_backends
+from etude.runtime.targets.meshes import meshes_of, refuse_missing_devices
 from etude.runtime.timed import timed_stages
 
 if TYPE_CHECKING:
@@ -58,10 +60,18 @@ def chosen_target(options: Execution, recipe: Path) -> Target:
 
 
 def refuse_plans_only(target: Target, *, strict: bool) -> None:
-    """Raise UsageError for a target that nothing can be run on, or not `strict`."""
-    if target.topology is not None:
-        hint = "leave the topology to `etude plan`, and run on a target of device tpu without one"
-        raise UsageError(f"runs compute on one chip, and '{target.name}' is {target.topology}", hint=hint)
+    """Raise UsageError for a target that nothing can be run on, or not `strict`; RecipeFaultError for a mesh of more
+    devices than there are."""
+    if target.topology is not None and target.mesh is None:
+        hint = "give the target a mesh of all its chips, or leave the topology to `etude plan`"
+        raise UsageError(
+            f"runs compute on one chip without a mesh, and '{target.name}' is {target.topology}", hint=hint
+        )
+    with file_faults():
+        refuse_missing_devices(target)
+    if strict and any(mesh_shape(mesh) for *_, mesh in meshes_of(target)):
+        hint = "what is shared out adds up in another order: take `mesh` out of the target, or run without --strict"
+        raise UsageError(f"--strict wants numbers exact to the bit, and '{target.name}' has a mesh", hint=hint)
     compiled = target.compile or any(settings.get("compile") for settings in target.stages.values())
     if strict and compiled:
         hint = "what is compiled adds up in another order: take `compile` out of the target, or run without --strict"
@@ -102,6 +112,7 @@ def settings_for(target: Target, workflow: Workflow | None = None) -> Settings:
         precision=target.precision,
         random=target.random,
         compile=target.compile,
+        mesh=target.mesh,
         stages=stages,
     )
 

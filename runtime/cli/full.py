@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from etude.backends.meshes import mesh_text
 from etude.compiler.draw.picture import TIMES
 from etude.compiler.draw.repeats import repeat_classes, stem
 from etude.compiler.provenance import resolved_settings
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from etude.runtime.cli.plans import Plan
 
 Json = Any
-TARGET_SETTINGS = ("backend", "device", "precision", "random", "compile", "chip", "topology")
+TARGET_SETTINGS = ("backend", "device", "precision", "random", "compile", "mesh", "chip", "topology")
 
 
 def full_settings(
@@ -54,7 +55,14 @@ def _target_settings(plan: Plan, options: Execution) -> Iterator[tuple[str, str,
             origin = "what is installed"
         else:
             origin = f"default of target {target.name}"
-        yield name, value_text(name, value), origin
+        yield name, _setting_text(name, value), origin
+    for stage, settings in target.stages.items():
+        for name, value in settings.items():
+            yield f"{stage}: {name}", _setting_text(name, value), f"etude.toml, target {target.name}, stage {stage}"
+
+
+def _setting_text(name: str, value: Any) -> str:
+    return mesh_text(value) if name == "mesh" else value_text(name, value)
 
 
 def full_to_json(plan: Plan, watch: Watch, options: Execution) -> list[Json]:

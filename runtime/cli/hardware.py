@@ -28,6 +28,8 @@ def compiled_to_json(found: OnHardware, id: str) -> dict[str, Json]:
             "chips": step.chips,
             "batch": step.batch,
             "shared": step.shared,
+            "rows_per_chip": step.rows,
+            **({"model": step.model} if step.model > 1 else {}),
             "bytes_per_chip": step.bytes,
             "bytes_available": step.limit,
             "flops_per_chip": step.flops,
@@ -65,9 +67,11 @@ def step_text(step: CompiledStep) -> str:
     if not step.fits:
         return f"does not fit: a chip needs {gigabytes(step.bytes)} GB, there are {there}"
     sums = ", ".join(f"{count} {name}" for name, count in step.collectives) or "no collectives"
-    part = f"{step.batch // step.chips} of {step.batch} rows a chip"
+    part = f"{step.rows} of {step.batch} rows a chip"
     rows = part if step.shared else f"all {step.batch} rows on every chip (they cannot be shared out equally)"
-    return f"{gigabytes(step.bytes)} of {there} a chip, {flops_text(step.flops)} a chip and step, {rows}, {sums}"
+    weights = f", weights over {step.model} chips" if step.model > 1 else ""
+    costs = f"{gigabytes(step.bytes)} of {there} a chip, {flops_text(step.flops)} a chip and step"
+    return f"{costs}, {rows}{weights}, {sums}"
 
 
 def gigabytes(bytes: int) -> str:

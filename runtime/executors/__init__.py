@@ -22,8 +22,8 @@ class Message:
 class Executor(Protocol):
     """Runs tasks elsewhere, several at a time."""
 
-    def has_room(self) -> bool:
-        """Whether a task submitted now would start now."""
+    def has_room(self, devices: int = 1) -> bool:
+        """Whether a task submitted now would start now, on so many devices that are its own if there are several."""
         ...
 
     def submit(self, task: int, request: Mapping[str, Json]) -> None:

@@ -9,7 +9,7 @@ import selectors
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -32,15 +32,20 @@ SPENT = {
     "OutOfMemory",
     "DeviceFailed",
 }  # after which a worker is replaced: it holds memory, or its device is lost to it
+TERMINATE, WAIT_SECONDS = "--xla_cpu_collective_call_terminate_timeout_seconds", 3600
 PLATFORMS = {"cpu": "cpu", "cuda": "cuda,cpu", "tpu": "tpu,cpu"}
 
 
 @dataclass(eq=False)
 class Worker:
-    """One process and what it is doing; it `is_warm` once the framework is imported. `gpu` is the one that it has."""
+    """One process and what it is doing; it `is_warm` once the framework is imported.
+
+    `gpus` are those that it has, by their names (None: all that there are), and `is_alone` says that they are its own.
+    """
 
     process: subprocess.Popen[bytes]
-    gpu: str | None = None
+    gpus: tuple[str | None, ...] = (None,)
+    is_alone: bool = False
     task: int | None = None
     is_warming: bool = False
     is_spent: bool = False
@@ -77,25 +82,34 @@ class LocalExecutor:
         self._workers: list[Worker] = []
         self._selector = selectors.DefaultSelector()
         self._warm = warm
-        self._gpus = visible_gpus() if settings.device in ("cuda", "auto") else []
+        self._has_gpus = settings.device in ("cuda", "auto")
+        gpus = visible_gpus() if self._has_gpus else []
+        self._gpus: list[str | None] = [*gpus] if len(gpus) > 1 else [None]
 
-    def has_room(self) -> bool:
-        return len(self._workers) < self.jobs or any(worker.task is None for worker in self._workers)
+    def has_room(self, devices: int = 1) -> bool:
+        is_full = sum(worker.task is not None for worker in self._workers) >= self.jobs
+        return not is_full and len(self._free_gpus(devices)) >= self._count(devices)
 
     def submit(self, task: int, request: Mapping[str, Json]) -> None:
-        """Give a task to an idle worker or to a new one; `request["framework"]` says whether it needs the framework."""
-        worker = self._best_idle(bool(request.get("framework"))) or self._start()
+        """Give a task to an idle worker or to a new one.
+
+        `request["framework"]` says whether it needs the framework, `request["devices"]` on how many devices.
+        """
+        devices = request.get("devices", 1)
+        worker = self._best_idle(bool(request.get("framework")), devices) or self._start(devices)
         worker.task = task
         worker.is_warm |= bool(request.get("framework"))
         self._tell(worker, {**request, "task": task})
-        if self._warm and len(self._workers) < self.jobs:
-            self._prepare(self._start())
+        if self._warm and len(self._workers) < self.jobs and self._free_gpus(1):
+            self._prepare(self._start(1))
 
-    def _best_idle(self, needs_framework: bool) -> Worker | None:
+    def _best_idle(self, needs_framework: bool, devices: int) -> Worker | None:
         """The idle worker that is ready first: one that is importing the framework is ahead of all that would have to,
         and behind a new one for a task that does not need it."""
         idle = [worker for worker in self._workers if worker.task is None]
         if needs_framework:
+            shape, free = (self._is_alone(devices), self._count(devices)), {*self._free_gpus(devices)}
+            idle = [each for each in idle if (each.is_alone, len(each.gpus)) == shape and {*each.gpus} <= free]
             return min(idle, key=lambda worker: (not worker.is_warm, not worker.is_warming), default=None)
         best = min(idle, key=lambda worker: (worker.is_warming, worker.is_warm), default=None)
         return None if best is not None and best.is_warming and len(self._workers) < self.jobs else best
@@ -125,25 +139,44 @@ class LocalExecutor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self) -> Worker:
-        gpu = self._free_gpu()
+    def _start(self, devices: int) -> Worker:
+        """A new worker with its GPUs: those that have the fewest workers.
+
+        Idle workers that it cannot be beside, or in whose place it comes, are ended.
+        """
+        counts = Counter(gpu for worker in self._workers for gpu in worker.gpus)
+        free = sorted(self._free_gpus(devices), key=lambda gpu: counts[gpu])
+        gpus, is_alone = tuple(free[: self._count(devices)]), self._is_alone(devices)
+        for idle in [worker for worker in self._workers if worker.task is None]:
+            is_beside = (is_alone or idle.is_alone) and {*gpus} & {*idle.gpus}
+            if is_beside or len(self._workers) >= self.jobs:
+                self._end(idle)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "etude.runtime.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=worker_environment(self.settings, gpu),
+            env=worker_environment(self.settings, gpus),
             start_new_session=True,  # Ctrl-C is for the scheduler, which then ends its workers
         )
-        worker = Worker(process, gpu)
+        worker = Worker(process, gpus, is_alone)
         self._workers.append(worker)
         self._selector.register(worker.output, selectors.EVENT_READ, worker)
         return worker
 
-    def _free_gpu(self) -> str | None:
-        """The GPU that has the fewest workers; none is chosen where there is only one."""
-        counts = Counter(worker.gpu for worker in self._workers)
-        return min(self._gpus, key=lambda gpu: counts[gpu]) if len(self._gpus) > 1 else None
+    def _is_alone(self, devices: int) -> bool:
+        """Whether what computes on so many devices has GPUs of its own."""
+        return self._has_gpus and devices > 1
+
+    def _count(self, devices: int) -> int:
+        """How many GPUs are chosen for it; where they cannot be told apart they count as one."""
+        return min(devices, len(self._gpus)) if self._has_gpus else 1
+
+    def _free_gpus(self, devices: int) -> list[str | None]:
+        """The GPUs that nobody is computing on, who would have them alone or beside whom that cannot be."""
+        busy = [worker for worker in self._workers if worker.task is not None]
+        taken = {gpu for worker in busy if worker.is_alone or self._is_alone(devices) for gpu in worker.gpus}
+        return [gpu for gpu in self._gpus if gpu not in taken]
 
     def _prepare(self, worker: Worker) -> None:
         worker.is_warming = True
@@ -162,7 +195,7 @@ class LocalExecutor:
         messages = [message for line in lines if (message := self._understood(worker, json.loads(line)))]
         if worker.is_spent:
             self._end(worker)
-            for idle in [each for each in self._workers if each.task is None and each.gpu == worker.gpu]:
+            for idle in [each for each in self._workers if each.task is None and {*each.gpus} & {*worker.gpus}]:
                 self._end(idle)  # an allocator keeps what stages have freed, on a GPU for good
         return messages
 
@@ -200,12 +233,14 @@ class LocalExecutor:
         return worker.process.wait()
 
 
-def worker_environment(settings: Settings, gpu: str | None = None) -> dict[str, str]:
+def worker_environment(settings: Settings, gpus: Sequence[str | None] = (None,)) -> dict[str, str]:
     """The environment of a worker: capped threads, and no accelerator that the run did not ask for."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(settings.threads))}
     # Threads that wait for work otherwise spin for milliseconds, on cores that others could use: on a busy machine a
     # training of small tensors takes five times as long.
     environment.setdefault("GOMP_SPINCOUNT", "10000")
+    if settings.devices > 1 and settings.device in ("cpu", "auto"):
+        environment["XLA_FLAGS"] = " ".join([*os.environ.get("XLA_FLAGS", "").split(), *host_devices(settings.devices)])
     if settings.device == "cpu":
         environment["JAX_PLATFORMS"] = "cpu"
         return environment
@@ -214,7 +249,13 @@ def worker_environment(settings: Settings, gpu: str | None = None) -> dict[str, 
     environment.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the device is shared by all workers
     if not {"XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION"} & environment.keys():
         environment["XLA_CLIENT_MEM_FRACTION"] = "0.95"  # of what is there; JAX would stop at three quarters
-    return environment | ({VARIABLE: gpu} if gpu is not None else {})
+    named = [gpu for gpu in gpus if gpu is not None]
+    return environment | ({VARIABLE: ",".join(named)} if named else {})
+
+
+def host_devices(count: int) -> list[str]:
+    """XLA's settings for so many devices on the processor. They wait for one another: on a busy machine for long."""
+    return [f"--xla_force_host_platform_device_count={count}", f"{TERMINATE}={WAIT_SECONDS}"]
 
 
 def exit_reason(code: int) -> str:

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from etude.backends.meshes import mesh_shape
 from etude.backends.numerics import PORTABLE, Numerics, Precision, Random
 from etude.runtime.store import Store
 
@@ -45,7 +46,7 @@ class StageStopped(Exception):
 class Settings:
     """How a run's stages are executed; of these, backend, precision and `random` enter keys.
 
-    `stages` has what is otherwise for some stages, by their id.
+    `mesh` has the devices along each axis; `stages` what is otherwise for some stages, by their id.
     """
 
     backend: str
@@ -53,6 +54,7 @@ class Settings:
     precision: Precision = "float32"
     random: Random = "portable"
     compile: bool = False
+    mesh: Mapping[str, int] | None = None
     threads: int = 1
     stages: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
@@ -63,7 +65,13 @@ class Settings:
     @property
     def numerics(self) -> Numerics:
         """How numbers are computed."""
-        return Numerics(precision=self.precision, compile=self.compile, random=self.random)
+        return Numerics(precision=self.precision, compile=self.compile, random=self.random, mesh=mesh_shape(self.mesh))
+
+    @property
+    def devices(self) -> int:
+        """On how many devices a stage computes together; of several with settings of their own the most."""
+        meshes = [self.mesh, *(settings.get("mesh") for settings in self.stages.values())]
+        return max(shape.size if (shape := mesh_shape(mesh)) else 1 for mesh in meshes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,11 +183,11 @@ class LazyColumns(Mapping[str, "ColumnRows"]):
 @cache
 def loaded_backend(name: str, device: str, threads: int, numerics: Numerics = PORTABLE) -> Backend:
     """A backend of this process. Raises `StageError` when its framework is not installed, or finds no such device."""
-    from etude.backends.base import DeviceMissingError, load
+    from etude.backends.base import DeviceMissingError, TooFewDevicesError, load
 
     try:
         return load(name, device=device, threads=threads, numerics=numerics)
-    except DeviceMissingError as error:
+    except (DeviceMissingError, TooFewDevicesError) as error:
         raise StageError(str(error), hint="`etude doctor` tells which devices each backend finds here") from error
     except ModuleNotFoundError as error:
         if str(error.name).startswith("etude."):

@@ -71,7 +71,8 @@ def decided(job: Job) -> Mapping[str, Any]:
 
     if job.spec.get("accumulate") != "auto":
         return job.spec
-    memory = job.backend().memory() or memory_bytes()
+    mesh = job.settings.numerics.mesh
+    memory = (job.backend().memory() or 0) * (mesh.data if mesh else 1) or memory_bytes()
     return with_parts(job.spec, epoch_rows(job), memory, job.settings.precision)
 
 

@@ -11,6 +11,7 @@ from etude.backends.numerics import Precision, Random
 from etude.runtime.devices import GPUS, TPUS
 from etude.runtime.targets.faults import unread_setting
 from etude.runtime.targets.file import TargetError, TargetFile, TargetFileError, problems_of, read_file
+from etude.runtime.targets.meshes import of_other_topology
 from etude.runtime.targets.settings import BACKENDS, PER_STAGE, SETTINGS, SPELLINGS, STAGE, TOPOLOGY
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Target:
     precision: Precision = "float32"
     random: Random = "portable"
     compile: bool = False
+    mesh: Mapping[str, int] | None = None
     topology: str | None = None
     chip: str | None = None
     stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -101,8 +103,11 @@ def _described(file: TargetFile, name: str) -> Target:
 
 
 def check_is_read(target: Target) -> None:
-    """Refuse settings that nothing reads on the target's backend and device. Raises TargetFileError."""
-    problems = list(_unread(target))
+    """Refuse settings that nothing reads on the target's backend and device, or that contradict one another.
+
+    Raises TargetFileError.
+    """
+    problems = [*_unread(target), *of_other_topology(target)]
     if problems:
         assert target.file is not None
         raise TargetFileError(target.file.source.name, problems)

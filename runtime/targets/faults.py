@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 
 from etude.compiler.diagnostics import Diagnostic, Location
+
+SHOWN = 60  # letters of a table that is shown
 
 
 def unknown_setting(key: str, owner: str, location: Location, known: Iterable[str]) -> Diagnostic:
@@ -31,6 +34,13 @@ def no_such_stage(pattern: str, owner: str, location: Location, near: Iterable[s
     return Diagnostic("E424", text, location, "settings for nothing", help=help)
 
 
+def other_devices(owner: str, mesh: Mapping[str, int], location: Location, there: str, count: int) -> Diagnostic:
+    wanted, sides = math.prod(mesh.values()), " x ".join(map(str, mesh.values()))
+    label = f"{sides} = {wanted} devices" if len(mesh) > 1 else f"{wanted} devices"
+    help = f"make the product of its sides {count}, as in mesh = {{data = {count}}}"
+    return Diagnostic("E425", f"the mesh of {owner} takes {wanted} devices, and {there}", location, label, help=help)
+
+
 def _nearest(name: str, known: list[str]) -> str | None:
     import difflib
 
@@ -39,5 +49,6 @@ def _nearest(name: str, known: list[str]) -> str | None:
 
 def _shown(value: object) -> str:
     if isinstance(value, dict):
-        return "a table"
+        text = f"{{{', '.join(f'{name} = {_shown(each)}' for name, each in value.items())}}}"
+        return text if len(text) < SHOWN else "a table"
     return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)

@@ -106,8 +106,13 @@ def _problems(
     if key not in known:
         names = [*known, *([STAGE] if known is SETTINGS else [])]
         yield unknown_setting(key, owner, file.location(*path), names)
-    elif not known[key].accepts(value):
-        yield wrong_value(key, value, file.location(*path), known[key].wants)
+        return
+    setting = known[key]
+    unknown = [each for each in value if each not in setting.keys] if setting.keys and isinstance(value, dict) else []
+    for each in unknown:
+        yield unknown_setting(each, f"the {key} of {owner}", file.location(*path, each), setting.keys)
+    if not unknown and not setting.accepts(value):
+        yield wrong_value(key, value, file.location(*path), setting.wants)
 
 
 def _top(file: TargetFile, key: str) -> Location:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from etude.backends.meshes import AXES
 from etude.backends.numerics import PRECISIONS, RANDOMS
 from etude.runtime.devices import GPUS, TPUS
 
@@ -32,6 +33,15 @@ def _drawn(target: Target) -> str | None:
     return "what torch compiles draws portable numbers" if is_compiled and target.random == "native" else None
 
 
+def _shared(target: Target) -> str | None:
+    return None if target.backend == "jax" else f"{target.backend} computes a stage on one device; jax on several"
+
+
+def _is_mesh(value: Any) -> bool:
+    sizes = [value[name] for name in AXES if name in value] if isinstance(value, dict) else []
+    return bool(sizes) and all(type(size) is int and size > 0 for size in sizes)
+
+
 def _tpu_only(target: Target) -> str | None:
     return None if target.device == "tpu" else f"only a TPU has a topology, and this target's device is {target.device}"
 
@@ -43,12 +53,16 @@ def _gpu_only(target: Target) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """`accepts` says whether a value will do, `wants` what would; `unread` why nothing reads it, or None."""
+    """`accepts` says whether a value will do, `wants` what would; `unread` why nothing reads it, or None.
+
+    A setting that is a table may have `keys`.
+    """
 
     accepts: Callable[[Any], bool]
     wants: str
     unread: Callable[[Target], str | None] = _always
     is_per_stage: bool = False
+    keys: tuple[str, ...] = ()
 
     @classmethod
     def one_of(cls, choices: tuple[str, ...], **rest: Any) -> Setting:
@@ -64,6 +78,13 @@ SETTINGS: Mapping[str, Setting] = {
     "random": Setting.one_of(RANDOMS, unread=_drawn, is_per_stage=True),
     "compile": Setting(
         accepts=lambda value: isinstance(value, bool), wants="true or false", unread=_compiled, is_per_stage=True
+    ),
+    "mesh": Setting(
+        accepts=_is_mesh,
+        wants="numbers of devices, at least 1, as {data = 8, model = 2} or one of them",
+        unread=_shared,
+        is_per_stage=True,
+        keys=AXES,
     ),
     "topology": Setting(
         accepts=lambda value: isinstance(value, str) and TOPOLOGY.fullmatch(value) is not None,

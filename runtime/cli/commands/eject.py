@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from etude.backends.meshes import mesh_text
 from etude.backends.numerics import PORTABLE
 from etude.runtime.cli import faults
 from etude.runtime.cli.execution import Execution, chosen_target, settings_for
@@ -90,7 +91,8 @@ def _training(workflow: Workflow, pattern: str) -> Stage:
 def _refuse_other_numerics(target: Target, settings: Settings) -> None:
     """Scripts compute in float32, uncompiled, with portable draws. Raises UsageError."""
     if settings.numerics != PORTABLE:
-        chosen = ", ".join(f"{name} = {value}" for name, value in settings.numerics.described().items())
+        described = settings.numerics.described().items()
+        chosen = ", ".join(f"{n} = {mesh_text(value) if n == 'mesh' else value}" for n, value in described)
         hint = "take a target without it: the script can be changed by hand"
         raise faults.UsageError(f"scripts know nothing of '{target.name}' with {chosen}", hint=hint)
 
@@ -125,6 +127,7 @@ def _run_before(options: Options, workflow: Workflow, stage: Stage, target: Targ
             precision=settings.precision,
             random=settings.random,
             compile=settings.compile,
+            mesh=settings.mesh,
             by_stage=settings.stages,
             jobs=options.jobs,
             only={ref.stage for ref in stage.inputs},

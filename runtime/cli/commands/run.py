@@ -160,6 +160,7 @@ def _execute(
             precision=settings.precision,
             random=settings.random,
             compile=settings.compile,
+            mesh=settings.mesh,
             by_stage=settings.stages,
             jobs=options.jobs,
             only=wanted,

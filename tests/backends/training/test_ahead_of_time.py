@@ -8,9 +8,11 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from etude.backends.jax.ahead_of_time import EXCEEDED, Step
+from etude.backends.jax.places import mesh_over
+from etude.backends.meshes import MeshShape
 from etude.backends.numerics import Numerics
 
 GIB = 2**30
@@ -41,7 +43,7 @@ def test_the_shapes_are_those_that_a_run_would_give(train_spec: Callable[..., An
 
 
 def test_a_batch_is_shared_out_where_every_device_gets_as_much(train_spec: Callable[..., Any]) -> None:
-    mesh = Mesh(np.array(jax.devices("cpu")[:1]), ("data",))
+    mesh = mesh_over(jax.devices("cpu")[:1], MeshShape())
     step = Step(train_spec(), rows=100, memory=GIB)
 
     assert step.is_shared(mesh)

@@ -33,11 +33,12 @@ def open_torch(spec: Spec, data: Rows, valid: Rows) -> Session:
 def open_jax(spec: Spec, data: Rows, valid: Rows) -> Session:
     from etude.backends.jax import devices
     from etude.backends.jax.emit import emit_train
+    from etude.backends.jax.places import Places
     from etude.backends.jax.train import JaxSession
 
     emitted = emit_train(spec)
     inputs = TrainInputs.of(spec, data[0], valid, {})
-    return JaxSession(load_source(emitted.source), emitted.slots, inputs, devices.prepare("cpu", 1))
+    return JaxSession(load_source(emitted.source), emitted.slots, inputs, Places(devices.prepare("cpu", 1)))
 
 
 @pytest.fixture(params=[open_torch, open_jax])

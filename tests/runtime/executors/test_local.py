@@ -171,14 +171,14 @@ def test_workers_share_out_the_gpus(
     with LocalExecutor(Settings(backend="torch", device="cuda"), 4, tmp_path / "workers.log") as pool:
         for task in range(3):
             pool.submit(task, load)
-        assert [worker.gpu for worker in pool._workers] == ["4", "7", "4"]
+        assert [worker.gpus for worker in pool._workers] == [("4",), ("7",), ("4",)]
         environment = Path(f"/proc/{pool._workers[1].process.pid}/environ")
         if environment.exists():
             assert b"CUDA_VISIBLE_DEVICES=7" in environment.read_bytes().split(b"\0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
     with LocalExecutor(Settings(backend="torch", device="cuda"), 4, tmp_path / "workers.log") as pool:
         pool.submit(0, load)
-        assert [worker.gpu for worker in pool._workers] == [None]
+        assert [worker.gpus for worker in pool._workers] == [(None,)]
 
 
 def test_who_had_too_little_memory_and_who_idles_beside_it_are_replaced(
