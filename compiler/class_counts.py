@@ -31,7 +31,7 @@ def check_class_counts(
             if classes is not None and isinstance(count, int) and count < classes:
                 related = [Related(values[0].location, f"this is below {classes}")]
                 help = f"one class for each: one_hot(..., {classes})"
-                raise faults.class_count(f"one_hot has {count}", classes, location, related, help)
+                raise faults.class_count(f"one_hot has {count}", classes, location, related + made_at(values[0]), help)
         case "eq" | "ne":
             for guess, label in (values, values[::-1]):
                 check_choice(frame, guess, label, location)
@@ -42,7 +42,7 @@ def check_scores(what: str, scores: Tensor, labels: Tensor, location: Location) 
     shape = scores.type.shape
     if labels.classes is not None and shape and shape[-1] != labels.classes:
         places = [Related(each.location, f"this is {each.type}") for each in (scores, labels)]
-        raise faults.class_count(f"{what} {shape[-1]}", labels.classes, location, places)
+        raise faults.class_count(f"{what} {shape[-1]}", labels.classes, location, places + made_at(labels))
 
 
 def check_choice(frame: Frame, guess: Any, label: Any, location: Location) -> None:
@@ -57,4 +57,13 @@ def check_choice(frame: Frame, guess: Any, label: Any, location: Location) -> No
     count = shape[axis] if isinstance(axis, int) else shape[0] if len(shape) == 1 else None
     if isinstance(count, int) and count != label.classes:
         related = [Related(guess.location, f"a place among {count}")]
-        raise faults.class_count(f"{made.name} chooses among {count}", label.classes, location, related)
+        raise faults.class_count(
+            f"{made.name} chooses among {count}", label.classes, location, related + made_at(label)
+        )
+
+
+def made_at(label: Tensor) -> list[Related]:
+    """Where a tensor was made a label, as a secondary place."""
+    return (
+        [] if label.made_at is None else [Related(label.made_at, f"the label is made here, of {label.classes} classes")]
+    )

@@ -16,6 +16,7 @@ from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
+from etude.compiler.made_columns import label_place
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.slots import SlotTable
 from etude.compiler.texts import TextRead, is_text
@@ -71,7 +72,7 @@ def trace(
     """
     session = site.session
     builder = Builder(name)
-    frame = Frame(kind, builder, training, hosted={} if hosts else None)
+    frame = Frame(kind, builder, training, hosted={} if hosts else None, session=session)
     where = _function_location(function, site)
     if streams is None:
         row: Record = _row(frame, columns, "", _places(function, list(columns), columns, where))
@@ -117,7 +118,9 @@ def _row(frame: Frame, columns: Mapping[str, ColumnSchema], prefix: str, places:
             value = frame.builder.input(prefix + column.name, column_type(column, frame.kind))
             if column.vocabulary is not None:
                 frame.vocabularies[value.id] = column.vocabulary
-            cells[column.name] = tensor(frame, value, places[column.name], column.classes)
+            cell = tensor(frame, value, places[column.name], column.classes)
+            made = label_place(frame.session, column) if column.kind == "label" else None
+            cells[column.name] = cell if made is None else replace(cell, made_at=made)
     return Row(cells, columns)
 
 

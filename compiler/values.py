@@ -280,12 +280,14 @@ class Made(Struct, frozen=True, eq=False):
 
 
 class Tensor(Struct, frozen=True, eq=False):
-    """A value of the tensor program being traced. `builder` tells in which sub-program it lives."""
+    """A value of the tensor program being traced. `builder` tells in which sub-program it lives. It holds class numbers
+    below `classes`, which were made so at `made_at`."""
 
     operand: Operand
     builder: Any
     location: Location
     classes: int | None = None
+    made_at: Location | None = None
 
     @property
     def type(self) -> TensorType:

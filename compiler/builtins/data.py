@@ -9,7 +9,6 @@ from typing import Any, get_args
 from msgspec.structs import replace
 
 from etude.backends.program.dims import evaluate
-from etude.backends.program.ir import Literal as Constant
 from etude.compiler import faults
 from etude.compiler.builtins.each_split import is_splits, on_each_split
 from etude.compiler.builtins.scalars import plain_int
@@ -18,13 +17,14 @@ from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
 from etude.compiler.keys import canonical_program
 from etude.compiler.lambdas import TracedFunction, computed_outputs, scalar_outputs, trace
+from etude.compiler.made_columns import column_kind, computed_column, note_labels, with_targets
 from etude.compiler.members import RowStage
 from etude.compiler.schema import ColumnSchema, Role
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.structure import digest
 from etude.compiler.texts import TextRead, text_outputs
 from etude.compiler.typing import is_float, is_function
-from etude.compiler.values import Dataset, Endless, Quantity, Record, Tensor, TextColumn, TextValue, describe
+from etude.compiler.values import Dataset, Endless, Quantity, Record, describe
 from etude.compiler.vocabularies import with_vocabulary
 from etude.compiler.watch import current
 from etude.compiler.workflow import Ref
@@ -109,6 +109,7 @@ def load(site: CallSite, uri: Any, **options: Any) -> Any:
 
 def _loaded(site: CallSite, ref: Ref, columns: dict[str, ColumnSchema], rows: float | None, role: str) -> Dataset:
     site.session.sources[ref] = columns
+    note_labels(site, columns, {})
     if role == "test":
         site.session.tests.add(ref)
     return Dataset(ref, columns, rows, role, frozenset([ref.stage]))
@@ -410,7 +411,8 @@ def map_(site: CallSite, data: Any, function: Any, *, target: Any = None, seed: 
     made, kept = computed_outputs(replace(traced, texts=read))
     columns = {n: d.columns[n] if n in kept else computed_column(n, value, d) for n, value in traced.result.items()}
     columns = {n: with_vocabulary(traced.sub, d.columns, column) for n, column in columns.items()}
-    columns = _with_targets(site, columns, d, target)
+    columns = with_targets(site, columns, d, target)
+    note_labels(site, columns, traced.result)
     spec, inputs = row_stage(site, d, made, seed)
     spec["keep"], spec["order"] = kept, list(columns)
     if renamed:
@@ -422,48 +424,6 @@ def map_(site: CallSite, data: Any, function: Any, *, target: Any = None, seed: 
     shown = Dataset(d.ref, columns, d.rows)
     id = add_stage(site, "map", spec, inputs.refs, {"data": str(shown)}, ", ".join(columns))
     return Dataset(Ref(id, "data"), columns, d.rows, d.role, d.roots)
-
-
-def _with_targets(
-    site: CallSite, columns: dict[str, ColumnSchema], before: Dataset, target: Any
-) -> dict[str, ColumnSchema]:
-    """The columns that are to be predicted marked so: those named, or those whose namesakes were."""
-    if target is None:
-        named = [name for name, column in before.columns.items() if column.kind == "label" or column.is_target]
-    else:
-        named = target if isinstance(target, list) else [target]
-        for name in named:
-            if not isinstance(name, str):
-                raise faults.wrong_kind("'target' of 'map'", "the name of a column", describe(name), site.at("target"))
-            if name not in columns:
-                raise faults.missing_column(name, site.at("target"), list(columns), "the result")
-            if columns[name].kind == "text":
-                text = f"the column '{name}' as 'target' of 'map'"
-                raise faults.wrong_kind(text, "numbers or a label", str(columns[name]), site.at("target"))
-    return {
-        name: replace(column, is_target=column.kind == "tensor" and name in named) for name, column in columns.items()
-    }
-
-
-def computed_column(name: str, value: Any, d: Dataset) -> ColumnSchema:
-    if isinstance(value, TextColumn):
-        return replace(d.columns[value.name], name=name)
-    if isinstance(value, TextValue | str):
-        return ColumnSchema(name, "text", "text")
-    if isinstance(value, Tensor):
-        dtype, shape, classes = value.type.dtype, tuple(evaluate(dim, 1) for dim in value.type.shape), value.classes
-    else:
-        dtype, shape, classes = Constant(value).type.dtype, (), None
-    if classes is None:
-        return ColumnSchema(name, "tensor", dtype, shape)
-    names = next((c.class_names for c in d.columns.values() if c.classes == classes and c.class_names), None)
-    return ColumnSchema(name, "label", "int32", (), classes, names)
-
-
-def column_kind(column: ColumnSchema) -> dict[str, Any]:
-    if column.kind == "label":
-        return {"kind": "label", "classes": column.classes, "names": column.class_names and list(column.class_names)}
-    return {"kind": "tensor"}
 
 
 @on_each_split

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from etude.compiler import faults
-from etude.compiler.builtins.data import add_stage, column_kind, computed_column, function_argument
+from etude.compiler.builtins.data import add_stage, function_argument
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.keys import canonical_program
 from etude.compiler.lambdas import trace
+from etude.compiler.made_columns import column_kind, computed_column, note_labels
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.structure import digest
 from etude.compiler.values import Dataset, Endless, Quantity, Record, describe
@@ -49,6 +50,7 @@ def _drawn(site: CallSite, function: Any, seed: Any) -> Endless:
     warn_about_fresh(site, slots)
     empty = Dataset(Ref("", "data"), {}, None)
     columns = {name: computed_column(name, value, empty) for name, value in traced.result.items()}
+    note_labels(site, columns, traced.result)
     spec = {
         "program": program,
         "slots": slots.entries,

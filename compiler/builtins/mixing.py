@@ -11,6 +11,7 @@ from etude.compiler.builtins.each_split import is_splits, on_each_split
 from etude.compiler.builtins.scalars import plain_int
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
+from etude.compiler.made_columns import note_labels
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.values import Dataset, Quantity, Record, describe
 from etude.compiler.workflow import Ref
@@ -120,6 +121,7 @@ def relabel(site: CallSite, data: Any, column: Any, *, classes: Any) -> Dataset:
     known = _classes(site, classes, old)
     label = ColumnSchema(name, "label", "int32", (), len(known), tuple(map(str, known)))
     columns = {**d.columns, name: label}
+    note_labels(site, {name: label}, {})
     spec = {"column": name, "classes": known}
     if old.kind == "label" and isinstance(known[0], str):
         spec["classes"] = [list(old.class_names or ()).index(each) for each in known]

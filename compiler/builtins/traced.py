@@ -242,7 +242,7 @@ def as_label(site: CallSite, x: Any, *, classes: Any) -> Tensor:
     count = plain_int(site, "classes", classes)
     if count < 1:
         raise faults.wrong_value(f"'classes' of 'as_label' must be at least 1, got {count}", site.at("classes"))
-    return replace(x, classes=count)
+    return replace(x, classes=count, made_at=site.session.place(site.location))
 
 
 @builtin
