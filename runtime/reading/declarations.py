@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from etude.compiler.schema import ColumnSchema
 from etude.runtime.sources import DataFile, SourceError, nearest
 
 COLUMN_OPTIONS: Mapping[str, str] = {
@@ -104,12 +105,33 @@ def declarations(file: DataFile, names: Collection[str], options: Mapping[str, A
         if kind not in TYPES:
             hint = nearest(str(kind), TYPES) or f"types: {', '.join(TYPES)}"
             raise file.error(f'no type is called "{kind}"', column=name, hint=hint, option="types")
+    types = with_classes(file, types, classes)
     return Declarations(tuple(kept), types, frozenset(targets), lengths, classes)
 
 
 def classes_of(classes: Any, name: str) -> Any:
     """What is declared of the classes of a column: a list of names, a number or None."""
     return classes.get(name) if isinstance(classes, Mapping) else classes
+
+
+def with_classes(file: DataFile, types: Mapping[str, str], classes: Any) -> dict[str, str]:
+    """Declared types, and a label for each column whose classes are declared. Raises `SourceError`."""
+    found = dict(types)
+    for name in classes if isinstance(classes, Mapping) else ():
+        kind = found.setdefault(name, "label")
+        if kind not in {"label", "labels"}:
+            text = f'classes are declared of the column "{name}", but its type as "{kind}"'
+            raise file.error(text, column=name, hint=f'leave its type out, or write "{name}": "label"', option="types")
+    return found
+
+
+def check_classes_are_used(file: DataFile, classes: Any, columns: Sequence[ColumnSchema]) -> None:
+    """Refuse classes where no column has any. Raises `SourceError`."""
+    is_used = isinstance(classes, Mapping) or any(each.kind == "label" or each.class_names for each in columns)
+    if classes is not None and not is_used:
+        names = [column.name for column in columns]
+        hint = f'say of which: label = "{names[-1]}", or classes = {{{names[-1]}: ..}}'
+        raise file.error(f"no column is the label, of {', '.join(names)}", hint=hint, option="classes")
 
 
 def check_column(file: DataFile, name: str, names: Collection[str], option: str = "target") -> None:

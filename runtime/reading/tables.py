@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from etude.compiler.schema import ColumnSchema, SourceSchema
-from etude.runtime.reading.declarations import COLUMN_OPTIONS, declarations
+from etude.runtime.reading.declarations import COLUMN_OPTIONS, check_classes_are_used, declarations
 from etude.runtime.reading.fields import Fail, Field, field_schemas, find_field, shown
 from etude.runtime.reading.pictures import PICTURE_OPTIONS, Form, declared_form, read_head
 from etude.runtime.sources import Chunk, DataFile
@@ -33,6 +33,7 @@ def find_fields(
             form = _form(file, sample[name], options, failures(name))
         fields[name] = find_field(name, sample[name], declared, failures(name), form)
     _check_names(file, field_schemas(fields))
+    check_classes_are_used(file, options.get("classes"), field_schemas(fields))
     return fields
 
 

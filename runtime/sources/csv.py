@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from msgspec.structs import replace
 
 from etude.compiler.schema import ColumnSchema, SourceSchema
-from etude.runtime.reading.declarations import MOST_CLASSES, check_column, check_values, classes_of, listed
+from etude.runtime.reading.declarations import (
+    MOST_CLASSES,
+    check_classes_are_used,
+    check_column,
+    check_values,
+    classes_of,
+    listed,
+    with_classes,
+)
 from etude.runtime.sources import Chunk, DataFile, SourceError, existing_file, extension, nearest
 
 if TYPE_CHECKING:
@@ -48,13 +56,17 @@ def schema(uri: str, options: Mapping[str, Any], base: Path) -> SourceSchema:
         raise file.error("the file has a header and no rows")
     declared = declared_types(file, header, options)
     targets = listed(options.get("target", []))
+    classes = options.get("classes")
     for name in targets:
         check_column(file, name, header)
+    for name in classes if isinstance(classes, Mapping) else ():
+        check_column(file, name, header, "classes")
     columns = []
     for index, name in enumerate(header):
         cells = [(line, row[index].strip()) for line, row in sample[:SNIFFED_ROWS]]
         found = column_schema(file, name, cells, declared.get(name), options)
         columns.append(replace(found, is_target=name in targets))
+    check_classes_are_used(file, classes, columns)
     return SourceSchema(tuple(columns), len(sample) if len(sample) <= SNIFFED_ROWS else None)
 
 
@@ -117,7 +129,7 @@ def declared_types(file: DataFile, header: list[str], options: Mapping[str, Any]
         if kind not in TYPES:
             hint = nearest(str(kind), TYPES) or f"types: {', '.join(TYPES)}"
             raise file.error(f'no type is called "{kind}"', column=name, hint=hint, option="types")
-    return declared
+    return with_classes(file, declared, options.get("classes"))
 
 
 def column_schema(

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from etude.compiler.schema import ColumnSchema, SourceSchema
 from etude.runtime.reading.arrayfiles import WRITE_AGAIN, Header, Rows, blocks, read_header
-from etude.runtime.reading.declarations import check_column, check_values, classes_of, listed
+from etude.runtime.reading.declarations import check_classes_are_used, check_column, check_values, classes_of, listed
 from etude.runtime.sources import Chunk, DataFile, SourceError, existing_file, nearest
 
 if TYPE_CHECKING:
@@ -39,15 +39,21 @@ def schema(uri: str, options: Mapping[str, Any], base: Path) -> SourceSchema:
         headers = {name: _header(file, archive, name) for name in _names(archive)}
         if not headers:
             raise file.error("the archive holds no arrays")
-        label = _label_name(file, headers, options)
+        label, classes = _label_name(file, headers, options), options.get("classes")
+        labels = {label, *(classes if isinstance(classes, Mapping) else ())}
         rows = _row_count(file, headers)
         targets = listed(options.get("target", []))
         for name in targets:
             check_column(file, name, headers)
+        for name in labels - {label}:
+            check_column(file, str(name), headers, "classes")
         columns = [
-            _label_schema(file, archive, name, header, options) if name == label else _column_schema(file, name, header)
+            _label_schema(file, archive, name, header, options)
+            if name in labels
+            else _column_schema(file, name, header)
             for name, header in headers.items()
         ]
+    check_classes_are_used(file, classes, columns)
     return SourceSchema(tuple(replace(each, is_target=each.name in targets) for each in columns), rows)
 
 

@@ -60,6 +60,29 @@ def test_classes_may_be_declared_by_column(folder: Path, uri: str) -> None:
     assert column.classes == 7
 
 
+@pytest.mark.parametrize("uri", READ)
+def test_a_column_whose_classes_are_declared_is_a_label(folder: Path, uri: str) -> None:
+    (column,) = describe(uri, {"classes": {"v": ["no", "yes"]}}, folder).columns
+    assert (column.kind, column.class_names) == ("label", ("no", "yes"))
+    assert load(uri, {"classes": {"v": 2}}, folder)["v"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("uri", READ)
+def test_classes_of_no_column_are_refused(folder: Path, uri: str) -> None:
+    wrong = [
+        ({"classes": ["no", "yes"]}, "no column is the label, of v"),
+        ({"classes": {"w": 2}}, 'no column is called "w"'),
+    ]
+    if "types" in READ[uri]:
+        wrong.append(
+            ({"classes": {"v": 2}, "types": {"v": "int"}}, 'classes are declared of the column "v", but its type')
+        )
+    for options, message in wrong:
+        with pytest.raises(SourceError) as caught:
+            describe(uri, options, folder)
+        assert message in str(caught.value) and caught.value.hint
+
+
 @pytest.mark.parametrize(
     ("values", "options", "message"),
     [
