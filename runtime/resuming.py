@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,20 +104,35 @@ def verify_resumption(
     *,
     store: Store,
     base: Path,
-    backend: str,
+    settings: Settings,
     jobs: int | None = None,
     only: Collection[str] | None = None,
     on_event: Listener | None = None,
 ) -> list[StageResumption]:
     """Run what the trainings need, then each of them whole, killed, and continued.
 
-    `only` are ids of stages. A training that a condition leaves out is left out here, too. Raises `StoreError`.
+    `only` are ids of stages, `settings` say on which backend and device. A training that a condition leaves out is left
+    out here, too. Raises `StoreError`.
     """
     jobs = jobs or available_cores()
     chosen = [each for id, each in workflow.stages.items() if each.kind == "train" and (only is None or id in only)]
     needed = {ref.stage for stage in chosen for ref in (*stage.inputs, *stage.guards)}
-    finished = run(workflow, store=store, backend=backend, base=base, jobs=jobs, only=needed, on_event=on_event)
-    settings = Settings(backend=backend, threads=max(1, available_cores() // jobs))
+    settings = replace(settings, threads=max(1, available_cores() // jobs))
+    finished = run(
+        workflow,
+        store=store,
+        backend=settings.backend,
+        base=base,
+        device=settings.device,
+        precision=settings.precision,
+        random=settings.random,
+        compile=settings.compile,
+        mesh=settings.mesh,
+        by_stage=settings.stages,
+        jobs=jobs,
+        only=needed,
+        on_event=on_event,
+    )
     trials = Trials(finished, settings, base, on_event)
     log = finished.folder / "resume.log"
     with LocalExecutor(settings, max(1, min(jobs, len(chosen))), log) as executor:
@@ -180,7 +195,7 @@ class Trials:
             "kind": "resume",
             "spec": trial.spec(),
             "inputs": trial.inputs,
-            "settings": asdict(self.settings),
+            "settings": asdict(self.settings.of(trial.stage.id)),
             "store": self.finished.store.settings(),
             "base": str(self.base),
             "folder": str(trial.folder),

@@ -21,6 +21,7 @@ OK, WRONG_RECIPE, WRONG_USE, CLAIM_FAILED, STAGE_FAILED, DOES_NOT_FIT, OUR_FAULT
     70,
     130,
 )
+PARAM_VALUE = "E307"
 
 
 class UsageError(Exception):
@@ -32,11 +33,19 @@ class UsageError(Exception):
 
 
 class RecipeFaultError(Exception):
-    """The recipe is wrong: its diagnostics are printed, exit code 1."""
+    """The recipe is wrong: its diagnostics are printed, exit code 1; or 2 where only what `--set` gives it is."""
 
-    def __init__(self, files: Sequence[str], diagnostics: Sequence[Diagnostic]) -> None:
+    def __init__(self, files: Sequence[str], diagnostics: Sequence[Diagnostic], code: int = WRONG_RECIPE) -> None:
         super().__init__(f"{len(diagnostics)} problems")
-        self.files, self.diagnostics = list(files), list(diagnostics)
+        self.files, self.diagnostics, self.code = list(files), list(diagnostics), code
+
+
+def recipe_code(diagnostics: Sequence[Diagnostic], settings: Sequence[str]) -> int:
+    """The exit code of a recipe with errors that was given `settings`: whose fault is it?"""
+    given = tuple(f"param '{each.partition('=')[0].strip()}':" for each in settings)
+    errors = [each for each in diagnostics if each.severity == "error"]
+    is_use = bool(errors) and all(each.code == PARAM_VALUE and each.message.startswith(given) for each in errors)
+    return WRONG_USE if given and is_use else WRONG_RECIPE
 
 
 class DoesNotFitError(Exception):

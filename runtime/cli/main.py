@@ -119,13 +119,13 @@ def _report_recipe(error: faults.RecipeFaultError, as_json: bool) -> int:
         from etude.runtime.cli.terminal import print_json
 
         print_json(diagnostics_to_json(error.files, error.diagnostics))
-        return faults.WRONG_RECIPE
+        return error.code
     from etude.compiler.render.text import render_text, summarize
 
     paint = paint_for(sys.stderr)
     print(render_text(error.diagnostics, paint), file=sys.stderr)
     print(paint(summarize(error.diagnostics), "bold"), file=sys.stderr)
-    return faults.WRONG_RECIPE
+    return error.code
 
 
 def _report_own_fault(error: Exception, given: list[str]) -> int:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etude.runtime.cli.faults import RecipeFaultError, UsageError
+from etude.runtime.cli.faults import RecipeFaultError, UsageError, recipe_code
 from etude.runtime.cli.options import Adjustments
 
 if TYPE_CHECKING:
@@ -74,5 +74,6 @@ def compiled(path: Path, adjustments: Adjustments) -> tuple[Compilation, Workflo
     """The compilation of a recipe without errors, and its workflow. Raises RecipeFaultError."""
     compilation = compile_recipe_file(path, adjustments)
     if compilation.workflow is None:
-        raise RecipeFaultError([str(path)], compilation.diagnostics)
+        code = recipe_code(compilation.diagnostics, adjustments.set)
+        raise RecipeFaultError([str(path)], compilation.diagnostics, code)
     return compilation, compilation.workflow

@@ -88,10 +88,23 @@ def test_a_binary_file_is_refused(cli: Cli, folder: Path) -> None:
 
 def test_params_are_set_and_checked(cli: Cli, folder: Path) -> None:
     assert cli("check", "host.etude", "--set", "share=20%").code == 0
-    shown = cli("check", "host.etude", "--set", "share=200%")
-    assert shown.code == 1
-    assert "E307" in shown.out
     assert cli("check", "host.etude", "--set", "share").code == 2
+
+
+@pytest.mark.parametrize("setting", ["share=200%", "share=(", "shares=20%"])
+def test_a_param_that_is_set_wrongly_is_wrong_use_of_the_command(cli: Cli, folder: Path, setting: str) -> None:
+    shown = cli("check", "host.etude", "--set", setting)
+    assert shown.code == 2
+    assert "E307" in shown.out
+    assert cli("plan", "host.etude", "--set", setting).code == 2
+    (folder / "wrong.etude").write_text((folder / "host.etude").read_text() + "more = nothing\n")
+    assert cli("check", "wrong.etude", "--set", setting).code == 1
+
+
+def test_a_default_that_does_not_fit_is_a_mistake_of_the_recipe(cli: Cli, folder: Path) -> None:
+    (folder / "wrong.etude").write_text("param share: fraction = 150% in 1%..100%\nparam width: int = 3\n")
+    assert cli("check", "wrong.etude").code == 1
+    assert cli("check", "wrong.etude", "--set", "width=4").code == 1
 
 
 def test_a_limit_on_stages_is_kept(cli: Cli, folder: Path) -> None:

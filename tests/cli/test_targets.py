@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from etude.runtime import topologies
+from etude.runtime.cli.devices import missing_device
+from etude.runtime.stages import Settings
 
 Cli = Callable[..., Any]
 
@@ -152,3 +154,51 @@ def test_without_libtpu_a_plan_for_tpus_says_what_is_missing(
     assert shown.code == 2
     assert "compiling for TPUs needs libtpu, which is not installed" in shown.err
     assert 'pip install "etude-lang[tpu]"' in shown.err
+
+
+def test_a_missing_device_is_told_once_and_before_anything_runs(
+    cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def missing(settings: Any, backend: str) -> str:
+        asked.append((backend, settings.device))
+        return "no card answers"
+
+    monkeypatch.setattr("etude.runtime.cli.devices.missing_device", missing)
+    for command in (("run", "--backend", "torch"), ("parity",), ("verify-resume", "--backend", "torch")):
+        done = cli(command[0], recipe, *command[1:], "--target", "gpu")
+        assert (done.code, done.out) == (2, "")
+        assert done.err.splitlines()[0] == "error: torch finds no device 'cuda' here: no card answers"
+        assert "`etude doctor`" in done.err
+    assert asked == [("torch", "cuda")] * 3
+    assert not list(recipe.parent.glob("**/.etude/runs/*")) and not list(Path(".etude/runs").glob("*"))
+
+
+def test_stages_that_need_no_backend_need_no_device(cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etude.runtime.cli.devices.missing_device", lambda *_: "no card answers")
+    done = cli("run", recipe, "--target", "gpu", "--backend", "torch", "--only", "digits*")
+    assert done.code == 0, done.err
+
+
+def test_a_backend_is_asked_for_its_devices_itself() -> None:
+    found = missing_device(Settings(backend="torch", device="tpu"), "torch")
+    assert found == "it computes on cpu and cuda"
+    assert missing_device(Settings(backend="torch", device="cpu"), "torch") is None
+
+
+def test_a_target_of_one_backend_is_checked_on_that_one(
+    cli: Cli, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str, str, bool]] = []
+
+    def verified(*_: Any, settings: Any, **__: Any) -> list[Any]:
+        asked.append((settings.backend, settings.precision, settings.of("s4").precision, settings.compile))
+        return []
+
+    monkeypatch.setattr("etude.runtime.resuming.verify_resumption", verified)
+    assert cli("verify-resume", recipe, "--target", "fast").code == 0
+    assert cli("verify-resume", recipe, "--target", "low", "--backend", "jax").code == 0
+    assert asked == [("torch", "float32", "float32", True), ("jax", "bf16", "float32", False)]
+    done = cli("verify-resume", recipe, "--target", "fast", "--backend", "jax")
+    assert (done.code, done.err.splitlines()[0]) == (2, "error: the target 'fast' runs on torch, not on jax")

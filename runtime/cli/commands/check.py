@@ -59,7 +59,7 @@ def run(options: Options) -> int:
     found.sort(key=lambda d: (d.location.source.name, d.location.span.start, d.code))
     _print_problems(options, compilations, found, repairs)
     if any(each.has_errors for each in compilations):
-        return faults.WRONG_RECIPE
+        return faults.recipe_code(found, options.set)
     if options.show and options.format == "text":
         for each in compilations:
             print(_view(options, each, paint_for(sys.stdout)), end="")

@@ -42,6 +42,7 @@ class Options(Adjustments):
 
 
 def run(options: Options) -> int:
+    from etude.runtime.cli.devices import refuse_missing_device
     from etude.runtime.cli.selection import select_stages
     from etude.runtime.parity import check_parity
     from etude.runtime.progress import show_progress
@@ -54,6 +55,7 @@ def run(options: Options) -> int:
     refuse_times(workflow, "parity compares what can be repeated", latencies=False)
     settings = settings_for(_target(options), workflow)
     wanted = [stage.id for pattern in options.only for stage in select_stages(workflow, pattern)] or None
+    refuse_missing_device(settings, BACKENDS, workflow.stages.values())
     store = Store(options.store)
     with show_progress(workflow, store.read_json, live=is_live(sys.stderr) and not options.json) as listener:
         result = check_parity(

@@ -44,13 +44,15 @@ def run(options: Options) -> int:
         from etude.runtime.predicting import predictions, read_inputs
         from etude.runtime.processors import available_cores
         from etude.runtime.sources import SourceError
-        from etude.runtime.stages import loaded_backend
+        from etude.runtime.stages import StageError, loaded_backend
 
         try:
+            backend = loaded_backend(options.backend or model.backend, options.device, available_cores())
             columns = read_inputs(model, options.input)
+        except StageError as error:  # no such device or framework: told before any data is read
+            raise faults.UsageError(error.message, hint=error.hint) from error
         except SourceError as error:
             raise faults.UsageError(str(error)) from error
-        backend = loaded_backend(options.backend or model.backend, options.device, available_cores())
         for record in predictions(model, columns, backend):
             print(json.dumps(record, ensure_ascii=False))
     return faults.OK

@@ -87,6 +87,7 @@ def run(options: Options) -> int:
     if options.plan is not None:
         _refuse_what_moved(options, saved, workflow, target, store)
     _refuse_what_does_not_fit(options, workflow, target, store)
+    _refuse_missing_device(options, workflow, target, store)
     result = _executed_and_told(options, workflow, target, store, compilation.source.text, trackers)
     if options.json:
         print_json(result.to_json())
@@ -128,7 +129,6 @@ def _executed_and_told(
 def _execute(
     options: Options, workflow: Workflow, target: Target, store: Store, text: str, trackers: Chosen
 ) -> RunResult:
-    from etude.runtime.cli.selection import select_stages
     from etude.runtime.cli.settings import project_settings
     from etude.runtime.progress import show_progress
     from etude.runtime.report import DRAWN, import_drawing
@@ -136,7 +136,7 @@ def _execute(
     from etude.runtime.tracking.following import Following
 
     settings = settings_for(target, workflow)
-    wanted = [stage.id for pattern in options.only for stage in select_stages(workflow, pattern)] or None
+    wanted = _selected(options, workflow)
     rewrites = {"strict": options.strict, "without_passes": list(options.no_pass)}
     facts = {"backend": settings.backend, "target": target.name, "seed": workflow.seed}
     following = Following(workflow, store, text, trackers, facts, eager=bool(options.track))
@@ -223,6 +223,28 @@ def _refuse_what_moved(options: Options, saved: Any, workflow: Workflow, target:
     assert options.plan is not None
     planned = plan_stages(workflow, store, settings_for(target, workflow), options.file.parent)
     refuse_what_moved(saved, workflow, planned, target, options.plan)
+
+
+def _refuse_missing_device(options: Options, workflow: Workflow, target: Target, store: Store) -> None:
+    """Raises UsageError when something has to run on a device that is not here; what is in the store needs none."""
+    from etude.runtime.cli.devices import refuse_missing_device
+    from etude.runtime.planning import needed_stages, plan_stages
+
+    if target.device in ("cpu", "auto"):
+        return
+    settings = settings_for(target, workflow)
+    only = _selected(options, workflow)
+    wanted = None if only is None else needed_stages(workflow, only)
+    planned = plan_stages(workflow, store, settings, options.file.parent, wanted)
+    stages = [each.stage for each in planned.values() if each.action == "run"]
+    refuse_missing_device(settings, [settings.backend], stages)
+
+
+def _selected(options: Options, workflow: Workflow) -> list[str] | None:
+    """The ids of the stages that are asked for by name."""
+    from etude.runtime.cli.selection import select_stages
+
+    return [stage.id for pattern in options.only for stage in select_stages(workflow, pattern)] or None
 
 
 def _refuse_what_does_not_fit(options: Options, workflow: Workflow, target: Target, store: Store) -> None:

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING
 
 from etude.compiler.render.ansi import Paint
 from etude.runtime.cli import faults
-from etude.runtime.cli.execution import DEFAULT_STORE
+from etude.runtime.cli.execution import DEFAULT_STORE, file_faults, refuse_plans_only, settings_for
 from etude.runtime.cli.options import Adjustments, argument, flag, number_from, option
 from etude.runtime.cli.recipes import workflow_of
 from etude.runtime.cli.terminal import is_live, paint_for, print_json
-from etude.runtime.targets import BACKENDS, installed_backends
+from etude.runtime.targets import BACKENDS, check_is_read, find_target, installed_backends
 
 if TYPE_CHECKING:
     from etude.compiler.workflow import Stage, Workflow
     from etude.runtime.resuming import StageResumption
+    from etude.runtime.stages import Settings
 
 EXAMPLES = (
     ("etude verify-resume recipe.etude", "Check every training, on every backend that is installed."),
     ("etude verify-resume recipe.etude --backend jax --stage teacher", "Check one training on JAX."),
+    ("etude verify-resume recipe.etude --target gpu", "Check every training on a GPU."),
 )
 
 
@@ -34,6 +36,7 @@ class Options(Adjustments):
     backend: tuple[str, ...] = option(
         "check on this framework (default: all that are installed)", choices=BACKENDS, many=True
     )
+    target: str = option("where to check: cpu, gpu, tpu, or one of etude.toml", metavar="NAME", default="cpu")
     stage: tuple[str, ...] = option("check only these trainings, by name or glob", metavar="NAME", many=True)
     all: bool = flag("check every member of a sweep, not one of those that differ in numbers only")
     steps: int = option("how many steps each training is cut to", metavar="N", default=12, parse=int)
@@ -45,6 +48,7 @@ class Options(Adjustments):
 
 
 def run(options: Options) -> int:
+    from etude.runtime.cli.devices import refuse_missing_device
     from etude.runtime.resuming import distinct
     from etude.runtime.smoke import capped
 
@@ -57,8 +61,10 @@ def run(options: Options) -> int:
     workflow = capped(workflow_of(options.file, options), options.steps)
     trainings = _trainings(options, workflow)
     wanted = trainings if options.all else distinct(trainings)
-    backends = options.backend or installed_backends()
-    found = [each for name in backends if wanted for each in _verified(options, workflow, wanted, name)]
+    ways = _ways(options, workflow)
+    for settings in ways:
+        refuse_missing_device(settings, [settings.backend], wanted)
+    found = [each for settings in ways if wanted for each in _verified(options, workflow, wanted, settings)]
     left_out = len(trainings) - len(wanted)
     agrees = all(each.agrees for each in found)
     if options.json:
@@ -67,6 +73,24 @@ def run(options: Options) -> int:
     else:
         print("\n".join(_lines(found, left_out, paint_for(sys.stdout))))
     return faults.OK if agrees else faults.STAGE_FAILED
+
+
+def _ways(options: Options, workflow: Workflow) -> list[Settings]:
+    """The settings of the target on each backend that is checked. Raises UsageError, RecipeFaultError."""
+    from dataclasses import replace
+
+    with file_faults():
+        target = find_target(options.target, options.file.parent)
+    refuse_plans_only(target, strict=False)
+    backends = options.backend or ([target.backend] if target.backend else installed_backends())
+    for name in backends:
+        if target.backend not in (None, name):
+            raise faults.UsageError(f"the target '{target.name}' runs on {target.backend}, not on {name}")
+    targets = [replace(target, backend=name) for name in backends]
+    for each in targets:
+        with file_faults():
+            check_is_read(each)
+    return [settings_for(each, workflow) for each in targets]
 
 
 def _trainings(options: Options, workflow: Workflow) -> list[Stage]:
@@ -78,7 +102,7 @@ def _trainings(options: Options, workflow: Workflow) -> list[Stage]:
     return [each for each in stages if each.kind == "train" and (each.id in named or not options.stage)]
 
 
-def _verified(options: Options, workflow: Workflow, wanted: list[Stage], backend: str) -> list[StageResumption]:
+def _verified(options: Options, workflow: Workflow, wanted: list[Stage], settings: Settings) -> list[StageResumption]:
     from etude.runtime.progress import show_progress
     from etude.runtime.resuming import verify_resumption
     from etude.runtime.store import Store
@@ -89,7 +113,7 @@ def _verified(options: Options, workflow: Workflow, wanted: list[Stage], backend
             workflow,
             store=store,
             base=options.file.parent,
-            backend=backend,
+            settings=settings,
             jobs=options.jobs,
             only=[stage.id for stage in wanted],
             on_event=listener,
