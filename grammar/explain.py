@@ -27,6 +27,7 @@ MISTAKES: tuple[Mistake, ...] = (
     lambdas.missing_equals,
     lambdas.bad_parameter,
     lambdas.lambda_parameter,
+    lambdas.function_parameter,
     lambdas.tuple_expression,
     statements.missing_return,
     brackets.mismatched,

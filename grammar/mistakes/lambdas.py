@@ -77,6 +77,35 @@ def lambda_parameter(s: Situation) -> SyntaxFault | None:
     return SyntaxFault("E108", f"a parameter of a lambda has no {what}", s.span, "expected `,` or `)`", help)
 
 
+def function_parameter(s: Situation) -> SyntaxFault | None:
+    """`fn f({image, label}) = e`, `model m()({image}) {`: only lambdas take records apart."""
+    if s.token != "{" or s.accepts - {"NAME", "RPAR"} or not s.open_brackets:
+        return None
+    opener, closer = s.open_brackets[-1], _closer(s, s.index)
+    if s.tokens[opener] != "(":
+        return None
+    names = [str(token) for token in s.tokens[s.index + 1 : closer] if token.type == "NAME"]
+    span = Span(s.span.start, span_of(s.tokens[closer]).end)
+    if s.at(-2).type != "NAME" or s.tokens[opener - 2] != "fn":
+        help = f"name them: ({', '.join(names)})" if names else "name them: (x, y)"
+        return SyntaxFault("E108", "inputs of a model are names, and no pattern", span, "expected a name", help)
+    name, parameters = s.tokens[opener - 1], s.joined(opener, _closer(s, opener))
+    first = f"row.{names[0]}" if names else "row.x"
+    help = f"write `{name} = {parameters} => ...`, or take the whole row, `fn {name}(row) = ... {first} ...`"
+    message = "a parameter of a `fn` is a name: only a lambda takes a record apart"
+    return SyntaxFault("E108", message, span, "expected a name", help, remedy=_as_lambda(s, opener, closer))
+
+
+def _as_lambda(s: Situation, opener: int, closer: int) -> Remedy | None:
+    """`f = ({a, b}) => e` for `fn f({a, b}) = e`, where that pattern is the only parameter."""
+    if s.index != opener + 1 or s.tokens[closer + 1] != ")" or s.tokens[closer + 2] not in ("=", "{"):
+        return None
+    last, name = s.tokens[closer + 2], s.tokens[opener - 1]
+    head = Span(span_of(s.tokens[opener - 2]).start, s.span.start)
+    arrow = (span_of(last), "=>") if last == "=" else (Span(span_of(last).start, span_of(last).start), "=> ")
+    return Remedy("write it as a lambda", ((head, f"{name} = ("), arrow))
+
+
 def tuple_expression(s: Situation) -> SyntaxFault | None:
     """`(a, b)` that is no list of parameters, and `()`."""
     if s.accepts != {"ARROW"} or s.before != ")":
