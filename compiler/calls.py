@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location, Related
 from etude.compiler.scopes import Scope
-from etude.compiler.typing import check_annotation
+from etude.compiler.typing import check_annotation, fits_plainly
 from etude.compiler.values import Builtin, Closure, Model, ModelClass, Record, Row, Tensor, describe
 from etude.grammar import nodes
 
@@ -22,12 +22,41 @@ KEYWORDS = frozenset(keyword.kwlist)
 """Names of arguments that end in an underscore in Python."""
 
 
+class Arguments(Struct):
+    """What a call is given: values by place and by name, the `spans` of what was written, by place, name and
+    "name of ...", and `before` a value without a name the names that stood there, if any."""
+
+    positional: list[Any] = field(default_factory=list)
+    named: dict[str, Any] = field(default_factory=dict)
+    spans: dict[str | int, nodes.Span] = field(default_factory=dict)
+    before: dict[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def add(self, argument: nodes.Argument, value: Any) -> None:
+        """The next argument that is no spread, under a name that is new."""
+        name = argument.name
+        if name is None:
+            index = len(self.positional)
+            if self.named:
+                self.before[index] = tuple(self.named)
+            self.spans[index] = argument.value.span
+            self.positional.append(value)
+        else:
+            self.named[name], self.spans[name] = value, argument.value.span
+            self.spans["name of " + name] = argument.name_span or argument.span
+
+    def spread(self, argument: nodes.Argument, fields: Mapping[str, Any]) -> None:
+        """`...record`: its fields are named arguments."""
+        for name, value in fields.items():
+            self.named[name], self.spans[name] = value, argument.value.span
+
+
 class CallSite(Struct, frozen=True):
-    """One call: where it stands, where each argument stands, and what the caller calls the function."""
+    """One call: where it stands, where in the same file each argument stands (`Arguments.spans`), and what the caller
+    calls the function."""
 
     evaluator: Evaluator
     location: Location
-    places: Mapping[str | int, Location]
+    spans: Mapping[str | int, nodes.Span]
     name: str
     in_library: bool
     named_before: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
@@ -38,20 +67,23 @@ class CallSite(Struct, frozen=True):
 
     def at(self, argument: str | int) -> Location:
         """Where the value of an argument stands; the whole call when it was not written."""
-        return self.places.get(argument, self.location)
+        span = self.spans.get(argument)
+        return self.location if span is None else Location(self.location.source, span)
 
     def name_of(self, argument: str) -> Location:
         """Where the name of a named argument stands."""
-        return self.places.get("name of " + argument, self.at(argument))
+        return self.at("name of " + argument if "name of " + argument in self.spans else argument)
 
 
 def assign(
     names: Sequence[str], positional: Sequence[Any], named: Mapping[str, Any], site: CallSite
-) -> tuple[dict[str, Any], dict[str, Location]]:
-    """Values by parameter name, and where each was written. A value without a name takes the first parameter that has
-    none yet and was not named before it: `measure(on = d, row => e)`."""
+) -> tuple[dict[str, Any], dict[str, str | int]]:
+    """Values by parameter name, and as what the site knows each of them. A value without a name takes the first
+    parameter that has none yet and was not named before it: `measure(on = d, row => e)`."""
+    if not positional:  # most calls of functions with many parameters
+        return dict(named), {name: name for name in named}
     values: dict[str, Any] = {}
-    places: dict[str, Location] = {}
+    written: dict[str, str | int] = {}
     for index, value in enumerate(positional):
         before = site.named_before.get(index, ())
         free = names[index : index + 1]
@@ -59,12 +91,12 @@ def assign(
             free = [name for name in names if name not in values and name not in before]
         if not free:
             raise faults.too_many_arguments(site.name, len(names), len(positional), site.at(index))
-        values[free[0]], places[free[0]] = value, site.at(index)
+        values[free[0]], written[free[0]] = value, index
     for name, value in named.items():
         if name in values:
             raise faults.repeated_argument(site.name, name, site.name_of(name))
-        values[name], places[name] = value, site.at(name)
-    return values, places
+        values[name], written[name] = value, name
+    return values, written
 
 
 def bind_builtin(builtin: Builtin, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
@@ -72,7 +104,7 @@ def bind_builtin(builtin: Builtin, positional: list[Any], named: dict[str, Any],
     if builtin.is_variadic:
         return _call_variadic(builtin, positional, named, site)
     names, needed = builtin.names, builtin.needed
-    values, places = assign(names, positional, named, site)
+    values, written = assign(names, positional, named, site)
     if not builtin.takes_extra:
         extra = [name for name in named if name not in names]
         if extra:
@@ -80,8 +112,9 @@ def bind_builtin(builtin: Builtin, positional: list[Any], named: dict[str, Any],
     for name in needed:
         if name not in values:
             raise faults.missing_argument(builtin.name, name, site.location)
-    known = {**site.places, **places}
-    placed = CallSite(site.evaluator, site.location, known, builtin.name, site.in_library, site.named_before)
+    here = site.location.span
+    spans = {**site.spans, **{name: site.spans.get(key, here) for name, key in written.items()}}
+    placed = CallSite(site.evaluator, site.location, spans, builtin.name, site.in_library, site.named_before)
     if not KEYWORDS.isdisjoint(values):
         values = {f"{name}_" if name in KEYWORDS else name: value for name, value in values.items()}
     return builtin.function(placed, **values)
@@ -112,21 +145,22 @@ def _scope(
     site: CallSite,
 ) -> Scope:
     names = [p.name for p in parameters]
-    values, places = assign(names, positional, named, site)
+    values, written = assign(names, positional, named, site)
     unknown = [key for key in named if key not in names]
     if unknown:
         raise faults.unknown_argument(name, unknown[0], site.name_of(unknown[0]), names)
     scope = defined.child()
     for parameter in parameters:
-        place = places.get(parameter.name, site.location)
-        if parameter.name in values:
+        default = parameter.name not in values
+        if not default:
             value = values[parameter.name]
         elif parameter.default is not None:
-            value, place = evaluator.evaluate(parameter.default, scope), evaluator.at(parameter.default, scope)
+            value = evaluator.evaluate(parameter.default, scope)
         else:
             here = Related(Location(defined.source, parameter.span), "declared here")
             raise faults.missing_argument(name, parameter.name, site.location, [here])
-        if parameter.type is not None:
+        if parameter.type is not None and not fits_plainly(value, parameter.type):
+            place = evaluator.at(parameter.default, scope) if default else site.at(written[parameter.name])
             value = check_annotation(value, parameter, scope, place, name)
         scope.names[parameter.name] = value
     return scope
@@ -175,7 +209,7 @@ def bind_patterns(closure: Closure, positional: list[Any], named: dict[str, Any]
         text = f"this function takes {len(patterns)} arguments, but gets {len(positional)}"
         forms = "write row => ..., ({image, label}) => ..., or (x, y) => ... for the input and the target"
         help = forms if len(positional) and isinstance(positional[0], Row | Tensor) else None
-        if help is None and not site.in_library and site.places:  # the recipe's own call of its own function
+        if help is None and not site.in_library and site.spans:  # the recipe's own call of its own function
             here = [Related(where, "the function that is called")]
             raise faults.wrong_pattern(text, site.location, None, here)
         raise faults.wrong_pattern(text, where, help)

@@ -13,7 +13,15 @@ from etude.compiler import faults, module_faults, units
 from etude.compiler.arithmetic import binary, deferred, negate, tensor_operation
 from etude.compiler.attributes import model_attribute, subtree
 from etude.compiler.blame import is_library
-from etude.compiler.calls import CallSite, bind_builtin, bind_inputs, bind_model, bind_parameters, bind_patterns
+from etude.compiler.calls import (
+    Arguments,
+    CallSite,
+    bind_builtin,
+    bind_inputs,
+    bind_model,
+    bind_parameters,
+    bind_patterns,
+)
 from etude.compiler.definitions import value_of
 from etude.compiler.diagnostics import Location, RecipeError
 from etude.compiler.faults import Poisoned
@@ -45,6 +53,7 @@ from etude.compiler.values import (
     ModelClass,
     OperationValue,
     Poison,
+    Quantity,
     Range,
     Record,
     Setting,
@@ -57,8 +66,14 @@ from etude.compiler.watch import current
 from etude.grammar import nodes
 
 MAX_DEPTH = 150
-AS_THEY_ARE = {int, float, str, bool, type(None), Dataset, Closure, Builtin, OperationValue, Tensor, Setting, Deferred}
+HOLDERS = (Model, list, Record)  # of weights
+AS_THEY_ARE = {
+    int, float, str, bool, type(None), Dataset, Closure, Builtin, OperationValue, Tensor, Setting, Deferred, ModelClass,
+    Quantity,
+}  # fmt: skip
 """What a name stands for mostly, and what is neither resolved nor holds weights."""
+LEAVES = frozenset({nodes.Name, nodes.Number, nodes.Quantity, nodes.String, nodes.Boolean, nodes.Lambda})
+"""Expressions without parts: no stage is made in them, and evaluating one twice comes to the same."""
 
 
 class Evaluator(Unrolling):
@@ -114,6 +129,15 @@ class Evaluator(Unrolling):
             raise Poisoned
         return results
 
+    def values(self, parts: Sequence[nodes.Expr], scope: Scope) -> list[Any]:
+        """The values of expressions that stand beside each other: `each`, which leaves mostly do not need."""
+        if LEAVES.issuperset(map(type, parts)):
+            try:
+                return [self.evaluate(part, scope) for part in parts]
+            except (RecipeError, Poisoned):
+                pass  # told below, with the faults of the others
+        return self.each(lambda part: self.evaluate(part, scope), parts)
+
     def guarded(self, thunk: Callable[[], Any]) -> Any:
         """The result of an evaluation, or POISON once its fault is reported."""
         try:
@@ -150,13 +174,15 @@ class Evaluator(Unrolling):
             raise faults.unknown_name(node.name, self.at(node, scope), scope.visible())
         if type(value) in AS_THEY_ARE:
             return value
-        if isinstance(value, Lazy):
+        if type(value) is Lazy:
             value = value.force()
-        if isinstance(value, Poison):
+            if type(value) in AS_THEY_ARE:
+                return value
+        if type(value) is Poison:
             raise Poisoned
         if callable(getattr(value, "resolve", None)):
             return value.resolve(self, self.at(node, scope))
-        is_holder = self.session.frame is not None and isinstance(value, Model | list | Record)
+        is_holder = self.session.frame is not None and isinstance(value, HOLDERS)
         if is_holder and scope.is_outside_of_model(node.name) and holds_weights(value):
             raise faults.model_from_outside(node.name, self.at(node, scope))
         return value
@@ -167,8 +193,7 @@ class Evaluator(Unrolling):
         if self.session.frame is None:
             place = (scope.source.name, node.span)
             self.session.memo["elements", place] = [self.at(item, scope) for item in node.items]
-        made = self.each(lambda item: self.evaluate(item, scope), node.items)
-        return check_parts(self.session, made, self.at(node, scope))
+        return check_parts(self.session, self.values(node.items, scope), self.at(node, scope))
 
     def eval_RecordExpr(self, node: nodes.RecordExpr, scope: Scope) -> Record:
         fields: dict[str, Any] = {}
@@ -216,7 +241,7 @@ class Evaluator(Unrolling):
     def eval_Binary(self, node: nodes.Binary, scope: Scope) -> Any:
         if node.operator in {"and", "or"}:
             return self._logic(node, scope)
-        left, right = self.each(lambda side: self.evaluate(side, scope), (node.left, node.right))
+        left, right = self.values((node.left, node.right), scope)
         location = self.at(node, scope)
         if node.operator == "..":
             return Range(left, right)
@@ -320,35 +345,36 @@ class Evaluator(Unrolling):
 
     def eval_Call(self, node: nodes.Call, scope: Scope) -> Any:
         callee = self.evaluate(node.callee, scope)
-        positional: list[Any] = []
-        named: dict[str, Any] = {}
-        places: dict[str | int, Location] = {}
-        before: dict[int, tuple[str, ...]] = {}
         name = call_name(node.callee)
+        arguments = node.arguments if node.block is None else (*node.arguments, *node.block)
+        names = [argument.name for argument in arguments if argument.name is not None]
+        if any(argument.is_spread for argument in arguments) or len(set(names)) < len(names):
+            given = self._arguments(arguments, name, scope)
+        else:
+            given = Arguments()
+            for argument, value in zip(arguments, self.values([a.value for a in arguments], scope), strict=True):
+                given.add(argument, value)
+        site = CallSite(self, self.at(node, scope), given.spans, name, scope.is_library, given.before)
+        return self.dispatch(callee, given.positional, given.named, site)
+
+    def _arguments(self, arguments: Sequence[nodes.Argument], name: str, scope: Scope) -> Arguments:
+        """The arguments of a call with spreads, or with names that are given twice."""
+        given = Arguments()
 
         def add(argument: nodes.Argument) -> None:
             value = self.evaluate(argument.value, scope)
-            place = self.at(argument.value, scope)
             if argument.is_spread:
                 if not isinstance(value, Record):
-                    raise faults.wrong_kind("'...'", "a record", describe(value), place)
-                for key, item in value.items():
-                    named[key], places[key] = item, place
-            elif argument.name is None:
-                before[len(positional)] = tuple(named)
-                places[len(positional)] = place
-                positional.append(value)
-            else:
+                    raise faults.wrong_kind("'...'", "a record", describe(value), self.at(argument.value, scope))
+                given.spread(argument, value)
+                return
+            if argument.name in given.named:
                 where = Location(scope.source, argument.name_span or argument.span)
-                if argument.name in named:
-                    raise faults.repeated_argument(name, argument.name, where)
-                named[argument.name], places[argument.name] = value, place
-                places["name of " + argument.name] = where
+                raise faults.repeated_argument(name, argument.name, where)
+            given.add(argument, value)
 
-        self.each(add, (*node.arguments, *(node.block or ())))
-        location = self.at(node, scope)
-        site = CallSite(self, location, places, name, scope.is_library, before)
-        return self.dispatch(callee, positional, named, site)
+        self.each(add, arguments)
+        return given
 
     def call(self, callee: Any, positional: Sequence[Any], named: Mapping[str, Any], location: Location) -> Any:
         """Call a value from the inside of the compiler."""
@@ -356,16 +382,16 @@ class Evaluator(Unrolling):
         return self.dispatch(callee, list(positional), dict(named), CallSite(self, location, {}, name, True))
 
     def dispatch(self, callee: Any, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
-        of_text = positional and is_text(positional[0]) and isinstance(callee, Builtin | OperationValue)
-        if of_text and callee.name not in TEXTS:
-            return call_text(site, callee.name, positional, named)
-        if isinstance(callee, OperationValue):
+        kind = type(callee)
+        if kind is OperationValue or kind is Builtin:
+            if positional and is_text(positional[0]) and callee.name not in TEXTS:
+                return call_text(site, callee.name, positional, named)
+            if kind is Builtin:
+                return bind_builtin(callee, positional, named, site)
             return call_by_name(callee.name, positional, named, site)
-        if isinstance(callee, Builtin):
-            return bind_builtin(callee, positional, named, site)
-        if isinstance(callee, Closure):
+        if kind is Closure:
             return self.call_closure(callee, positional, named, site)
-        if isinstance(callee, ModelClass):
+        if kind is ModelClass:
             configuration, seed = bind_model(self, callee, positional, named, site)
             return construct(self.session, callee, configuration, seed, site.location)
         if isinstance(callee, Model):
@@ -396,11 +422,12 @@ class Evaluator(Unrolling):
             watch.enter(closure, positional, named, site)
         try:
             in_claim = self.session.names == ["expect"] and not closure.is_lambda and not closure.scope.is_library
-            with self.session.named(closure.name if in_claim else None):
-                if isinstance(closure.body, nodes.Body):
-                    result = self.body(closure.body, scope)
-                else:
-                    result = self.evaluate(closure.body, scope)
+            evaluate: Any = self.body if isinstance(closure.body, nodes.Body) else self.evaluate
+            if in_claim:
+                with self.session.named(closure.name):
+                    result = evaluate(closure.body, scope)
+            else:
+                result = evaluate(closure.body, scope)
             returns = closure.node.returns if isinstance(closure.node, nodes.Fn) else None
             return result if returns is None else self._returned(result, returns, closure, scope)
         except RecipeError as error:
@@ -445,18 +472,23 @@ class Evaluator(Unrolling):
 
     def binding(self, node: nodes.Binding, scope: Scope) -> Any:
         """The value of `name = e`, named."""
-        with self.session.named(None if self.session.frame else node.name, inner=scope.is_library):
+        if self.session.frame is not None:  # what is traced makes no stages that could be named
             value = self.evaluate(node.value, scope)
+        else:
+            with self.session.named(node.name, inner=scope.is_library):
+                value = self.evaluate(node.value, scope)
         return self.name_value(value, node.name, keep=scope.is_library)
 
     def name_value(self, value: Any, name: str, *, keep: bool) -> Any:
         """Give a model, or each of a list of models, the name that it is bound to."""
+        if type(value) is Tensor:
+            if self.session.frame is not None:
+                name_value(self.session.frame, value, name)
+            return value
         if isinstance(value, Model):
             return value.named(name) if keep else replace(value, name=name)
         if isinstance(value, list) and value and all(isinstance(item, Model) for item in value):
             return [self.name_value(item, f"{name}.{i}", keep=keep) for i, item in enumerate(value)]
-        if isinstance(value, Tensor) and self.session.frame is not None:
-            name_value(self.session.frame, value, name)
         return value
 
     def model_body(self, model: Instance, inputs: Sequence[Tensor]) -> Any:
@@ -478,9 +510,7 @@ class Evaluator(Unrolling):
 
 
 def call_name(node: nodes.Expr) -> str:
-    if isinstance(node, nodes.Name | nodes.Attribute):
-        return node.name
-    return "function"
+    return node.name if type(node) is nodes.Name or type(node) is nodes.Attribute else "function"
 
 
 __all__ = ["Dataset", "Evaluator", "Size"]

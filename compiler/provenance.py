@@ -36,9 +36,9 @@ def resolved_settings(stage: Stage, watch: Watch, given: Mapping[str, str]) -> l
 
 def _origin(path: str, site: Any, frames: tuple[Frame, ...], given: Mapping[str, str]) -> str:
     head, _, rest = path.partition(".")
-    argument = head if head in site.places and path == head else ARGUMENTS.get(path, head)
+    argument = head if head in site.spans and path == head else ARGUMENTS.get(path, head)
     default = f"default of {site.name}"
-    origin = _followed(site.places[argument], frames, rest, given) if argument in site.places else None
+    origin = _followed(site.at(argument), frames, rest, given) if argument in site.spans else None
     return origin or (SEED if head == "seed" else default)
 
 

@@ -41,7 +41,7 @@ class TextRead(Struct, frozen=True):
 
 
 def is_text(value: Any) -> bool:
-    return isinstance(value, TextColumn | TextValue)
+    return type(value) is TextColumn or type(value) is TextValue
 
 
 def call_text(site: CallSite, name: str, positional: Sequence[Any], named: Mapping[str, Any]) -> Any:

@@ -144,6 +144,14 @@ def matches(value: Any, type: nodes.TypeNode, scope: Scope | None = None) -> boo
     return found_text(value, type, scope) == ""
 
 
+def fits_plainly(value: Any, type: nodes.TypeNode) -> bool:
+    """Whether a value fits a type of one name, which most types are; `check_annotation` tells for all of them."""
+    if not isinstance(type, nodes.NamedType) or type.arguments or type.size is not None:
+        return False
+    known = KINDS.get(type.name)
+    return known is not None and (type.optional if value is None else bool(known[0](value)))
+
+
 def found_text(value: Any, type: nodes.TypeNode, scope: Scope | None = None) -> str:
     """What a value is instead of what a type asks for; empty where it fits."""
     if isinstance(type, nodes.RecordType):

@@ -30,7 +30,8 @@ class Watch(Struct):
     def enter(self, closure: Closure, positional: Sequence[Any], named: Mapping[str, Any], site: CallSite) -> None:
         """A function is called."""
         names = [p.name for p in closure.parameters if isinstance(p, nodes.Parameter)]
-        self.frames.append(Frame(closure, {} if closure.is_lambda else assign(names, positional, named, site)[1]))
+        written = {} if closure.is_lambda else assign(names, positional, named, site)[1]
+        self.frames.append(Frame(closure, {name: site.at(key) for name, key in written.items()}))
 
     def note(self, id: str, site: CallSite) -> None:
         """A stage is made; where several calls come to the same one, the first counts."""

@@ -9,11 +9,14 @@ def main() -> int:
     """Run the command line and give its exit code."""
     try:
         _import_msgspec()
+        from etude.runtime.cli import ending
         from etude.runtime.cli.main import main as run
 
         # trees and graphs have few cycles: looking for them takes a tenth of a check, and a second of a large one
         gc.set_threshold(2_000_000, 20, 100)
+        ending.own_process()
         result = run()
+        ending.end_at_once(result)
     except KeyboardInterrupt:  # before the command line, or after it: there is nothing to say, and no trace to show
         return 130
     gc.freeze()  # the process ends: what is left needs no last search for cycles, which takes a tenth of a check, too

@@ -210,7 +210,7 @@ def _ordered_column(site: CallSite, d: Dataset, by: Any) -> str | None:
     name = column_name(site, d, by, "by")
     column = d.columns[name or ""]
     for other in ("stratify", "group"):
-        if other in site.places:
+        if other in site.spans:
             text = f"'split' takes 'by' or '{other}', not both"
             raise faults.wrong_value(text, site.name_of(other), "what comes first goes to the first part")
     if column.kind != "text" and column.shape:

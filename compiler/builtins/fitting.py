@@ -81,7 +81,7 @@ def _task(site: CallSite, name: str, d: Dataset, input: Any, target: Any) -> Tas
 
 
 def _check_target(site: CallSite, name: str, target: ColumnSchema) -> None:
-    place, is_label = site.at("target" if "target" in site.places else "estimator"), target.kind == "label"
+    place, is_label = site.at("target" if "target" in site.spans else "estimator"), target.kind == "label"
     if TRAITS[name].target == "label" and not is_label:
         help = "as_label(e, classes = k) makes one of an int"
         raise faults.wrong_kind(f"the target of '{name}'", "a label", f"{target.name}: {target}", place, help)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from etude.runtime.cli import faults
+from etude.runtime.cli import ending, faults
 from etude.runtime.cli.options import Adjustments, argument, flag, option
 from etude.runtime.cli.recipes import STANDARD_INPUT, compile_recipe_file, compile_recipe_text
 from etude.runtime.cli.terminal import paint_for, print_json
@@ -52,6 +52,7 @@ class Options(Adjustments):
 def run(options: Options) -> int:
     _refuse_what_says_nothing(options)
     compilations = [compile_recipe_file(path, options) for path in options.files]
+    ending.keep(compilations)
     repairs = _repairs(options, compilations)
     if repairs and not options.diff:
         compilations = [each.after for each in repairs]
