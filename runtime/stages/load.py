@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from etude.runtime.datasets import Dataset, DatasetWriter
+from etude.runtime.missing_numbers import Missing
 from etude.runtime.sources import Chunk, chunks, describe, find
 from etude.runtime.stages import Job, Result, StageError, data_result
 
@@ -16,13 +17,13 @@ def execute(job: Job) -> Result:
     schema = describe(uri, options, job.base)
     if not schema.splits:
         with DatasetWriter(job.store, schema.columns) as writer:
-            _append(writer, chunks(uri, options, job.base))
+            _append(job, writer, chunks(uri, options, job.base))
             _check_unchanged(job, uri, options)
             return data_result(writer.finish(), rows=writer.rows)
     parts: dict[str, Dataset] = {}
     for split in schema.splits:
         with DatasetWriter(job.store, schema.columns) as writer:
-            _append(writer, chunks(uri, options, job.base, split))
+            _append(job, writer, chunks(uri, options, job.base, split))
             parts[split] = writer.finish()
     _check_unchanged(job, uri, options)
     outputs = {split: part.save() for split, part in parts.items()}
@@ -30,9 +31,12 @@ def execute(job: Job) -> Result:
     return Result(outputs, set().union(*(part.objects() for part in parts.values())), made)
 
 
-def _append(writer: DatasetWriter, pieces: Iterable[Chunk]) -> None:
-    for piece in pieces:
+def _append(job: Job, writer: DatasetWriter, pieces: Iterable[Chunk]) -> None:
+    missing = Missing()
+    for piece in missing.passed(pieces):
         writer.append(piece)
+    for text in missing.texts("no number (NaN)", writer.rows):
+        job.warn(text)
 
 
 def _check_unchanged(job: Job, uri: str, options: Mapping[str, Any]) -> None:

@@ -45,7 +45,7 @@ def execute(job: Job) -> Result:
 
 def run_training(job: Job, spec: Mapping[str, Any], keeper: Keeper | None, *, keeps_end: bool = False) -> TrainResult:
     """Train as a spec says, on the inputs of a job. Raises `TrainingError`, `StageError`."""
-    from etude.backends.base import Extras
+    from etude.backends.base import Extras, TrainingError
     from etude.backends.ordering import WeightsError
     from etude.backends.training import OtherRunError
     from etude.runtime.checkpoints.ends import read_end
@@ -60,8 +60,20 @@ def run_training(job: Job, spec: Mapping[str, Any], keeper: Keeper | None, *, ke
     extras = Extras(start=start, watch=probes(job, spec), keeps_end=keeps_end)
     try:
         return job.backend().train(*given, job.folder, job.emit, job.stop, keeper=keeper, extras=extras)
+    except TrainingError as error:
+        error.args = ("; ".join([str(error), *odd_columns(spec, columns)]),)
+        raise
     except (WeightsError, OtherRunError) as error:
         raise StageError(str(error)) from error
+
+
+def odd_columns(spec: Mapping[str, Any], columns: Columns) -> list[str]:
+    """Which of the columns that the losses read hold numbers that are not finite, and in which rows."""
+    from etude.runtime.missing_numbers import not_finite
+
+    read = [name for step in spec["steps"] for name, *_ in step["loss"]["subs"][-1]["inputs"]]
+    names = [name for name in dict.fromkeys(read) if name in columns]
+    return not_finite(columns, names, {name: len(columns[name]) for name in names})
 
 
 def decided(job: Job) -> Mapping[str, Any]:
