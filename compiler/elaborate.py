@@ -135,7 +135,8 @@ class Evaluator(Unrolling):
             try:
                 return [self.evaluate(part, scope) for part in parts]
             except (RecipeError, Poisoned):
-                pass  # told below, with the faults of the others
+                if self.session.work.is_over:  # the expansion went beyond its steps, which is said once
+                    raise
         return self.each(lambda part: self.evaluate(part, scope), parts)
 
     def guarded(self, thunk: Callable[[], Any]) -> Any:
