@@ -2,9 +2,10 @@
 
 The tolerance is the larger of 1e-5, of the largest loss or output where that is above one, and ten times what the same
 program does when its initial weights move by one rounding of the precision: a difference below that is what reordering
-sums may cause, and no error. A value that lies a rounding away from the kink of a relu, or from a tie of a maximum,
+sums may cause, and no error. A value that lies some roundings away from the kink of a relu, or from a tie of a maximum,
 makes that effect large, but not for every move, and maybe only on the backend on whose side of the kink it lies closer:
-where the first does not do, several moves are tried on both.
+where the first does not do, several moves are tried on both. Every other one of these is of eight roundings at once,
+and counts for an eighth: without a kink that is the same, and one that a backend's sums reach is met far more often.
 
 Losses far above one need the share: optax corrects Adam's second moment by `1 - decay**count` in float32, where 1 -
 0.999 is 1.3e-5 off, so every step is 6e-6 of itself longer than with PyTorch, which no move of a weight shows.
@@ -30,8 +31,10 @@ Effect = Callable[[Sequence[Array]], float]
 
 FLOOR = 1e-5
 FACTOR = 10.0
+FAR = 8  # roundings
 CHANGED = 0.01
-MOVES = 256  # of 400 moves, 2 took a stage of an example across the kink that the other backend was beyond
+ALIKE = 4  # moves of all weights in one direction
+MOVES = 256  # of 400 moves by one rounding, 2 took a stage of an example across the kink that the other was beyond
 BF16 = np.float32(2**-8)  # a rounding to bfloat16, as a share of the number
 
 
@@ -125,30 +128,39 @@ def _tolerance(
         for effect in effects:
             if difference <= tolerance or not initial:
                 return tolerance
-            tolerance = max(tolerance, FACTOR * effect(one_rounding_off(initial, move, precision)))
+            count = FAR if move >= ALIKE and move % 2 == 0 else 1
+            tolerance = max(tolerance, FACTOR / count * effect(roundings_off(initial, move, precision, count)))
     return tolerance
 
 
-def one_rounding_off(weights: Sequence[Array], move: int = 0, precision: Precision = "float32") -> list[Array]:
-    """Every weight moved to one of its two neighbouring numbers in a precision; `move` chooses which.
+def roundings_off(
+    weights: Sequence[Array], move: int = 0, precision: Precision = "float32", count: int = 1
+) -> list[Array]:
+    """Every weight moved by `count` roundings of a precision, to its nearest numbers with one; `move` chooses where to.
 
     The first four move all of them alike (away from zero, towards it, up, down), which shifts a sum the most; the
     others each its own way. Zeros stay: no rounding moves them, and the kink of a relu makes much of the smallest
     number above zero.
     """
     generator = np.random.default_rng(move)
-    ends = [_ends(weight, move, generator) for weight in weights]
+    signs = [_signs(weight, move, generator) for weight in weights]
     if precision == "bf16":
-        return [weight + np.sign(end) * np.abs(weight) * BF16 for weight, end in zip(weights, ends, strict=True)]
-    moved = [np.nextafter(weight, end) for weight, end in zip(weights, ends, strict=True)]
-    return [np.where(weight == 0, weight, other) for weight, other in zip(weights, moved, strict=True)]
+        return [weight + sign * count * np.abs(weight) * BF16 for weight, sign in zip(weights, signs, strict=True)]
+    return [_moved(weight, sign, count) for weight, sign in zip(weights, signs, strict=True)]
 
 
-def _ends(weight: Array, move: int, generator: np.random.Generator) -> Array:
-    """An infinity of either sign for every weight, in its dtype."""
-    signs = [np.sign(weight), -np.sign(weight), np.ones_like(weight), -np.ones_like(weight)]
-    sign = signs[move] if move < len(signs) else np.where(generator.random(weight.shape) < 0.5, -1.0, 1.0)
-    return np.where(sign < 0, -np.inf, np.inf).astype(weight.dtype)
+def _moved(weight: Array, sign: Array, count: int) -> Array:
+    moved = weight
+    for _ in range(count):
+        moved = np.nextafter(moved, sign * np.inf, dtype=weight.dtype)
+    return np.where(weight == 0, weight, moved)
+
+
+def _signs(weight: Array, move: int, generator: np.random.Generator) -> Array:
+    """1 or -1 for every weight, in its dtype."""
+    alike = [weight >= 0, weight < 0, np.ones_like(weight, bool), np.zeros_like(weight, bool)]
+    is_up = alike[move] if move < ALIKE else generator.random(weight.shape) >= 0.5
+    return np.where(is_up, 1, -1).astype(weight.dtype)
 
 
 def _trained(

@@ -94,9 +94,16 @@ def _place(model: Model) -> Location:
 
 
 def setting_of(model: Model, name: str) -> tuple[bool, Any]:
-    """Whether a model's constructor has a setting of a name, and its value."""
-    while isinstance(model, Wrapper):
-        model = model.base
+    """Whether a model's constructor has a setting of a name, and its value; models in it as they are in this model."""
+    if isinstance(model, Wrapper):
+        has_one, value = setting_of(model.base, name)
+        return has_one, _rewrapped(model, value)
     if isinstance(model, Instance) and name in model.configuration:
         return True, model.configuration[name]
     return False, None
+
+
+def _rewrapped(wrapper: Wrapper, value: Any) -> Any:
+    if isinstance(value, Model):
+        return rewrap(wrapper, value)
+    return [_rewrapped(wrapper, each) for each in value] if isinstance(value, list) else value

@@ -179,3 +179,46 @@ def test_a_constructor_that_indexes_keeps_its_weights_when_its_lines_move(stage_
         m = finetune(first(10), on = digits.train)
         """
     assert list(fresh(stage_named(text, "m")).values()) == list(fresh(stage_named("# moved\n\n" + text, "m")).values())
+
+
+def test_a_setting_of_a_trained_model_is_the_trained_one(stage_named: Find) -> None:
+    stage = stage_named(
+        """
+        decoder = mlp([64])
+        v = autoencoder(mlp([8]), decoder)
+        t = train(on = digits.train, update = {v: v}) {
+          loss = ({image}) => mse(v(flatten(image)).output, flatten(image))
+        }
+        again = measure(on = digits.test, ({image}) => sum(t.v.decoder(t.v(reshape(image, [64])).code)))
+        """,
+        "again",
+    )
+    sources = {slot["path"]: set(slot["source"]) for slot in stage.spec["slots"]}
+    assert len(sources) == 4  # the encoder's and the decoder's, each once
+    assert all(source == {"input", "index"} for source in sources.values())
+
+
+def test_settings_in_lists_are_the_trained_ones(stage_named: Find) -> None:
+    stage = stage_named(
+        """
+        both = ensemble([flatten >> linear(10), flatten >> linear(10, seed = 2)])
+        t = finetune(both, on = digits.train)
+        again = accuracy(t.members[1], on = digits.test)
+        """,
+        "again",
+    )
+    assert [set(slot["source"]) for slot in stage.spec["slots"]] == [{"input", "index"}] * 2
+
+
+def test_an_average_is_the_same_under_every_seed(compiled: Compile) -> None:
+    workflow = compiled(
+        """
+        net = flatten >> linear(10)
+        a = finetune(net, on = digits.train, seed = 1)
+        b = finetune(net, on = digits.train, seed = 2)
+        means = runs(1..3, s => accuracy(average([a, b]), on = digits.test))
+        moved = runs(1..3, s => accuracy(edit(a, w => w + normal(w.shape)), on = digits.test))
+        """
+    )
+    edits = [stage.name for stage in workflow.stages.values() if stage.kind == "edit"]
+    assert len(edits) == 1 + 3

@@ -10,7 +10,7 @@ from etude.backends import parity
 from etude.backends.base import Backend, Rows, load
 from etude.backends.inputs import initial_weights
 from etude.backends.numerics import Numerics
-from etude.backends.parity import compare_rows, compare_train, one_rounding_off
+from etude.backends.parity import compare_rows, compare_train, roundings_off
 
 Spec = dict[str, Any]
 Make = Callable[..., Spec]
@@ -133,23 +133,57 @@ def test_measurements_agree(both: list[Backend], rows_spec: Spec, data: Rows) ->
 
 def test_one_rounding_moves_every_weight_to_a_neighbour() -> None:
     weight = np.array([[1.0, -1.0, 0.5], [3.0, 1e-3, 7.0]], np.float32)
-    (moved,) = one_rounding_off([weight])
+    (moved,) = roundings_off([weight])
 
     assert moved.dtype == np.float32
     assert np.all(moved != weight)
     assert np.abs(moved / weight - 1).max() <= 2.0**-23
-    assert not np.array_equal(moved, one_rounding_off([weight], move=1)[0])
+    assert not np.array_equal(moved, roundings_off([weight], move=1)[0])
+
+
+def test_ten_roundings_are_ten_times_as_far() -> None:
+    weight = np.array([1.0, -1.5, 3.0], np.float32)
+    (near,), (far,) = (roundings_off([weight], move=0, count=count) for count in (1, 10))
+
+    np.testing.assert_array_equal(far - weight, 10 * (near - weight))
+
+
+def test_a_kink_that_only_a_longer_move_reaches_is_no_disagreement(
+    both: list[Backend], train_spec: Make, data: Rows
+) -> None:
+    spec = train_spec(valid=None)
+    start = initial_weights(spec["slots"], {})
+
+    def beyond(offset: float) -> Any:
+        """A backend whose losses jump where the weights move by more than a rounding; here it starts so far off."""
+
+        class Beyond:
+            name = "beyond"
+
+            def train(self, spec: Spec, *arguments: Any, **named: Any) -> Any:
+                found, weights = both[0].train(spec, *arguments, **named), arguments[3][0]
+                moves = (np.abs(a - b) / np.spacing(np.abs(b)) for a, b in zip(weights, start, strict=True))
+                is_far = max(float(move.max()) for move in moves) > 2
+                found.history[-1]["loss"] += 2e-4 if is_far else offset
+                return found
+
+        return Beyond()
+
+    found = compare_train([beyond(0.0), beyond(2e-4)], spec, *data, None, {}, steps=3)
+
+    assert found["loss_difference"] > 1e-4
+    assert found["agrees"]
 
 
 def test_one_rounding_leaves_zeros_where_they_are() -> None:
-    (moved,) = one_rounding_off([np.zeros(4, np.float32)])
+    (moved,) = roundings_off([np.zeros(4, np.float32)])
 
     assert moved.tolist() == [0.0, 0.0, 0.0, 0.0]
 
 
 def test_one_rounding_of_bf16_is_a_larger_move() -> None:
     weight = np.array([[1.0, -1.0, 0.5], [0.0, 1e-3, 7.0]], np.float32)
-    (moved,) = one_rounding_off([weight], precision="bf16")
+    (moved,) = roundings_off([weight], precision="bf16")
 
     assert moved.dtype == np.float32
     np.testing.assert_allclose(np.abs(moved - weight), np.abs(weight) * 2**-8, rtol=1e-3)
