@@ -28,6 +28,11 @@ class Snapshot:
     kept: Mapping[int, Mapping[str, Array]]
     facts: Mapping[str, Json]
 
+    @property
+    def bytes(self) -> int:
+        """The size of its arrays."""
+        return sum(array.nbytes for arrays in (self.state, *self.kept.values()) for array in arrays.values())
+
 
 class Keeper(Protocol):
     """Where snapshots of one training are kept, and when."""
@@ -40,8 +45,11 @@ class Keeper(Protocol):
         """Asked between steps: whether a snapshot should be taken now."""
         ...
 
-    def keep(self, take: Callable[[], Snapshot | None], *, wait: bool = False) -> None:
-        """Take a snapshot, if there is one, and write it in the background; with `wait` it is there on return."""
+    def keep(self, take: Callable[[], Snapshot | None], *, wait: bool = False) -> bool:
+        """Take a snapshot, if there is one, and write it in the background; with `wait` it is there on return.
+
+        False where nothing was kept: there is none, or it would take too much of the time so early.
+        """
         ...
 
 

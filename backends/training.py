@@ -210,8 +210,8 @@ class Loop:
         """Keep how far the training is, unless that is known already."""
         if self.keeper is not None and self.done > self._kept_at:
             self._read()
-            self.keeper.keep(self._snapshot, wait=wait)
-            self._kept_at = self.done
+            if self.keeper.keep(self._snapshot, wait=wait):
+                self._kept_at = self.done
 
     def _snapshot(self) -> Snapshot | None:
         """The training as it is now; None where weights are not finite, as the next mark will say."""

@@ -22,7 +22,8 @@ from etude.runtime.store.injection import after_step
 
 Json = Any
 FLOOR_SECONDS = 30.0
-SHARE = 0.02  # of the time: below the 3 % that are promised, as the next one may take longer
+SHARE = 0.02  # of the time since the first step: below the 3 % that are promised, as the next one may take longer
+SPEED = 400e6  # bytes a second that are copied, hashed and written, as long as nothing was measured
 OTHERWISE = ("threads", "mesh")  # what may be another: the bits are then not promised, but the training is as good
 
 
@@ -41,7 +42,11 @@ class Pace:
 
 
 class StepKeeper:
-    """The `Keeper` of one training. `cost` is the seconds spent so far, by the training and by the thread."""
+    """The `Keeper` of one training. `cost` is the seconds spent so far, by the training and by the thread.
+
+    All of it together, with what the next one will cost, stays below the share: a short training with much to keep
+    keeps nothing, as to train it again takes less.
+    """
 
     def __init__(
         self,
@@ -53,8 +58,9 @@ class StepKeeper:
         self._open, self.pace, self._emit, self._after_step = open_folder, pace, emit, after_step
         self._folder: CheckpointFolder | None = None
         self._thread: threading.Thread | None = None
-        self._next = time.perf_counter() + pace.seconds
-        self._last_written = 0.0
+        self._begun: float | None = None
+        self._next = 0.0
+        self._expected = 0.0  # seconds of the next one
         self._last = 0
         self._has_failed = False
         self.cost = 0.0
@@ -79,20 +85,44 @@ class StepKeeper:
         self._after_step(step)
         if self.pace.steps is not None:
             return step // self.pace.steps > self._last // self.pace.steps
-        return time.perf_counter() >= self._next and not (self._thread is not None and self._thread.is_alive())
+        now = time.perf_counter()
+        if self._begun is None:  # what was compiled or read before is no time of the training
+            self._begun, self._next = now, now + self.pace.seconds
+        return now >= self._next and not (self._thread is not None and self._thread.is_alive())
 
-    def keep(self, take: Callable[[], Snapshot | None], *, wait: bool = False) -> None:
-        """Copy the training's state now, and write it behind its back."""
+    def keep(self, take: Callable[[], Snapshot | None], *, wait: bool = False) -> bool:
+        """Copy the training's state now, and write it behind its back; false where it is put off."""
         self.close()
         started = time.perf_counter()
         snapshot = take()
         if snapshot is None:
-            return
+            return False
+        waits = wait or self.pace.steps is not None
+        if not waits and self._is_too_early(snapshot, started):
+            return False
         self._last = snapshot.step
         self._thread = threading.Thread(target=self._write, args=(snapshot, started), name="checkpoint", daemon=True)
         self._thread.start()
-        if wait or self.pace.steps is not None:
+        if waits:
             self.close()
+        return True
+
+    def _is_too_early(self, snapshot: Snapshot, started: float) -> bool:
+        """Put off the first checkpoint where to write so much would take too large a share of the time so far."""
+        now = time.perf_counter()
+        if self._expected or self._begun is None:
+            return False
+        self._expected = snapshot.bytes / SPEED
+        if self._expected <= SHARE * (now - self._begun):
+            return False
+        self.cost += now - started
+        self._plan_next(now)
+        return True
+
+    def _plan_next(self, now: float) -> None:
+        """The next one comes when it and all before it are below the share of the time."""
+        begun = now if self._begun is None else self._begun
+        self._next = max(now + self.pace.seconds, begun + (self.cost + self._expected) / SHARE)
 
     def close(self) -> None:
         """Wait until what is being written is there."""
@@ -111,10 +141,10 @@ class StepKeeper:
         else:
             cost = round(time.perf_counter() - started, 4)
             self._emit({"kind": "kept", "step": snapshot.step, "bytes": size, "cost": cost})
-        self._last_written = time.perf_counter()
-        cost = self._last_written - started
-        self.cost += cost
-        self._next = self._last_written + max(self.pace.seconds, cost / SHARE)
+        now = time.perf_counter()
+        self._expected = now - started
+        self.cost += self._expected
+        self._plan_next(now)
 
     def _warn(self, message: str) -> None:
         self._emit({"kind": "warning", "message": message})

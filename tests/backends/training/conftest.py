@@ -220,11 +220,12 @@ class Shelf:
             raise Killed
         return step // self.every > self.last // self.every
 
-    def keep(self, take: Callable[[], Snapshot | None], *, wait: bool = False) -> None:
+    def keep(self, take: Callable[[], Snapshot | None], *, wait: bool = False) -> bool:
         snapshot = take()
         assert snapshot is not None
         self.last = snapshot.step
         self.snapshot = replace(snapshot, facts=json.loads(json.dumps(snapshot.facts)))
+        return True
 
 
 @pytest.fixture

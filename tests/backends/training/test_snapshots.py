@@ -134,8 +134,9 @@ class Collecting:
     def is_due(self, step: int) -> bool:
         return True
 
-    def keep(self, take: Callable[[], Snapshot | None], *, wait: bool = False) -> None:
+    def keep(self, take: Callable[[], Snapshot | None], *, wait: bool = False) -> bool:
         self.taken.append(take())
+        return True
 
 
 def test_weights_that_are_no_numbers_are_not_kept(train_spec: Make, run: Run) -> None:

@@ -118,12 +118,35 @@ def test_the_next_one_waits_until_its_cost_is_a_small_share(store: Store) -> Non
     keeper = StepKeeper(lambda: opened(store), Pace(seconds=0.0), lambda event: None)
     keeper.latest()
     assert keeper.is_due(1)
+    begun = keeper._begun
+    assert begun is not None
 
     keeper.keep(lambda: snapshot(1), wait=True)
-
-    assert keeper.cost > 0
-    assert keeper._next == pytest.approx(keeper._last_written + keeper.cost / SHARE)
+    first = keeper.cost
+    assert first > 0
+    assert keeper._next == pytest.approx(begun + 2 * first / SHARE)
+    keeper.keep(lambda: snapshot(2), wait=True)
+    assert keeper._next == pytest.approx(begun + (2 * keeper.cost - first) / SHARE)
     assert not StepKeeper(lambda: opened(store), Pace(seconds=1e6), lambda event: None).is_due(1)
+
+
+def test_the_first_one_is_put_off_where_it_is_too_large_for_so_short_a_training(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etude.runtime.checkpoints.keeper.SPEED", 1e-3)
+    keeper = StepKeeper(lambda: opened(store), Pace(seconds=0.0), lambda event: None)
+    keeper.latest()
+    assert keeper.is_due(1) and keeper._begun is not None
+
+    assert not keeper.keep(lambda: snapshot(1))
+    assert kept_steps(store, KEY) == []
+    assert keeper._next >= keeper._begun + snapshot(1).bytes / 1e-3 / SHARE
+    keeper._begun -= 1e9  # a long training
+    keeper._expected = 0.0
+    assert keeper.keep(lambda: snapshot(2))
+    keeper.close()
+    assert kept_steps(store, KEY) == [2]
+    assert keeper.keep(lambda: snapshot(3), wait=True), "one that is asked for to stop is written in any case"
 
 
 def test_what_was_left_beside_a_record_is_swept(store: Store, folder: CheckpointFolder) -> None:
