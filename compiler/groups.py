@@ -75,9 +75,10 @@ def _paths(site: CallSite, player: Player, update: list[int], slots: SlotTable) 
     """All that people may call each slot of `update`: below the name of its result, of its model, and without."""
     paths: dict[int, list[str]] = {slot: [] for slot in update}
     for result, model in player.models.items():
+        own = result.replace("[", ".").rstrip("]")  # an element of a list
         for path, _, origin in named_weights(site.session, model):
             slot = slots.origins.get(origin)
             if slot in paths:
-                names = [f"{result}.{path}", f"{model_name(model)}.{path}", path, slots.entries[slot]["path"]]
+                names = [f"{own}.{path}", f"{model_name(model)}.{path}", path, slots.entries[slot]["path"]]
                 paths[slot] += [name for name in names if name not in paths[slot]]
     return paths

@@ -16,7 +16,7 @@ from etude.compiler import faults, weight_faults
 from etude.compiler.calls import CallSite
 from etude.compiler.captures import remembered
 from etude.compiler.diagnostics import Location
-from etude.compiler.instances import model_name, slot_of
+from etude.compiler.instances import slot_of
 from etude.compiler.lambdas import TracedFunction, scalar_outputs, trace
 from etude.compiler.measured import fixed_type, stored_origin
 from etude.compiler.models import model_origins
@@ -25,11 +25,11 @@ from etude.compiler.slots import SlotTable
 from etude.compiler.slow_copies import held_copies
 from etude.compiler.teachers import moved_by, warn_about_teachers
 from etude.compiler.tracing import Frame, Origins, made_tensor, tensor
+from etude.compiler.updated import gathered
 from etude.compiler.values import (
     AnyOrigin,
     Dataset,
     Deferred,
-    Fitted,
     FrozenOrigin,
     Measured,
     Model,
@@ -56,39 +56,6 @@ class Player(Struct, frozen=True):
     every: int
     loss_place: Location
     update_place: Location
-
-
-def named_models(site: CallSite, update: Any) -> dict[str, Model]:
-    """`update = net`, `[a, b]` or `{net: memory.net}` as models by name."""
-    if isinstance(update, Model):
-        return {model_name(update): update}
-    if isinstance(update, list | Record) and update:
-        models = list(update.values() if isinstance(update, Record) else update)
-        if all(isinstance(m, Model) for m in models):
-            _check_once(site, models)
-            return dict(update) if isinstance(update, Record) else _named(models)
-    for each in update.values() if isinstance(update, Record) else update if isinstance(update, list) else [update]:
-        if isinstance(each, Fitted):
-            what = f"a fitted {each.name}, which is no model,"
-            raise faults.only_in_traced_code(what, site.at("update"), "the functions given to map and measure")
-    expected = "a model, a list of models or a record of models"
-    raise faults.wrong_kind("'update'", expected, describe(update), site.at("update"))
-
-
-def _check_once(site: CallSite, models: Sequence[Model]) -> None:
-    for number, model in enumerate(models):
-        if any(model.identity == each.identity for each in models[:number]):
-            text = f"'update' has '{model_name(model)}' twice"
-            raise faults.wrong_value(text, site.at("update"), "a model learns once in a step: leave one out")
-
-
-def _named(models: Sequence[Model]) -> dict[str, Model]:
-    """Models under their own names, numbered where one name is that of several."""
-    named: dict[str, Model] = {}
-    for model in models:
-        name = model_name(model)
-        named[name if name not in named else f"{name}_{len(named) + 1}"] = model
-    return named
 
 
 def player_names(players: Sequence[Player]) -> list[str]:
@@ -124,7 +91,8 @@ class TrainTrace(Struct):
 
     def extras(self, players: Sequence[Player]) -> dict[str, Any]:
         """What the last record pattern of a loss can name."""
-        return {**{n: m for p in players for n, m in p.models.items()}, **{n: s for n, (s, _) in self.slow.items()}}
+        learning = gathered({n: m for p in players for n, m in p.models.items()})
+        return {**learning, **{n: s for n, (s, _) in self.slow.items()}}
 
     def update_of(self, player: Player, slots: SlotTable) -> list[int]:
         """The slots that a player updates by gradients."""

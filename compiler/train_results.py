@@ -15,6 +15,7 @@ from etude.compiler.players import TrainTrace
 from etude.compiler.probes import NOW
 from etude.compiler.slots import Inputs, SlotTable
 from etude.compiler.train_settings import budget_text
+from etude.compiler.updated import gathered
 from etude.compiler.values import (
     Deferred,
     Measured,
@@ -45,7 +46,7 @@ def finished(site: CallSite, spec: dict[str, Any], inputs: Inputs, traced: Train
     name = site.session.stages.stages[id].name
     history = Ref(id, "history")
     learnt = Training(id, {}, history)
-    fields: dict[str, Any] = dict(_models(spec, traced, slots, learnt))
+    fields: dict[str, Any] = gathered(_models(spec, traced, slots, learnt))
     site.session.memo["training", id] = learnt
     site.session.memo["slots", id] = slots
     fields["history"] = Output("history", history, name)
@@ -59,7 +60,7 @@ def finished(site: CallSite, spec: dict[str, Any], inputs: Inputs, traced: Train
             Record(
                 {
                     **{n: Deferred(["at", expression, number]) for n, expression in steps.items()},
-                    **_models(spec, traced, slots, Training(id, {}, history), f"{number}."),
+                    **gathered(_models(spec, traced, slots, Training(id, {}, history), f"{number}.")),
                 }
             )
             for number in range(spec["checkpoints"]["count"])

@@ -17,12 +17,13 @@ from etude.compiler.calls import CallSite
 from etude.compiler.checking import Checks
 from etude.compiler.continuing import resumed
 from etude.compiler.groups import resolved_optimizer
-from etude.compiler.players import Player, TrainTrace, named_models, streams_of
+from etude.compiler.players import Player, TrainTrace, streams_of
 from etude.compiler.probes import watch_inputs, watched
 from etude.compiler.row_order import row_order, row_tokens, set_aside
 from etude.compiler.slots import Inputs, SlotTable
 from etude.compiler.train_programs import train_programs
 from etude.compiler.train_results import finished, stand_ins
+from etude.compiler.updated import gathered, named_models
 from etude.compiler.values import Closure, Model, Record, Setting, describe
 
 
@@ -184,7 +185,7 @@ def _watch(
     if watch is None and every is not None:
         raise faults.wrong_value("'watch_every' says when to watch, but not what", site.name_of("watch_every"))
     others = list(range(len(inputs.refs)))
-    found = watched(site, watch, stand_ins(spec, traced, slots), period, inputs)
+    found = watched(site, watch, gathered(stand_ins(spec, traced, slots)), period, inputs)
     if found is not None:
         spec["watch"] = found
         spec["inputs"] = {**spec["inputs"], "watch": watch_inputs(found, others)}

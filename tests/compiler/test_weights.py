@@ -222,3 +222,29 @@ def test_an_average_is_the_same_under_every_seed(compiled: Compile) -> None:
     )
     edits = [stage.name for stage in workflow.stages.values() if stage.kind == "edit"]
     assert len(edits) == 1 + 3
+
+
+def test_lists_in_update_come_back_as_lists(compiled: Compile) -> None:
+    workflow = compiled(
+        """
+        body = flatten >> mlp([16])
+        heads = [linear(10, seed = i) for i in 1..3]
+        t = train(on = digits.train, update = {body, heads}, budget = 3epochs) {
+          loss = ({image, label}, {body, heads}) => sum([cross_entropy(h(body(image)), label) for h in heads])
+          optimizer = adamw(groups = [{at: "heads.1.**", lr: 0.5}])
+          watch = {last: ({body, heads}) => accuracy(body >> heads[-1], on = digits.test)}
+          keep = all
+        }
+        scores = [accuracy(t.body >> head, on = digits.test) for head in t.heads]
+        early = accuracy(t.checkpoints[0].body >> t.checkpoints[0].heads[2], on = digits.test)
+        """
+    )
+    train, *measures = (stage for stage in workflow.stages.values() if stage.kind in {"train", "measure"})
+    assert learning(train) == {f"{path}.{name}" for path in ("body.layers.0", *PATHS) for name in "wb"}
+    (group,) = train.spec["steps"][0]["optimizer"]["groups"]
+    assert [train.spec["slots"][slot]["path"] for slot in group["slots"]] == ["heads.1.w", "heads.1.b"]
+    read = [{ref.port for ref in stage.inputs if ref.stage == train.id} for stage in measures]
+    assert read == [{"0", "1"}, {"0", "2"}, {"0", "3"}, {"0.0", "0.3"}]
+
+
+PATHS = ["heads.0", "heads.1", "heads.2"]
