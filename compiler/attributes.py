@@ -7,9 +7,12 @@ from typing import Any
 
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location
+from etude.compiler.globs import nearest_paths
 from etude.compiler.parts import direct_parts, part_named, setting_of
 from etude.compiler.session import Session
 from etude.compiler.values import Builtin, Chain, Model, Output, Tensor, Trained, Tree, Wrapper
+
+MOST_SHOWN = 8  # paths
 
 
 def model_attribute(session: Session, model: Model, name: str, location: Location) -> Any:
@@ -54,7 +57,7 @@ def subtree(tree: Tree, name: str, location: Location) -> Any:
         return leaf if isinstance(leaf, Tensor) else Tree((name,), (leaf,))
     below = [i for i, path in enumerate(tree.paths) if path.startswith(f"{name}.")]
     if not below:
-        known = list(dict.fromkeys(path.partition(".")[0] for path in tree.paths))
-        raise faults.unknown_field(name, location, known, "a tree of tensors")
+        near = nearest_paths(name, tree.paths, len(tree.paths) if len(tree.paths) <= MOST_SHOWN else 3)
+        raise faults.unknown_field(name, location, near, "a tree of tensors")
     paths = tuple(tree.paths[i].removeprefix(f"{name}.") for i in below)
     return Tree(paths, tuple(tree.leaves[i] for i in below))

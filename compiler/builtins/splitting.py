@@ -10,7 +10,7 @@ from etude.compiler.builtins.each_split import on_each_split
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.schema import ColumnSchema
-from etude.compiler.values import Dataset, Record, describe
+from etude.compiler.values import Dataset, Range, Record, describe
 
 
 @on_each_split
@@ -35,6 +35,8 @@ def split_classes(site: CallSite, data: Any, classes: Any, *, by: Any = None) ->
 
 
 def _list(site: CallSite, value: Any) -> list[Any]:
+    if isinstance(value, Range):
+        value = list(site.evaluator.items(value, site.at("classes")))
     if not isinstance(value, list) or not value:
         expected = "a list of groups of classes, such as [[0, 1], [2, 3]]"
         raise faults.wrong_kind("'classes' of 'split_classes'", expected, describe(value), site.at("classes"))

@@ -89,10 +89,14 @@ def show_types(view: View) -> str:
 
 
 def _type_text(view: View, value: Any) -> str:
-    from etude.compiler.values import Dataset, Model, Record, describe
+    from etude.compiler.values import Dataset, Model, Record, Tree, describe
 
     if isinstance(value, Dataset):
         return str(value)
+    if isinstance(value, Tree):
+        return (
+            f"a tree: {', '.join(f'{path} {leaf.type}' for path, leaf in zip(value.paths, value.leaves, strict=True))}"
+        )
     if isinstance(value, Model):
         return _model_text(view, value)
     if isinstance(value, Record):
@@ -104,17 +108,29 @@ def _type_text(view: View, value: Any) -> str:
 
 
 def _model_text(view: View, model: Model) -> str:
-    """A model with the types that it was last called on and gave, where it was called."""
+    """A model with the types that it was last called on and gave, where it was called; of a chain those of its parts."""
     from etude.compiler.models import traced_model
-    from etude.compiler.values import describe
+    from etude.compiler.values import Chain, describe
 
     assert view.compilation.recipe is not None
     traced = traced_model(view.compilation.recipe.session, model)
-    if traced is None:
-        return describe(model)
-    inputs, outputs = ([str(value.type) for _, value in ports] for ports in (traced.sub.inputs, traced.sub.outputs))
-    given = outputs[0] if len(outputs) == 1 else f"({', '.join(outputs)})"
-    return f"{describe(model)}: {', '.join(inputs)} -> {given}"
+    if traced is not None:
+        inputs, outputs = ([str(value.type) for _, value in ports] for ports in (traced.sub.inputs, traced.sub.outputs))
+        given = outputs[0] if len(outputs) == 1 else f"({', '.join(outputs)})"
+        return f"{describe(model)}: {', '.join(inputs)} -> {given}"
+    if isinstance(model, Chain) and not model.is_list:
+        return f"a chain of {', '.join(_part_text(view, part) for part in model.parts)}"
+    return describe(model)
+
+
+def _part_text(view: View, part: Any) -> str:
+    """A part of a chain: a model by its name with its types, or a function."""
+    from etude.compiler.instances import model_name
+    from etude.compiler.values import Model, OperationValue
+
+    if not isinstance(part, Model):
+        return part.name if isinstance(part, OperationValue) else "a function"
+    return f"{model_name(part)}{_model_text(view, part).removeprefix('a model')}"
 
 
 def show_weights(view: View) -> str:

@@ -217,3 +217,22 @@ def test_options_that_nothing_would_read_are_refused(
 def test_what_a_phase_made_is_in_the_json(cli: Cli, folder: Path) -> None:
     found = cli("check", "host.etude", "--show", "types", "--format", "json").json
     assert found["shown"]["host.etude"] == cli("check", "host.etude", "--show", "types").out
+
+
+def test_types_of_chains_and_of_trees(cli: Cli, folder: Path) -> None:
+    text = """
+    digits = load("sklearn:digits")
+    body   = mlp([4])
+    net    = finetune(flatten >> body >> (x => 2 * x) >> linear(10), on = digits, budget = 1epochs)
+    held   = weights(net)
+    """
+    (folder / "chain.etude").write_text(text)
+    shown = cli("check", "chain.etude", "--show", "types").out
+    found = dict(line.split(maxsplit=1) for line in shown.splitlines())
+    assert found["body"] == "a model: float32[b, 64] -> float32[b, 4]"
+    assert found["net"] == (
+        "a chain of flatten, body: float32[b, 64] -> float32[b, 4], a function, linear: float32[b, 4] -> float32[b, 10]"
+    )
+    assert found["held"] == (
+        "a tree: body.layers.0.w float32[64, 4], body.layers.0.b float32[4], 3.w float32[4, 10], 3.b float32[10]"
+    )

@@ -84,3 +84,12 @@ def test_texts_and_multi_labels_are_shown_short(cli: Cli, folder: Path) -> None:
 def test_what_cannot_be_shown_is_refused(arguments: list[str], code: int, message: str, cli: Cli, folder: Path) -> None:
     shown = cli("data", *arguments)
     assert shown.code == code and message in shown.err
+
+
+def test_the_parts_of_a_folder_are_named(cli: Cli, folder: Path) -> None:
+    for part in ("train", "test"):
+        (folder / "pictures" / part / "a").mkdir(parents=True)
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(folder / "pictures" / part / "a/1.png")
+    assert cli("data", "pictures", "--schema").out.splitlines()[0].endswith(", in the parts train, test")
+    assert cli("data", "pictures", "--json").json["splits"] == ["train", "test"]
+    assert "splits" not in cli("data", "numbers.csv", "--json").json

@@ -78,6 +78,7 @@ def _json(schema: Any, summary: Summary | None) -> dict[str, Json]:
         for column in schema.columns
     ]
     found: dict[str, Json] = {"columns": columns, "rows": schema.rows, "role": schema.role}
+    found |= {"splits": list(schema.splits)} if schema.splits else {}
     if summary is not None:
         statistics = {name: statistic.to_json() for name, statistic in summary.statistics.items()}
         found |= {"rows": summary.rows, "statistics": statistics, "sample": summary.json_rows()}
@@ -87,10 +88,8 @@ def _json(schema: Any, summary: Summary | None) -> dict[str, Json]:
 def _lines(uri: str, schema: Any, summary: Summary | None) -> list[str]:
     paint = paint_for(sys.stdout)
     rows = schema.rows if summary is None else summary.rows
-    lines = [
-        paint(uri, "bold") + f": {'rows not counted' if rows is None else f'{rows:,} rows'}, for {schema.role}",
-        "",
-    ]
+    of = f"in the parts {', '.join(schema.splits)}" if schema.splits else f"for {schema.role}"
+    lines = [f"{paint(uri, 'bold')}: {_count(rows)}, {of}", ""]
     width = max(len(column.name) for column in schema.columns)
     kinds = max(len(str(column)) for column in schema.columns)
     for column in schema.columns:
