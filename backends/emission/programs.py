@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from etude.backends.program.decoding import write_once
 from etude.backends.program.ir import StageProgram
 from etude.backends.program.rows import vectorize
 from etude.backends.program.serialize import program_from_json
@@ -54,7 +55,7 @@ def row_programs(spec: Spec) -> dict[str, StageProgram]:
 
 
 def _of_rows(data: Any) -> StageProgram:
-    program = program_from_json(data)
+    program = write_once(program_from_json(data))
     return StageProgram(vectorize(program.sub), program.modules)
 
 

@@ -68,7 +68,7 @@ def normal(key: Key, shape: Sequence[int], device: Device = None) -> Tensor:
 
 def gumbel(key: Key, shape: Sequence[int], device: Device = None) -> Tensor:
     """-log(-log(u)), finite."""
-    return uniform(key, shape, device).clamp_(min=2**-25).log_().neg_().log_().neg_()
+    return uniform(key, shape, device).clamp(min=2**-25).log_().neg_().log_().neg_()
 
 
 def bernoulli(key: Key, p: Any, shape: Sequence[int], device: Device = None) -> Tensor:
