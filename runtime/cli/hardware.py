@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from etude.backends.meshes import mesh_shape
 from etude.compiler.render.ansi import Paint
+from etude.runtime.targets.meshes import meshes_of
 
 if TYPE_CHECKING:
     from etude.runtime.hardware import OnHardware
     from etude.runtime.planning import PlannedStage
+    from etude.runtime.targets import Target
     from etude.runtime.topologies import CompiledStep
 
 Json = Any
@@ -42,6 +45,15 @@ def compiled_to_json(found: OnHardware, id: str) -> dict[str, Json]:
 def hardware_lines(found: OnHardware, stages: Mapping[str, PlannedStage], paint: Paint) -> list[str]:
     """A line for each distinct compiled step, with the memory of a chip above them."""
     return list(_lines(found, stages, paint))
+
+
+def mesh_lines(target: Target, paint: Paint) -> list[str]:
+    """What the estimates for a GPU mean where stages are shared out over several."""
+    sizes = [shape.size for *_, mesh in meshes_of(target) if (shape := mesh_shape(mesh))]
+    if target.chip is None or not sizes:
+        return []
+    what = f"what each of {max(sizes)} devices has"
+    return [paint(f"on a mesh memory and time are {what}, without what they send to one another", "grey")]
 
 
 def _lines(found: OnHardware, stages: Mapping[str, PlannedStage], paint: Paint) -> Iterator[str]:

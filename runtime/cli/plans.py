@@ -12,7 +12,7 @@ from msgspec import structs
 from etude.compiler.draw.picture import TIMES
 from etude.compiler.draw.repeats import repeat_classes, stem
 from etude.compiler.render.ansi import Paint
-from etude.runtime.cli.hardware import compiled_to_json, gigabytes, hardware_lines
+from etude.runtime.cli.hardware import compiled_to_json, gigabytes, hardware_lines, mesh_lines
 from etude.runtime.cli.stores import size_text
 from etude.runtime.planning import BEGUN, UNNEEDED
 from etude.runtime.progress.durations import duration_text
@@ -207,6 +207,7 @@ def plan_to_text(plan: Plan, paint: Paint) -> str:
     lines = [_line(row, widths, paint) for row in rows]
     lines.append(_total_line(plan, paint))
     lines += hardware_lines(plan.hardware, plan.stages, paint) if plan.hardware else []
+    lines += mesh_lines(plan.target, paint)
     if plan.target.device in UNNAMED and (plan.hardware is None or plan.hardware.chip is None):
         lines.append(paint(f"memory and times are this processor's; {UNNAMED[plan.target.device]}", "grey"))
     return "".join(f"{line}\n" for line in lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from etude.runtime import topologies
 from etude.runtime.cli.devices import missing_device
 from etude.runtime.stages import Settings
+from etude.runtime.store import Store
 
 Cli = Callable[..., Any]
 
@@ -202,3 +204,86 @@ def test_a_target_of_one_backend_is_checked_on_that_one(
     assert asked == [("torch", "float32", "float32", True), ("jax", "bf16", "float32", False)]
     done = cli("verify-resume", recipe, "--target", "fast", "--backend", "jax")
     assert (done.code, done.err.splitlines()[0]) == (2, "error: the target 'fast' runs on torch, not on jax")
+
+
+MESHES = """[target.four]
+backend = "jax"
+mesh = {data = 2, model = 2}
+
+[target.lab]
+device = "gpu"
+chip = "h200"
+backend = "jax"
+mesh = {data = 8}
+
+[target.part]
+backend = "jax"
+[target.part.stage."second"]
+mesh = {model = 2}
+
+[target.pod]
+device = "tpu"
+topology = "v5e:2x2"
+mesh = {data = 2, model = 2}
+"""
+
+
+@pytest.fixture
+def meshes(recipe: Path) -> Path:
+    (recipe.parent / "etude.toml").write_text(MESHES)
+    return recipe
+
+
+def test_a_run_on_a_mesh_has_the_keys_and_losses_of_one_on_a_device(cli: Cli, meshes: Path) -> None:
+    alone = cli("run", meshes, "--backend", "jax", "--only", "first", "--json").json
+    keyed = keys(cli, meshes, "--target", "four")
+    shared = cli("run", meshes, "--target", "four", "--store", "other", "--json").json
+
+    first, again = ({stage["name"]: stage for stage in run["stages"]}["first"] for run in (alone, shared))
+    assert shared["failed"] == 0
+    assert first["key"] == again["key"] == keyed["first"]
+    assert again["made"]["backend"]["mesh"] == {"data": 2, "model": 2}
+    stores = [(Store(Path(name)), stage) for name, stage in ((".etude", first), ("other", again))]
+    losses = [[row["loss"] for row in kept.read_json(stage["outputs"]["history"])] for kept, stage in stores]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_mesh_that_is_larger_than_the_machine_is_refused_before_anything_runs(
+    cli: Cli, meshes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    refused = cli("run", meshes, "--target", "lab")
+
+    assert refused.code == 1
+    assert "error[E425]: the mesh of the target 'lab' takes 8 devices, and this machine has 2 GPUs" in refused.err
+    assert not Path(".etude").exists()
+    assert cli("plan", meshes, "--target", "lab").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("run", "--target", "four", "--strict"), "--strict wants numbers exact to the bit, and 'four' has a mesh"),
+        (("run", "--target", "part", "--strict"), "--strict wants numbers exact to the bit, and 'part' has a mesh"),
+        (("run", "--target", "four", "--backend", "torch"), "the target 'four' runs on jax, not on torch"),
+        (("parity", "--target", "four"), "both backends are compared, and the target 'four' is of jax"),
+        (("eject", "first", "--target", "four"), "scripts know nothing of 'four' with mesh = {data = 2, model = 2}"),
+    ],
+)
+def test_what_cannot_be_on_a_mesh_is_refused(cli: Cli, meshes: Path, options: tuple[str, ...], message: str) -> None:
+    command, *rest = options
+    shown = cli(command, meshes, *rest)
+
+    assert shown.code == 2
+    assert message in shown.err
+
+
+def test_a_plan_says_where_a_mesh_comes_from_and_what_a_gpu_of_it_holds(cli: Cli, meshes: Path) -> None:
+    full = cli("plan", meshes, "--target", "part", "--full")
+    large = ("--set", "width=1000000", "--json", "--target")
+    one, several = (cli("plan", meshes, *large, name).json for name in ("gpu:h200", "lab"))
+
+    assert re.search(r"second: mesh +\{model = 2\} +etude\.toml, target part, stage second", full.out)
+    held = [plan["stages"][-1]["memory"]["device_bytes"] for plan in (one, several)]
+    assert 0 < held[1] < held[0]
+    assert "what each of 8 devices has" in cli("plan", meshes, "--target", "lab").out
