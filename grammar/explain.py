@@ -29,6 +29,7 @@ MISTAKES: tuple[Mistake, ...] = (
     lambdas.lambda_parameter,
     lambdas.function_parameter,
     lambdas.tuple_expression,
+    statements.body_after_equals,
     statements.missing_return,
     brackets.mismatched,
     brackets.never_closed,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from etude.grammar.faults import SyntaxFault, inserting
+from etude.grammar.faults import SyntaxFault, inserting, removing
 from etude.grammar.mistakes.brackets import closer_of, first_dedent, unclosed
+from etude.grammar.nodes import Span
 from etude.grammar.situation import TOP_LEVEL, Situation, span_of
 from etude.grammar.words import got
 
@@ -64,6 +65,39 @@ def missing_return(s: Situation) -> SyntaxFault | None:
         remedy = inserting(place.start, "return ")
         return SyntaxFault("E111", message, place, "expected `return`", help, related, remedy)
     return None
+
+
+def body_after_equals(s: Situation) -> SyntaxFault | None:
+    """`fn f(x) = { y = ... return y }`, `fn f(x) = { max(x, 1) }`: braces after `=` are a record."""
+    opener = s.open_brackets[-1] if s.open_brackets else -1
+    if s.index != opener + 2 or s.tokens[opener] != "{" or s.tokens[opener - 1] != "=" or s.token in (":", ",", "}"):
+        return None
+    sign, line = s.tokens[opener - 1], s.tokens[opener].line
+    if next(token for token in s.tokens if token.line == line) not in ("fn", "model"):
+        return None
+    if _returns(s, opener):
+        message, help = "a body has no `=` before it", "write the head and then `{ ... return ... }`"
+        place = span_of(sign)
+        is_spaced = s.text[place.end : place.end + 1] == " "
+        remedy = removing(Span(place.start, place.end + is_spaced), "=")
+        return SyntaxFault("E101", message, place, "not here", help, remedy=remedy)
+    if s.token == "=":
+        return None
+    help = "write `fn f(x) = ...` without braces, or a body, `fn f(x) { return ... }`"
+    message, label = "braces after `=` are a record", "a record begins here"
+    return SyntaxFault("E101", message, span_of(s.tokens[opener]), label, help)
+
+
+def _returns(s: Situation, opener: int) -> bool:
+    """Whether `return` stands in a pair of braces, and in no inner ones."""
+    depth = 0
+    for token in s.tokens[opener:]:
+        depth += (token in ("{", "(", "[")) - (token in ("}", ")", "]"))
+        if depth == 0:
+            return False
+        if depth == 1 and token == "return":
+            return True
+    return False
 
 
 def _is_bare_expression(s: Situation) -> bool:

@@ -108,7 +108,7 @@ def _type_text(view: View, value: Any) -> str:
 
 
 def _model_text(view: View, model: Model) -> str:
-    """A model with the types that it was last called on and gave, where it was called; of a chain those of its parts."""
+    """A model with the types that it was last called on and gave, if it was; of a chain those of its parts."""
     from etude.compiler.models import traced_model
     from etude.compiler.values import Chain, describe
 
