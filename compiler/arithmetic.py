@@ -39,11 +39,18 @@ NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 TENSORS = (Tensor, Measured, Made)
+TRACED = {(Tensor, Tensor), (Tensor, int), (Tensor, float), (int, Tensor), (float, Tensor)}
+PLAIN = {(int, int), (int, float), (float, int), (float, float)}
 COMPARISONS = comparing.COMPARISONS
 
 
 def binary(session: Session, symbol: str, left: Any, right: Any, location: Location) -> Any:
     """`left symbol right`; `and` and `or` of plain booleans are decided by the caller."""
+    kinds = (type(left), type(right))
+    if kinds in TRACED:  # most that are evaluated, before a long search
+        return tensor_operation(session, ROWS[symbol], [left, right], location)
+    if kinds in PLAIN and symbol in NUMBERS:
+        return _numbers(symbol, left, right, location)
     if symbol in {"==", "!="} and (left is None or right is None):
         return (left is right) == (symbol == "==")
     if isinstance(left, TextColumn | TextValue) or isinstance(right, TextColumn | TextValue):
@@ -121,10 +128,10 @@ def negate(session: Session, value: Any, location: Location) -> Any:
 
 def tensor_operation(session: Session, name: str, values: list[Any], location: Location) -> Any:
     """An operation on tensors of the function being traced, or outside of one on those known after the run."""
-    from etude.compiler.measured import operated
-
     if session.frame is not None:
         return apply_operation(session, name, values, {}, location)
+    from etude.compiler.measured import operated
+
     return operated(session, values, {}, lambda given, _: apply_operation(session, name, given, {}, location), location)
 
 

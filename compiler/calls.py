@@ -112,8 +112,9 @@ def bind_builtin(builtin: Builtin, positional: list[Any], named: dict[str, Any],
     for name in needed:
         if name not in values:
             raise faults.missing_argument(builtin.name, name, site.location)
-    here = site.location.span
-    spans = {**site.spans, **{name: site.spans.get(key, here) for name, key in written.items()}}
+    spans = dict(site.spans)
+    for name, key in written.items():
+        spans[name] = site.spans.get(key, site.location.span)
     placed = CallSite(site.evaluator, site.location, spans, builtin.name, site.in_library, site.named_before)
     if not KEYWORDS.isdisjoint(values):
         values = {f"{name}_" if name in KEYWORDS else name: value for name, value in values.items()}
@@ -151,16 +152,16 @@ def _scope(
         raise faults.unknown_argument(name, unknown[0], site.name_of(unknown[0]), names)
     scope = defined.child()
     for parameter in parameters:
-        default = parameter.name not in values
-        if not default:
+        default = None if parameter.name in values else parameter.default
+        if parameter.name in values:
             value = values[parameter.name]
-        elif parameter.default is not None:
-            value = evaluator.evaluate(parameter.default, scope)
+        elif default is not None:
+            value = evaluator.evaluate(default, scope)
         else:
             here = Related(Location(defined.source, parameter.span), "declared here")
             raise faults.missing_argument(name, parameter.name, site.location, [here])
         if parameter.type is not None and not fits_plainly(value, parameter.type):
-            place = evaluator.at(parameter.default, scope) if default else site.at(written[parameter.name])
+            place = evaluator.at(default, scope) if default is not None else site.at(written[parameter.name])
             value = check_annotation(value, parameter, scope, place, name)
         scope.names[parameter.name] = value
     return scope

@@ -14,6 +14,7 @@ from etude.compiler.session import Session
 from etude.compiler.values import AnyOrigin, Chain, Closure, Trained, TrainedOrigin
 from etude.grammar import nodes
 
+PLAIN = {type(None), bool, int, float, str}
 MOST_KEPT = 200  # results of one kind: a sweep over models brings a new one each time
 DEPTH = 4
 MOST_TRAININGS = 16  # one upon the other, in a model that members of a sweep may share
@@ -81,12 +82,13 @@ def captured(session: Session, value: Any, kept: list[Any], depth: int = DEPTH, 
 
     What the key knows by its `id` is added to `kept`. With `holes` a trained model is known by all but its stage.
     """
-    if value is None or isinstance(value, bool | int | float | str):
-        return type(value), value
+    kind = type(value)
+    if kind in PLAIN:
+        return kind, value
     kept.append(value)
     if holes is not None and isinstance(value, Trained | Chain):
         return _model(session, value, kept, depth, holes)
-    if not isinstance(value, Closure) or not isinstance(value.node, nodes.Lambda) or depth == 0:
+    if kind is not Closure or type(value.node) is not nodes.Lambda or depth == 0:
         return id(value)
     kept.append(value.body)
     names = session.memo.setdefault("names", {})

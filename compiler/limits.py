@@ -69,11 +69,12 @@ def spend(session: Any, steps: int, location: Location) -> None:
 
 
 def count_elements(shape: Sequence[Any]) -> int:
-    """The numbers of a tensor of this shape, at least, with one row in the batch."""
-    count = 1
+    """The numbers of a tensor of this shape, at least, with one row in the batch; below 0 where a dimension is."""
+    count, least = 1, 0
     for dim in shape:
-        count *= dim if isinstance(dim, int) else max(1, *dim.coefficients)
-    return count
+        size = dim if isinstance(dim, int) else max(1, *dim.coefficients)
+        count, least = count * size, min(least, size)
+    return count if least == 0 else least
 
 
 def check_list(session: Any, count: int, location: Location) -> None:

@@ -126,15 +126,15 @@ def call_plain(session: Session, model: Model, arguments: Sequence[Any], locatio
     """Call a model as it is."""
     frame = session.frame
     assert frame is not None
-    if isinstance(model, Rebound):
+    if type(model) is Rebound:
         from etude.compiler.rebinding import call_rebound
 
         return call_rebound(session, model, arguments, location, evaluator)
-    if isinstance(model, Frozen):
+    if type(model) is Frozen:
         from etude.compiler.rebinding import call_frozen
 
         return call_frozen(session, model, arguments, location, evaluator)
-    if isinstance(model, Tapped):
+    if type(model) is Tapped:
         from etude.compiler.surgery import call_tapped
 
         return call_tapped(session, model, arguments, location, evaluator)
@@ -306,6 +306,8 @@ def unbatched(type: TensorType, model: Model, location: Location) -> TensorType:
 def canonical_types(types: Sequence[TensorType]) -> tuple[list[TensorType], Dim]:
     """The types with their common batch size written as `b`, and that batch size."""
     sizes = {dim for type in types for dim in type.shape if isinstance(dim, Size)}
+    if sizes == {b}:
+        return list(types), b
     if len(sizes) != 1 or not all(type.shape and type.shape[0] in sizes for type in types):
         return list(types), b
     (batch,) = sizes
@@ -360,7 +362,7 @@ def _state(session: Session, model: Model, training: bool) -> list[Any]:
 
 def surgeries(session: Session) -> tuple[Identity, ...]:
     """The wrappers of what is being traced, if one replaces or taps parts: what is traced then is theirs alone."""
-    if any(isinstance(wrapper, Replaced | Tapped) for wrapper, _ in session.wraps):
+    if session.wraps and any(isinstance(wrapper, Replaced | Tapped) for wrapper, _ in session.wraps):
         return tuple(wrapper.identity for wrapper, _ in session.wraps)
     return ()
 

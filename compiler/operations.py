@@ -16,14 +16,17 @@ MAKING = {"zeros", "ones", "full", "iota", "eye", "tensor"}
 
 def call_by_name(name: str, positional: list[Any], named: dict[str, Any], site: CallSite) -> Any:
     """What an operation gives: a plain number, a tensor of the function being traced, or one known after the run."""
-    from etude.compiler.builtins.scalars import static_operation
-
     session = site.session
-    if any(isinstance(value, Tree) for value in (*positional, *named.values())):
+    kinds = {*map(type, positional), *map(type, named.values())}
+    if Tree in kinds:
         from etude.compiler.trees import operation
 
         return operation(session, name, positional, named, site.location)
+    if session.frame is not None and Tensor in kinds:  # most calls: the rest finds that out more slowly
+        return call_operation(session, name, positional, named, site.location)
     if session.frame is None or not any(isinstance(v, Tensor) for v in _flatten([*positional, *named.values()])):
+        from etude.compiler.builtins.scalars import static_operation
+
         result = static_operation(name, positional, named, site)
         if result is not None:
             return result

@@ -20,6 +20,7 @@ from etude.compiler.values import (
     Origin,
     SlowOrigin,
     StartOrigin,
+    TrainedOrigin,
     ValueOrigin,
     is_weight,
 )
@@ -94,6 +95,8 @@ class SlotTable(Struct):
         if isinstance(origin, Origin):
             seed = self.seed if origin.seed is None else origin.seed
             return {"fresh": {"structure": origin.structure, "ordinal": origin.ordinal, "seed": seed}}
+        if type(origin) is TrainedOrigin:
+            return {"input": self.inputs.index(origin.ref), "index": origin.index}
         if isinstance(origin, SlowOrigin | StartOrigin | FrozenOrigin | KeptOrigin):
             return self.source(origin.of)
         if isinstance(origin, ValueOrigin):

@@ -24,6 +24,7 @@ from etude.compiler.values import (
 )
 from etude.grammar import nodes
 
+PLAIN = {type(None), bool, int, float, str}
 SKIPPED = {"span", "name_span", "doc", "type", "returns", "text"}
 
 
@@ -39,6 +40,9 @@ def instance_structure(definition: ModelClass, configuration: dict[str, Any]) ->
 
 def structure_of(value: Any) -> Any:
     """What `value` is, as nested tuples of plain values, equal for equal meaning."""
+    kind = type(value)
+    if kind in PLAIN:  # most values: the search below takes ten times longer
+        return (kind.__name__, value)
     if isinstance(value, Lazy):
         return structure_of(value.force())
     if isinstance(value, ModelClass):
@@ -55,9 +59,7 @@ def structure_of(value: Any) -> Any:
         return ("record", *((k, structure_of(v)) for k, v in value.items()))
     if isinstance(value, list | tuple):
         return ("list", *(structure_of(item) for item in value))
-    if value is None or isinstance(value, bool | int | float | str):
-        return (type(value).__name__, value)
-    return (type(value).__name__,)
+    return (kind.__name__,)
 
 
 def _definition(value: ModelClass) -> Any:
@@ -114,22 +116,22 @@ def _parts(kind: Any) -> tuple[str, ...] | None:
 
 def _walk(node: Any, bound: dict[str, int], scope: Scope) -> Any:
     """The code below `node`; names bound in it become numbers, free names what they stand for."""
-    if isinstance(node, nodes.Name):
+    kind = type(node)
+    if kind is nodes.Name:
         return ("bound", bound[node.name]) if node.name in bound else ("free", structure_of(scope.find(node.name)))
-    if isinstance(node, nodes.Body):
+    if kind is tuple:
+        return tuple([_walk(item, bound, scope) for item in node])
+    if kind is nodes.Body:
         return _walk_body(node, dict(bound), scope)
-    if isinstance(node, nodes.Lambda):
+    if kind is nodes.Lambda:
         inner = dict(bound)
         for pattern in node.parameters:
             _bind(pattern, inner)
         return ("lambda", _pattern(node.parameters), _walk(node.body, inner, scope))
-    if isinstance(node, nodes.Comprehension):
+    if kind is nodes.Comprehension:
         return _walk_comprehension(node, dict(bound), scope)
-    if isinstance(node, nodes.Loop):
+    if kind is nodes.Loop:
         return _walk_loop(node, bound, scope)
-    if isinstance(node, tuple):
-        return tuple(_walk(item, bound, scope) for item in node)
-    kind = type(node)
     names = _parts(kind)
     if names is None:
         return node

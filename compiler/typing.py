@@ -220,10 +220,6 @@ def check_annotation(value: Any, parameter: nodes.Parameter, scope: Scope, place
     parameters before it."""
     type = parameter.type
     assert type is not None
-    if isinstance(type, nodes.NamedType) and not type.arguments and type.size is None:  # as nearly all are
-        known = KINDS.get(type.name)
-        if known is not None and (known[0](value) if value is not None else type.optional):
-            return value
     check_type(type, scope)
     _check_names(type, scope)
     return _checked(value, type, scope, place, f"'{parameter.name}' of '{function}'")

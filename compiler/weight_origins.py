@@ -114,4 +114,4 @@ AnyOrigin = Origin | TrainedOrigin | SlowOrigin | StartOrigin | FrozenOrigin | K
 
 def is_weight(origin: AnyOrigin) -> bool:
     """Whether an origin is that of a model's weight, and not of a tensor that its function holds."""
-    return not isinstance(origin, StoredOrigin | ValueOrigin)
+    return type(origin) is not StoredOrigin and type(origin) is not ValueOrigin

@@ -14,6 +14,7 @@ MAX_DEPTH = 200
 """Of the tree; a tuple of nodes counts as a level of its own."""
 
 _BRACKETS = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|#[^\n]*|([(\[{])|([)\]}])')
+_PARTS = {tuple, *n.Node.__subclasses__()}  # no kind of node is one of another
 _HELP = "give the inner parts names of their own"
 
 
@@ -37,7 +38,7 @@ def refuse_deep_tree(program: n.Program) -> None:
     deepest: n.Node = program
     for _ in range(MAX_DEPTH):
         # The collector knows the children of all nodes of a level in one call: a walk by fields takes ten times longer.
-        level = [child for child in gc.get_referents(*level) if isinstance(child, (n.Node, tuple))]
+        level = [child for child in gc.get_referents(*level) if type(child) in _PARTS]
         if not level:
             return
         deepest = next((node for node in level if isinstance(node, n.Node)), deepest)

@@ -36,12 +36,14 @@ def broadcast(types: Types) -> tuple[Dim, ...]:
 
 def _broadcast_pair(left: tuple[Dim, ...], right: tuple[Dim, ...]) -> tuple[Dim, ...] | int:
     """The common shape, or the axis (from the right) that does not fit."""
+    if not left or left == right:
+        return right
     rank = max(len(left), len(right))
     pairs = list(zip(_padded(left, rank), _padded(right, rank), strict=True))
     for place, (a, b) in enumerate(pairs):
         if a != b and a != 1 and b != 1:
             return place - rank
-    return tuple(b if a == 1 else a for a, b in pairs)
+    return tuple([b if a == 1 else a for a, b in pairs])
 
 
 def _refuse(types: Types, index: int, axis: int) -> None:

@@ -14,6 +14,8 @@ from etude.backends.program.dims import Dim, coefficients
 from etude.backends.program.packages import module_names
 from etude.backends.program.types import TensorType
 
+OPERANDS = frozenset({"number", "same", "float", "int", "bool", "tensor", "numbers"})
+"""The kinds of parameters that are operands."""
 Types: TypeAlias = Sequence[TensorType]
 Attributes: TypeAlias = Mapping[str, Any]
 
@@ -49,7 +51,7 @@ class Parameter(Struct, frozen=True):
 
     @property
     def is_operand(self) -> bool:
-        return self.kind in {"number", "same", "float", "int", "bool", "tensor", "numbers"}
+        return self.kind in OPERANDS
 
 
 class Operation(Struct, frozen=True, kw_only=True, dict=True):
@@ -102,6 +104,25 @@ class Operation(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def attribute_parameters(self) -> tuple[Parameter, ...]:
         return tuple(p for p in self.parameters if not p.is_operand)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(p.name for p in self.parameters)
+
+    @cached_property
+    def sizes(self) -> str | None:
+        """The parameter that takes the other named integers of a call, if there is one."""
+        return next((p.name for p in self.parameters if p.kind == "sizes"), None)
+
+    @cached_property
+    def has_optional(self) -> bool:
+        """Whether an operand can be left out."""
+        return any(p.default == "none" for p in self.operand_parameters)
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """The promotion kinds of the operands."""
+        return tuple(p.kind for p in self.operand_parameters)
 
     def operand_names(self, count: int, attributes: Attributes) -> tuple[str, ...]:
         """The parameter names of `count` given operands (without those of vectorised randomness)."""

@@ -11,6 +11,8 @@ from etude.backends.ops import OperandError, Operation, find
 from etude.backends.program.ir import Child, Literal, Op, Operand, Slot, Sub, Value
 from etude.backends.program.types import DType, TensorType, promote
 
+INTEGERS = frozenset({"int", "bool"})  # the kinds of operands that cannot be floats
+
 
 class Builder(Struct):
     """Collects the operations of one sub-program.
@@ -61,7 +63,7 @@ class Builder(Struct):
         self, name: str, operands: Sequence[Operand], attributes: Mapping[str, Any], types: Sequence[TensorType]
     ) -> tuple[Value, ...]:
         """Append an operation as it is given."""
-        results = tuple(self._value(type) for type in types)
+        results = tuple([self._value(type) for type in types])
         self.ops.append(Op(name, tuple(operands), tuple(attributes.items()), results))
         return results
 
@@ -114,6 +116,8 @@ class Builder(Struct):
 
     def _promoted(self, operation: Operation, operands: list[Operand], attrs: dict[str, Any]) -> list[Operand]:
         kinds = operand_kinds(operation, len(operands), attrs.get("has"))
+        if all(o.type.dtype == "float32" for o in operands) and INTEGERS.isdisjoint(kinds):
+            return operands  # as most are
         common = {
             kind: promote([o.type.dtype for o, k in zip(operands, kinds, strict=True) if k == kind])
             for kind in ("number", "same")
@@ -138,12 +142,12 @@ class Builder(Struct):
         return operand
 
 
-def operand_kinds(operation: Operation, count: int, given: Sequence[str] | None) -> list[str]:
+def operand_kinds(operation: Operation, count: int, given: Sequence[str] | None) -> Sequence[str]:
     """The promotion kind of each of `count` operands; `given` names the operands when optional ones are left out."""
-    parameters = operation.operand_parameters
-    if parameters and parameters[0].kind == "numbers":
+    kinds = operation.kinds
+    if kinds[:1] == ("numbers",):
         return ["same"] * count
     if given is not None:
-        parameters = tuple(p for p in parameters if p.name in given)
-    assert len(parameters) >= count, f"{operation.name} takes {len(parameters)} operands"
-    return [p.kind for p in parameters[:count]]
+        kinds = tuple(p.kind for p in operation.operand_parameters if p.name in given)
+    assert len(kinds) >= count, f"{operation.name} takes {len(kinds)} operands"
+    return kinds[:count]

@@ -133,7 +133,7 @@ def _op_to_json(op: Op) -> Json:
 
 
 def _operand_to_json(operand: Operand) -> Json:
-    return {"literal": operand.value} if isinstance(operand, Literal) else operand.id
+    return operand.id if type(operand) is Value else {"literal": operand.value}
 
 
 def _value_to_json(value: Value) -> list[Json]:
@@ -150,9 +150,10 @@ def type_from_json(data: Json) -> TensorType:
 
 def attribute_to_json(value: Any) -> Json:
     """Attributes are numbers, strings, booleans, None, dimensions, and tuples of those."""
-    if isinstance(value, Size):
-        return {"b": list(value.coefficients)}
-    return [attribute_to_json(item) for item in value] if isinstance(value, tuple) else value
+    kind = type(value)
+    if kind is tuple:
+        return [attribute_to_json(item) for item in value]
+    return {"b": list(value.coefficients)} if kind is Size else value
 
 
 def attribute_from_json(value: Json) -> Any:

@@ -42,4 +42,4 @@ class TensorType(Struct, frozen=True):
 
 def promote(dtypes: list[DType]) -> DType:
     """The common dtype of arithmetic: bool < int32 < float32."""
-    return PROMOTION[max((PROMOTION.index(d) for d in dtypes), default=0)]
+    return PROMOTION[max(map(PROMOTION.index, dtypes), default=0)]
