@@ -21,6 +21,7 @@ from etude.compiler.limits import MAX_ELEMENTS, STEPS_OF_AN_OPERATION, count_ele
 from etude.compiler.ranges import check_range
 from etude.compiler.schema import Vocabulary
 from etude.compiler.session import Session
+from etude.compiler.suspicions import LOOKED_AT, warn_about
 from etude.compiler.values import (
     AnyOrigin,
     Deferred,
@@ -180,6 +181,8 @@ def apply_operation(
         results = frame.builder.apply(name, operands, {**_defaults(name), **attributes})
     except OperandError as error:
         raise faults.wrong_shape(name, error.message, location, _operand_places(values), error.hint) from None
+    if name in LOOKED_AT:
+        warn_about(session, frame, name, values, {**_defaults(name), **attributes}, location)
     for result in results:
         if any(isinstance(dim, int) and dim < 0 for dim in result.type.shape):
             raise faults.wrong_value(f"'{name}' cannot make {result.type}: a dimension is not below 0", location)

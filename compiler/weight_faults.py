@@ -108,3 +108,13 @@ def tensors_for_weights(name: str, location: Location) -> RecipeError:
         "made of a model with other weights",
         help="do that to the model before: start(m).with(tree), replace(m, ...).with(tree)",
     )
+
+
+def long_steps(optimizer: str, lr: float, location: Location) -> Diagnostic:
+    return Diagnostic(
+        "W412",
+        f"each step of '{optimizer}' moves a weight by about 'lr', whatever its gradient is: by {lr:g}",
+        location,
+        "far more than weights are large",
+        help="rates between 1e-5 and 1e-2 are usual; 'sgd' moves in proportion to the gradient",
+    )

@@ -259,6 +259,9 @@ def sample(site: CallSite, data: Any, size: Any, *, stratify: Any = None, per: A
     rows: float | None
     if isinstance(size, Quantity) and size.unit == "examples":
         spec["count"], rows = int(size.value), float(size.value)
+        if per is None and isinstance(d.rows, int) and size.value > d.rows:
+            text = f"'size' of 'sample' is {size}, but there are only {d.rows:,} rows"
+            raise faults.wrong_value(text, site.at("size"), "ask for fewer, or take the dataset as it is")
     elif is_float(size) and 0 < size <= 1:
         spec["share"], rows = float(size), None if d.rows is None else d.rows * size
     else:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from etude.compiler import faults
+from etude.compiler import faults, weight_faults
 from etude.compiler.builtins.scalars import plain_int
-from etude.compiler.builtins.settings import number, numbers, rates
+from etude.compiler.builtins.settings import number, rates
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.groups import group_settings
@@ -20,6 +20,15 @@ def _betas(site: CallSite, value: Any) -> list[float]:
     if not all(0 <= beta < 1 for beta in found):
         text = f"'betas' are shares that averages keep, from 0 to below 1, got {found[0]:g} and {found[1]:g}"
         raise faults.wrong_value(text, site.at("betas"))
+    return found
+
+
+def _paced(site: CallSite, **values: Any) -> dict[str, float]:
+    """The numbers of an optimizer whose steps are about `lr` long, whatever the gradient is."""
+    found = rates(site, **values)
+    if found["lr"] >= 1:
+        place = site.session.place(site.at("lr"))
+        site.session.diagnostics.add(weight_faults.long_steps(site.name, found["lr"], place))
     return found
 
 
@@ -37,7 +46,7 @@ def adamw(
 
     `groups` is a list of records {at, lr, weight_decay}: what differs for the weights whose paths a glob names.
     """
-    fields = rates(site, lr=lr, weight_decay=weight_decay, eps=eps)
+    fields = _paced(site, lr=lr, weight_decay=weight_decay, eps=eps)
     more = {"betas": _betas(site, betas or [0.9, 0.999]), **group_settings(site, groups, fields)}
     return Setting("optimizer", {"name": "adamw", **fields, **more})
 
@@ -45,7 +54,7 @@ def adamw(
 @builtin
 def adam(site: CallSite, lr: Any = 1e-3, betas: Any = None, eps: Any = 1e-8, *, groups: Any = None) -> Setting:
     """Adam (Kingma and Ba, 2015). `betas` are [0.9, 0.999]; `groups` as for `adamw`."""
-    fields = rates(site, lr=lr, eps=eps)
+    fields = _paced(site, lr=lr, eps=eps)
     more = {"betas": _betas(site, betas or [0.9, 0.999]), **group_settings(site, groups, fields)}
     return Setting("optimizer", {"name": "adam", **fields, **more})
 
@@ -78,14 +87,14 @@ def rmsprop(
     groups: Any = None,
 ) -> Setting:
     """RMSprop (Tieleman and Hinton, 2012)."""
-    fields = rates(site, lr=lr, decay=decay, momentum=momentum, weight_decay=weight_decay, eps=eps)
+    fields = _paced(site, lr=lr, decay=decay, momentum=momentum, weight_decay=weight_decay, eps=eps)
     return _optimizer(site, "rmsprop", fields, groups)
 
 
 @builtin
 def lion(site: CallSite, lr: Any = 1e-4, weight_decay: Any = 0.0, betas: Any = None, *, groups: Any = None) -> Setting:
     """Lion (Chen et al., 2023): steps of one length, by the sign of a momentum."""
-    fields = rates(site, lr=lr, weight_decay=weight_decay)
+    fields = _paced(site, lr=lr, weight_decay=weight_decay)
     return _optimizer(site, "lion", fields, groups, betas=_betas(site, betas or [0.9, 0.99]))
 
 
@@ -122,7 +131,7 @@ def lars(
 @builtin
 def adafactor(site: CallSite, lr: Any = 1e-2, decay: Any = 0.8, min_size: Any = 128, *, groups: Any = None) -> Setting:
     """Adafactor (Shazeer and Stern, 2018): the second moments of matrices from `min_size` on by rows and columns."""
-    fields: dict[str, Any] = numbers(site, lr=lr, decay=decay)
+    fields: dict[str, Any] = rates(site, lr=lr, decay=decay)
     return _optimizer(site, "adafactor", {**fields, "min_size": plain_int(site, "min_size", min_size)}, groups)
 
 
