@@ -153,7 +153,7 @@ class Runner:
         """Bring every wanted stage to a result."""
         planned = plan_stages(self.workflow, self.store, self.settings, self.base, self.wanted)
         chosen = [planned[id] for id in planned if id in self.wanted]
-        write_plan(self.store, self.folder, chosen)
+        write_plan(self.store, self.folder, self.workflow.recipe, chosen)
         self._identities = {each.stage.id: each.identity for each in chosen if each.identity}
         self._found = {each.stage.id: each.record for each in chosen if each.record}
         self._to_run = [each.stage for each in chosen if each.action == "run"]

@@ -52,6 +52,17 @@ class Run:
     status: Status
     manifest: Mapping[str, Json] | None
 
+    @property
+    def recipe(self) -> str | None:
+        """The file of the recipe, from the plan where the run is under way or was broken off."""
+        if self.manifest is not None:
+            return self.manifest.get("recipe")
+        try:
+            found: str | None = json.loads((self.folder / "plan.json").read_bytes()).get("recipe")
+        except (OSError, ValueError):
+            return None
+        return found
+
 
 def create_folder(store: Store) -> Path:
     """A new folder, named by the time and a few random letters, that says who is at work in it.
@@ -102,8 +113,8 @@ def remove_if_empty(folder: Path) -> None:
             folder.rmdir()
 
 
-def write_plan(store: Store, folder: Path, planned: Iterable[PlannedStage]) -> None:
-    """Keep what was going to happen, for those who ask later why."""
+def write_plan(store: Store, folder: Path, recipe: str, planned: Iterable[PlannedStage]) -> None:
+    """Keep what was going to happen with which recipe, for those who ask later why."""
     stages = [
         {
             "id": each.stage.id,
@@ -116,7 +127,7 @@ def write_plan(store: Store, folder: Path, planned: Iterable[PlannedStage]) -> N
         }
         for each in planned
     ]
-    replace_file(folder / "plan.json", json_text({"stages": stages}).encode(), store.scratch)
+    replace_file(folder / "plan.json", json_text({"recipe": recipe, "stages": stages}).encode(), store.scratch)
 
 
 def list_runs(store: Store) -> list[Run]:

@@ -34,7 +34,7 @@ def head_line(run: Run, paint: Paint) -> str:
     manifest = run.manifest or {}
     started = datetime.datetime.fromtimestamp(manifest["started"]) if "started" in manifest else None
     when = f", {started:%d %B %Y %H:%M}" if started else ""
-    return paint(f"{manifest.get('recipe', run.id)}: {run.status}{when}", "bold")
+    return paint(f"{run.recipe or run.id}: {run.status}{when}", "bold")
 
 
 def stage_lines(stages: Sequence[Stage], store: Store, paint: Paint) -> Iterator[str]:

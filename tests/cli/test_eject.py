@@ -149,7 +149,9 @@ def ejected(finished: Finished, stage: str, folder: Path) -> Path:
     """Write the script of a stage into a folder, as the command does."""
     backend, store = finished.result.settings.backend, finished.result.store.root
     arguments = [finished.file, stage, "--backend", backend, "--store", store, "-o", folder]
+    before = sorted((store / "runs").iterdir())
     assert main(["eject", *map(str, arguments)]) == 0
+    assert sorted((store / "runs").iterdir()) == before  # nothing was executed, so this is no run
     return folder
 
 

@@ -110,6 +110,10 @@ def test_a_run_that_goes_on_is_told_by_its_events(cli: Cli, folder: Path, traine
     assert "  loss            █▃▁▁  1 → 0.25" in shown
     assert "is running; what it finished is in the store" in shown
     assert cli("show", "--json").json["stages"][1]["action"] == "running"
+    (place / "plan.json").write_text(json.dumps({"recipe": "below/net.etude", "stages": []}))
+    assert "net.etude: running" in cli("show").out
+    assert f"{place.name}  running      net.etude  1 stage done" in cli("runs").out
+    assert cli("runs", "--json").json["runs"][0]["recipe"] == "below/net.etude"
 
 
 def test_a_measure_of_classes_is_told_class_by_class(cli: Cli, folder: Path) -> None:

@@ -7,6 +7,7 @@ the script alone is printed.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,8 @@ def run(options: Options) -> int:
     except StageError as error:
         say_error(str(error))
         return faults.STAGE_FAILED
+    if not made.to_json()["executed"]:
+        shutil.rmtree(made.folder, ignore_errors=True)  # so that `last` still means what was run last
     print(f"wrote {written.script}, {written.inputs}; run it with {written.command}", file=sys.stderr)
     return faults.OK
 

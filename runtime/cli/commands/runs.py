@@ -52,9 +52,9 @@ def run(options: Options) -> int:
 
 def _to_json(found: Run) -> dict[str, Any]:
     manifest = found.manifest or {}
-    kept = ("recipe", "backend", "target", "executed", "cached", "failed", "skipped", "started", "seconds")
+    kept = ("backend", "target", "executed", "cached", "failed", "skipped", "started", "seconds")
     verdicts = [claim["verdict"] for claim in manifest.get("claims", [])]
-    facts = {name: manifest.get(name) for name in kept}
+    facts = {"recipe": found.recipe, **{name: manifest.get(name) for name in kept}}
     return {"run": found.id, "status": found.status, **facts, "claims": verdicts, "folder": str(found.folder)}
 
 
@@ -74,7 +74,8 @@ def _progress(found: Run) -> str:
     stages = unfinished_stages(found.folder / "events.jsonl", is_over=found.status != "running")
     done = sum(stage["action"] in ("run", "cached") for stage in stages)
     at = [f"{stage['name']} at step {stage['step']} of {stage['steps']}" for stage in stages if _is_under_way(stage)]
-    return ", ".join([f"{done} stages done", *at[:2], *([f"{len(at) - 2} more"] if len(at) > 2 else [])])
+    name = f"{Path(found.recipe).name}  " if found.recipe else ""
+    return name + ", ".join([f"{done} stage{'s' * (done != 1)} done", *at[:2], *([f"{len(at) - 2} more"] if len(at) > 2 else [])])
 
 
 def _is_under_way(stage: Mapping[str, Any]) -> bool:
