@@ -75,7 +75,8 @@ def _progress(found: Run) -> str:
     done = sum(stage["action"] in ("run", "cached") for stage in stages)
     at = [f"{stage['name']} at step {stage['step']} of {stage['steps']}" for stage in stages if _is_under_way(stage)]
     name = f"{Path(found.recipe).name}  " if found.recipe else ""
-    return name + ", ".join([f"{done} stage{'s' * (done != 1)} done", *at[:2], *([f"{len(at) - 2} more"] if len(at) > 2 else [])])
+    more = [f"{len(at) - 2} more"] if len(at) > 2 else []
+    return name + ", ".join([f"{done} stage{'s' * (done != 1)} done", *at[:2], *more])
 
 
 def _is_under_way(stage: Mapping[str, Any]) -> bool:
