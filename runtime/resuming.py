@@ -161,7 +161,7 @@ class Trials:
             self.on_event(Event("run-started", time.time(), data={"stages": len(self.finished.stages) + len(waiting)}))
         task = 0
         while waiting or running:
-            while waiting and executor.has_room():
+            while waiting and executor.has_room(self.settings.of(waiting[0].stage.id).devices):
                 task, trial = task + 1, waiting.pop(0)
                 running[task] = trial
                 if trial.part == 0:
@@ -196,6 +196,7 @@ class Trials:
             "spec": trial.spec(),
             "inputs": trial.inputs,
             "settings": asdict(self.settings.of(trial.stage.id)),
+            "devices": self.settings.of(trial.stage.id).devices,
             "store": self.finished.store.settings(),
             "base": str(self.base),
             "folder": str(trial.folder),

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 90
 PROBE = """\
 import sys
-from etude.backends.base import DeviceMissingError, load
+from etude.backends.base import DeviceMissingError, TooFewDevicesError, load
+from etude.backends.meshes import mesh_shape
+from etude.backends.numerics import Numerics
 try:
-    load(sys.argv[1], device=sys.argv[2])
+    load(sys.argv[1], device=sys.argv[2], numerics=Numerics(mesh=mesh_shape({"data": int(sys.argv[3])})))
 except DeviceMissingError as error:
     print(error.reason)
+except TooFewDevicesError as error:
+    print(error)
 """
 WITHOUT_CUDA = re.compile(r"^cuda\b.*= None$", re.MULTILINE)
 HINT = "`etude doctor` tells which devices each backend finds here; the target cpu is the processor"
@@ -51,7 +55,7 @@ def missing_device(settings: Settings, backend: str) -> str | None:
 
     if settings.device == "cuda" and visible_gpus() and _has_cuda(backend):
         return None
-    command = [sys.executable, "-P", "-c", PROBE, backend, settings.device]
+    command = [sys.executable, "-P", "-c", PROBE, backend, settings.device, str(settings.devices)]
     try:
         answer = subprocess.run(
             command, capture_output=True, text=True, timeout=PROBE_SECONDS, env=worker_environment(settings, ())

@@ -146,7 +146,8 @@ class LocalExecutor:
         """
         counts = Counter(gpu for worker in self._workers for gpu in worker.gpus)
         free = sorted(self._free_gpus(devices), key=lambda gpu: counts[gpu])
-        gpus, is_alone = tuple(free[: self._count(devices)]), self._is_alone(devices)
+        chosen, is_alone = free[: self._count(devices)], self._is_alone(devices)
+        gpus = tuple(gpu for gpu in self._gpus if gpu in chosen)
         for idle in [worker for worker in self._workers if worker.task is None]:
             is_beside = (is_alone or idle.is_alone) and {*gpus} & {*idle.gpus}
             if is_beside or len(self._workers) >= self.jobs:

@@ -14,7 +14,7 @@ import pytest
 
 from etude.runtime.executors import Message
 from etude.runtime.executors.local import LocalExecutor, exit_reason, worker_environment
-from etude.runtime.gpus import visible_gpus
+from etude.runtime.gpus import visible_devices, visible_gpus
 from etude.runtime.runner import default_jobs
 from etude.runtime.stages import Settings
 from etude.runtime.store import Store, injection
@@ -199,3 +199,70 @@ def test_who_had_too_little_memory_and_who_idles_beside_it_are_replaced(
 @pytest.mark.parametrize(("code", "words"), [(-9, "SIGKILL"), (-11, "SIGSEGV"), (1, "exit code 1, see workers.log")])
 def test_an_exit_code_is_explained(code: int, words: str) -> None:
     assert words in exit_reason(code)
+
+
+def test_a_stage_on_a_mesh_has_gpus_of_its_own(
+    store: Store, numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    load = {**request(store, numbers.parent, "load", {"uri": "numbers.csv", "options": {}}), "framework": True}
+    with LocalExecutor(Settings(backend="jax", device="cuda"), 4, tmp_path / "workers.log") as pool:
+        pool.submit(0, load)
+        assert pool.has_room(2) and not pool.has_room(3)
+        pool.submit(1, {**load, "devices": 2})
+        assert [(worker.gpus, worker.is_alone) for worker in pool._workers] == [(("4",), False), (("5", "6"), True)]
+        environment = Path(f"/proc/{pool._workers[1].process.pid}/environ")
+        if environment.exists():
+            assert b"CUDA_VISIBLE_DEVICES=5,6" in environment.read_bytes().split(b"\0")
+        pool.submit(2, load)  # beside the first, on the only GPU that others may have
+        assert pool._workers[2].gpus == ("4",)
+        assert not pool.has_room(2)
+        assert set(finished(pool, 3)) == {0, 1, 2}
+        pool.submit(3, {**load, "devices": 3})  # idle workers would hold memory of its GPUs
+        assert [worker.gpus for worker in pool._workers] == [("4", "5", "6")]
+        assert not pool.has_room()
+        assert finished(pool, 1)[3].kind == "done"
+        assert pool.has_room()
+
+
+def test_gpus_that_cannot_be_told_apart_belong_to_one_mesh(
+    store: Store, numbers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    load = {**request(store, numbers.parent, "load", {"uri": "numbers.csv", "options": {}}), "framework": True}
+    with LocalExecutor(Settings(backend="jax", device="cuda"), 4, tmp_path / "workers.log") as pool:
+        pool.submit(0, load)
+        assert pool.has_room() and not pool.has_room(2)
+        assert finished(pool, 1)[0].kind == "done"
+        pool.submit(1, {**load, "devices": 2})
+        assert [(worker.gpus, worker.is_alone) for worker in pool._workers] == [((None,), True)]
+        assert not pool.has_room()
+        assert finished(pool, 1)[1].kind == "done"
+
+
+def test_a_processor_plays_as_many_devices_as_the_largest_mesh_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=nowhere")
+    own: dict[str, Any] = {"s1": {"mesh": {"model": 3}}}
+    some = Settings(backend="jax", mesh={"data": 2}, stages=own)
+    flags = worker_environment(some)["XLA_FLAGS"].split()
+
+    assert flags[:2] == ["--xla_dump_to=nowhere", "--xla_force_host_platform_device_count=3"]
+    assert (some.devices, some.of("s0").devices, some.of("s1").devices) == (3, 2, 3)
+    assert worker_environment(Settings(backend="jax"))["XLA_FLAGS"] == "--xla_dump_to=nowhere"
+    gpu = Settings(backend="jax", device="cuda", mesh={"data": 2})
+    assert worker_environment(gpu)["XLA_FLAGS"] == "--xla_dump_to=nowhere"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "count"), [(["accel0", "accel1", "null"], 2), (["vfio/vfio", "vfio/0", "vfio/3"], 2), (["null"], None)]
+)
+def test_tpu_chips_are_counted_by_the_files_of_their_driver(
+    nodes: list[str], count: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vfio").mkdir()
+    for node in nodes:
+        (tmp_path / node).touch()
+    monkeypatch.setattr("etude.runtime.gpus.DEVICES", tmp_path)
+
+    assert visible_devices("tpu") == count
+    assert visible_devices("cpu") is None
