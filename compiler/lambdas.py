@@ -76,6 +76,7 @@ def trace(
     where = _function_location(function, site)
     if streams is None:
         row: Record = _row(frame, columns, "", _places(function, list(columns), columns, where))
+        frame.row = row
     else:
         named = _places(function, list(streams), {}, where)
         row = Record({n: _row(frame, inner, f"{n}.", dict.fromkeys(inner, named[n])) for n, inner in streams.items()})

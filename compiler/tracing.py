@@ -104,6 +104,7 @@ class Frame(Struct):
     tapped: list[tuple[Identity, Tensor]] = field(default_factory=list)  # what taps around are given, in order
     given: dict[AnyOrigin, Tensor] | None = None  # weights that are inputs of the program, where they are to be
     captured: list[Tensor] = field(default_factory=list)  # of functions around, which are the last inputs of a model
+    row: Any = None  # the columns that a function of rows is given
 
     @property
     def rounds(self) -> Region | None:

@@ -133,3 +133,12 @@ def test_a_report_takes_the_fields_of_a_record(compiled: Compile) -> None:
 
     assert [name for name, _ in spread.report] == ["a", "b", "c", "d"]
     assert keys(spread) == keys(plain)
+
+
+def test_an_estimator_is_asked_about_columns_as_about_the_row(compiled: Compile) -> None:
+    def asked(function: str) -> set[str]:
+        text = "trees = fit(random_forest(3), on = digits.train)\n"
+        return keys(compiled(f"{text}right = measure(on = digits.test, {function})"))
+
+    by_columns = asked("({image, label}) => argmax(predict(trees, {image})) == label")
+    assert by_columns == asked("row => argmax(predict(trees, row)) == row.label")
