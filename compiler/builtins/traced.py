@@ -139,9 +139,9 @@ def chain_(site: CallSite, models: Any) -> Chain:
 def _row(site: CallSite, value: Any) -> Row:
     """A row, or a record of some of its columns as they are: `({image}) => predict(m, {image})`."""
     known = site.session.frame and site.session.frame.row
-    if known is not None and isinstance(value, Record) and value and not isinstance(value, Row):
-        if all(name in known and known[name] is cell for name, cell in value.items()):
-            return Row(dict(value), {name: known.schema[name] for name in value})
+    is_part = isinstance(value, Record) and isinstance(known, Row) and not isinstance(value, Row)
+    if is_part and value and all(known.get(name) is cell for name, cell in value.items()):
+        return Row(dict(value), {name: known.schema[name] for name in value})
     if not isinstance(value, Row):
         help = "give it the row as the lambda gets it, row => predict(m, row), or columns of it: {x}"
         raise faults.wrong_kind(f"'row' of '{site.name}'", "a row", describe(value), site.at("row"), help)
