@@ -9,14 +9,16 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from etude.backends.ops import OperandError, Operation, Parameter, find
+from etude.backends.ops.table import OPERANDS
 from etude.backends.program.builder import Builder
 from etude.backends.program.dims import Dim, Size
 from etude.backends.program.ir import Literal as Constant
 from etude.backends.program.ir import Operand, Value
+from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.broadcasting import MEETING, warn_about_meeting_rows
 from etude.compiler.class_counts import check_class_counts
-from etude.compiler.diagnostics import Location, Related
+from etude.compiler.diagnostics import Location, RecipeError, Related
 from etude.compiler.limits import MAX_ELEMENTS, STEPS_OF_AN_OPERATION, count_elements, spend
 from etude.compiler.ranges import check_range
 from etude.compiler.schema import Vocabulary
@@ -42,6 +44,10 @@ LATE = (
 )  # what becomes a tensor of the function being traced when an operation is given it
 
 LOOKUPS = {"take", "gather", "take_along", "embedding", "one_hot", "cross_entropy"}
+
+
+AT_ONCE = {Tensor, int, float, bool}
+"""What an operation is mostly given, and what is never late."""
 
 
 class Origins(Struct, frozen=True, dict=True):
@@ -121,7 +127,7 @@ def tensor(frame: Frame, operand: Operand, location: Location, classes: int | No
 
 def operand_of(frame: Frame, value: Any, location: Location, what: str) -> Operand:
     """A tensor of this frame, or a number, as an operand."""
-    if isinstance(value, Tensor):
+    if type(value) is Tensor:
         if value.builder is not frame.builder:
             raise faults.wrong_value(
                 f"{what} is a tensor of another function", location, "hand it over as an input of the model"
@@ -171,8 +177,11 @@ def apply_operation(
     if frame is None:
         raise faults.only_in_traced_code(f"'{name}'", location, "a model, or a function given to a stage")
     spend(session, STEPS_OF_AN_OPERATION, location)
-    values = [made_tensor(session, v, location) if isinstance(v, LATE) else v for v in values]
-    operands = [operand_of(frame, value, location, f"'{name}'") for value in values]
+    values = [
+        made_tensor(session, v, location) if type(v) not in AT_ONCE and isinstance(v, LATE) else v for v in values
+    ]
+    what = f"'{name}'"
+    operands = [operand_of(frame, value, location, what) for value in values]
     check_class_counts(frame, name, values, attributes, location)
     if name in LOOKUPS:
         from etude.compiler.lookups import check_lookup
@@ -185,11 +194,9 @@ def apply_operation(
     if name in LOOKED_AT:
         warn_about(session, frame, name, values, {**_defaults(name), **attributes}, location)
     for result in results:
-        if any(isinstance(dim, int) and dim < 0 for dim in result.type.shape):
-            raise faults.wrong_value(f"'{name}' cannot make {result.type}: a dimension is not below 0", location)
-        if count_elements(result.type.shape) > MAX_ELEMENTS:
-            text = f"'{name}': {result.type} has more than {MAX_ELEMENTS:,} numbers"
-            raise faults.wrong_value(text, location, "no machine holds so many")
+        count = count_elements(result.type.shape)
+        if count < 0 or count > MAX_ELEMENTS:
+            raise _impossible(name, result.type, location)
     made = [tensor(frame, result, location) for result in results]
     if name in MEETING and _has_rows_twice(results[0].type.shape):
         warn_about_meeting_rows(session, name, values, made[0], location)
@@ -198,6 +205,14 @@ def apply_operation(
 
 def _has_rows_twice(shape: tuple[Dim, ...]) -> bool:
     return len(shape) > 1 and isinstance(shape[0], Size) and any(isinstance(dim, Size) for dim in shape[1:])
+
+
+def _impossible(name: str, type: TensorType, location: Location) -> RecipeError:
+    """A result that no machine holds."""
+    if any(isinstance(dim, int) and dim < 0 for dim in type.shape):
+        return faults.wrong_value(f"'{name}' cannot make {type}: a dimension is not below 0", location)
+    text = f"'{name}': {type} has more than {MAX_ELEMENTS:,} numbers"
+    return faults.wrong_value(text, location, "no machine holds so many")
 
 
 def made_tensor(session: Session, value: Any, location: Location) -> Tensor:
@@ -269,18 +284,17 @@ def call_operation(
     given = _bind(operation, positional, named, location)
     check_range(name, given, location)
     values, attributes = [], {}
-    optional = [p for p in operation.operand_parameters if p.default == "none"]
     for parameter in operation.parameters:
         if parameter.kind == "numbers":
             values.extend(_items(given[parameter.name], operation, location))
-        elif parameter.is_operand:
+        elif parameter.kind in OPERANDS:
             if given.get(parameter.name) is not None:
                 values.append(_stacked(session, given[parameter.name], location))
             elif parameter.name in given and parameter.default != "none":
                 raise faults.wrong_kind(f"'{parameter.name}' of '{name}'", "a tensor", "none", location)
         elif parameter.name in given:
             attributes[parameter.name] = attribute(parameter, given[parameter.name], name, location)
-    if optional:
+    if operation.has_optional:
         attributes["has"] = tuple(p.name for p in operation.operand_parameters if given.get(p.name) is not None)
     return apply_operation(session, name, values, attributes, location)
 
@@ -315,12 +329,12 @@ def _shape_of(value: Any, location: Location) -> list[Any]:
 def _bind(
     operation: Operation, positional: Sequence[Any], named: Mapping[str, Any], location: Location
 ) -> dict[str, Any]:
-    names = [p.name for p in operation.parameters]
+    names = operation.names
     if len(positional) > len(names):
         takes = _takes(operation)
         raise faults.too_many_arguments(operation.name, len(names), len(positional), location, takes)
     given = dict(zip(names, positional, strict=False))
-    sizes = next((p.name for p in operation.parameters if p.kind == "sizes"), None)
+    sizes = operation.sizes
     if sizes is not None:
         given[sizes] = tuple((name, value) for name, value in named.items() if name not in names)
         named = {name: value for name, value in named.items() if name in names}
@@ -330,7 +344,7 @@ def _bind(
         if name in given:
             raise faults.repeated_argument(operation.name, name, location)
         given[name] = value
-    for parameter in operation.parameters:
+    for parameter in operation.parameters if len(given) < len(names) else ():
         if parameter.name not in given and parameter.default is None:
             raise faults.missing_argument(operation.name, parameter.name, location)
         if parameter.name not in given and parameter.is_operand and parameter.default != "none":
