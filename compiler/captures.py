@@ -121,4 +121,6 @@ def _trainings(value: Any) -> int:
     count = 0
     while isinstance(value, Trained) and count <= MOST_TRAININGS:
         value, count = value.base, count + 1
+    if isinstance(value, Chain):
+        count += max(map(_trainings, value.parts), default=0)
     return count

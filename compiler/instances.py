@@ -78,13 +78,13 @@ def needed_inputs(model: Model) -> int:
 
 def model_name(model: Model) -> str:
     """What people call a model: its binding, else its constructor."""
+    while not model.name and isinstance(model, Wrapper):
+        if isinstance(model, Start):
+            return f"{model_name(model.base)}_start"
+        model = model.base
     if model.name:
         return model.name
-    if isinstance(model, Instance):
-        return model.definition.name
-    if isinstance(model, Start):
-        return f"{model_name(model.base)}_start"
-    return model_name(model.base) if isinstance(model, Wrapper) else "chain"
+    return model.definition.name if isinstance(model, Instance) else "chain"
 
 
 def trace_instance(

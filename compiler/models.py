@@ -343,7 +343,11 @@ def trace_model(
             session.memo[*place, not training] = session.memo[key]
             session.memo[*place, training] = session.memo[key]
     traced: Traced = session.memo[key]
-    session.memo["origins", model.identity, *around] = [o for o in traced.origins.flat if is_weight(o)]
+    origins = [o for o in traced.origins.flat if is_weight(o)]
+    if session.memo.get(("origins", model.identity, *around)) != origins:
+        session.memo["origins", model.identity, *around] = origins
+        if isinstance(model, Instance | Replaced):
+            session.memo["known origins"] = {}  # of the models around it
     session.memo["traced", model.identity, *around] = traced
     session.memo["types", model.identity] = tuple(types)
     return traced
@@ -439,6 +443,10 @@ def model_origins(session: Session, model: Model) -> list[AnyOrigin]:
     if isinstance(model, Chain):
         return [o for part in model.parts if isinstance(part, Model) for o in model_origins(session, part)]
     if isinstance(model, Wrapper) and not isinstance(model, Replaced):
-        return list(map(origin_map(model), model_origins(session, model.base)))
+        # kept, with the model, so that its id stays its own: of a long chain of trainings each asks for all before it
+        known = session.memo.setdefault("known origins", {})
+        if id(model) not in known:
+            known[id(model)] = (list(map(origin_map(model), model_origins(session, model.base))), model)
+        return known[id(model)][0]  # type: ignore[no-any-return]
     found: list[AnyOrigin] = session.memo.get(("origins", model.identity), [])
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from etude.backends.program.ir import Slot
@@ -16,32 +16,37 @@ Named = tuple[str, Slot, AnyOrigin]
 
 def named_weights(session: Session, model: Model) -> list[Named]:
     """(path, slot, origin) of each weight of a model, in the order of its parts, as far as it has been traced."""
-    return [each for each in _weights(session, model, "") if is_weight(each[2])]
+    return list(_weights(session, model, "", is_weight))
 
 
 def held_values(session: Session, model: Model) -> list[Named]:
     """(path, slot, origin) of each measured value that a model holds, as far as it has been traced."""
-    return [each for each in _weights(session, model, "") if not is_weight(each[2])]
+    return list(_weights(session, model, "", lambda origin: not is_weight(origin)))
 
 
-def _weights(session: Session, model: Model, prefix: str) -> Iterator[Named]:
-    if isinstance(model, Chain):
-        yield from _chain(session, model, prefix)
-    elif isinstance(model, Wrapper) and not isinstance(model, Replaced):
-        change = origin_map(model)
-        for path, slot, origin in _weights(session, model.base, prefix):
-            yield path, slot, change(origin)
-    else:
+def _weights(session: Session, model: Model, prefix: str, wanted: Callable[[AnyOrigin], bool]) -> Iterator[Named]:
+    """The wanted of all; what becomes of a weight in a wrapper is a weight, and of what is none, none."""
+    changes = []
+    while isinstance(model, Wrapper) and not isinstance(model, Replaced):
+        changes.append(origin_map(model))
+        model = model.base
+    for path, slot, origin in _unwrapped(session, model, prefix, wanted):
+        if wanted(origin):
+            for change in reversed(changes):
+                origin = change(origin)
+            yield path, slot, origin
+
+
+def _unwrapped(session: Session, model: Model, prefix: str, wanted: Callable[[AnyOrigin], bool]) -> Iterator[Named]:
+    if not isinstance(model, Chain):
         traced = traced_model(session, model)
         if traced is not None:
             yield from zip_slots(traced.sub, traced.origins, prefix)
-
-
-def _chain(session: Session, model: Chain, prefix: str) -> Iterator[Named]:
+        return
     for index, part in enumerate(model.parts):
         if isinstance(part, Model):
             name = str(index) if model.is_list or not part.name else part.name
-            yield from _weights(session, part, f"{prefix}{name}.")
+            yield from _weights(session, part, f"{prefix}{name}.", wanted)
 
 
 def zip_slots(sub: Any, origins: Any, prefix: str) -> Iterator[Named]:
