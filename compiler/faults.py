@@ -6,7 +6,16 @@ from collections.abc import Iterable, Sequence
 
 from etude.compiler.diagnostics import Diagnostic, Fix, Location, RecipeError, Related
 from etude.compiler.schema import Vocabulary
-from etude.compiler.suggestions import as_a_function, called_here, in_the_library, rename, spelled_here, written_so
+from etude.compiler.suggestions import (
+    as_a_function,
+    called_here,
+    in_the_library,
+    is_called_or_asked,
+    one_letter_off,
+    rename,
+    spelled_here,
+    written_so,
+)
 
 
 class Poisoned(Exception):
@@ -31,8 +40,10 @@ def fault(
 
 
 def unknown_name(name: str, location: Location, visible: Iterable[str]) -> RecipeError:
-    meant = spelled_here(name, location) or in_the_library(name, location)
-    help, fixes = meant or rename(location, name, visible)
+    known = list(visible)
+    near = None if is_called_or_asked(location) else one_letter_off(name, known)
+    meant = None if near else spelled_here(name, location) or in_the_library(name, location)
+    help, fixes = meant or rename(location, name, known)
     return fault("E201", f"unknown name '{name}'", location, "not defined here", help=help, fixes=fixes)
 
 

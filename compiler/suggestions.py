@@ -41,6 +41,7 @@ OTHER_VALUES = {
     "dtype": "make an int of it by int(...), a truth value by bool(...)",
 }
 """Those that take another value here: nothing that could be replaced without looking."""
+OPERATOR = re.compile(r" *[-+*/%@]")
 NUMBER_IN_QUOTES = re.compile(r'"[0-9][0-9_]*(\.[0-9]+)?([eE][+-]?[0-9]+)?(%|[A-Za-z]+)?"')
 NUMERIC = ("number", "int", "float", "share", "duration", "epochs")
 
@@ -49,11 +50,39 @@ def rename(location: Location, name: str, candidates: Iterable[str]) -> Suggesti
     """A hint and a fix with the nearest name; safe where that is a slip of one name alone."""
     known = list(candidates)
     sure = surely_meant(name, known)
-    close = sure or nearest(name, [each for each in known if is_like(name, each)])
+    close = sure or one_letter_off(name, known) or nearest(name, [each for each in known if is_like(name, each)])
     if close is None:
         return None, ()
-    fix = Fix(f"replace '{name}' by '{close}'", (Edit(location, close),), safe=sure is not None)
+    is_safe = sure is not None and not _is_function_computed_with(close, location)
+    fix = Fix(f"replace '{name}' by '{close}'", (Edit(location, close),), safe=is_safe)
     return f"did you mean '{close}'?", (fix,)
+
+
+def one_letter_off(name: str, known: Iterable[str]) -> str | None:
+    """The first of the names, which come nearest first, that has a letter more or less, or one other letter of four."""
+    return next(
+        (
+            each
+            for each in known
+            if abs(len(each) - len(name)) < 2
+            and (len(each) != len(name) or len(name) > 3)
+            and distance(name, each) == 1
+            and re.findall(r"[0-9]+", name) == re.findall(r"[0-9]+", each)
+        ),
+        None,
+    )
+
+
+def _is_function_computed_with(name: str, location: Location) -> bool:
+    """Whether a function would stand before an operator, as in `test % 20%`: the operator may be what is wrong."""
+    from etude.compiler.builtins import library_names  # needed for unknown names only
+
+    return name in library_names() and OPERATOR.match(location.source.text, location.span.end) is not None
+
+
+def is_called_or_asked(location: Location) -> bool:
+    """Whether what stands at a place is called, or asked for a field: a function or a module was meant."""
+    return location.source.text[location.span.end : location.span.end + 1] in {"(", "."}
 
 
 def is_like(written: str, known: str) -> bool:

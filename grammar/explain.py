@@ -43,6 +43,7 @@ MISTAKES: tuple[Mistake, ...] = (
     statements.after_return,
     expressions.conditional,
     expressions.operator,
+    expressions.odd_comma,
     expressions.missing_comma,
 )
 """Tried in this order; the first that knows the situation speaks."""

@@ -57,8 +57,21 @@ def mismatched(s: Situation) -> SyntaxFault | None:
     opener = s.open_brackets[-1]
     if OPENERS[s.tokens[opener]] == s.token:
         return None
+    if s.tokens.count(s.token) > s.tokens.count(CLOSERS[s.token]) and not _lacks(
+        s, s.tokens[opener], OPENERS[s.tokens[opener]]
+    ):
+        return _closes_nothing(s, opener)
     dedent = first_dedent(s)
     return unclosed(s, *dedent) if dedent else unclosed(s, opener, s.index)
+
+
+def _closes_nothing(s: Situation, opener: int) -> SyntaxFault:
+    """A closing bracket of which there are too many, while one of another kind is open."""
+    missing = CLOSERS[s.token]
+    help = f"remove it, or write the `{missing}` that it should close"
+    related = ((span_of(s.tokens[opener]), f"the `{s.tokens[opener]}` that is open"),)
+    remedy = removing(s.span, str(s.token), is_safe=False)
+    return SyntaxFault("E113", f"`{s.token}` closes nothing", s.span, f"no `{missing}` is open", help, related, remedy)
 
 
 def never_closed(s: Situation) -> SyntaxFault | None:

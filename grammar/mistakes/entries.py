@@ -17,7 +17,9 @@ def comma_between_entries(s: Situation) -> SyntaxFault | None:
         return SyntaxFault("E101", message, s.span, "no comma here", help, remedy=remedy)
     if s.is_after_expression and "RBRACE" in s.accepts and "NAME" in s.accepts:
         help = "remove it: entries of a block need no separator"
-        message, remedy = "entries of a block are not separated by commas", removing(s.span, str(s.token))
+        is_balanced = s.tokens.count("(") >= s.tokens.count(")")  # else it is a `(` that is missing
+        remedy = removing(s.span, str(s.token), is_safe=is_balanced)
+        message = "entries of a block are not separated by commas"
         return SyntaxFault("E101", message, s.span, "no comma here", help, remedy=remedy)
     return None
 
@@ -39,7 +41,9 @@ def equals_or_colon(s: Situation) -> SyntaxFault | None:
         message, help = "a field of a record is written with `:`", f"write `{s.before}: ...`"
         return SyntaxFault("E101", message, s.span, "expected `:`", help, remedy=_sign(s, ":"))
     if s.token == "=" and s.is_after_expression:
-        remedy = replacing(s.span, "=", "==")
+        same_line = (str(token) for token in s.tokens[: s.index] if token.line == s.token.line)
+        is_condition = any(word in ("expect", "if", "and", "or", "not") for word in same_line)
+        remedy = replacing(s.span, "=", "==", is_safe=is_condition)
         help = "write `==` to compare"
         return SyntaxFault("E101", "`=` binds a name", s.span, "not a comparison", help, remedy=remedy)
     if s.token.type in ("NUMBER", "QUANTITY") and s.at(1) == ":" and "NAME" in s.accepts:

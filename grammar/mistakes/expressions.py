@@ -12,9 +12,10 @@ def conditional(s: Situation) -> SyntaxFault | None:
     help = "write `if c then a else b`"
     if s.token == "?" and s.is_after_expression:
         return SyntaxFault("E114", "`?` is not an operator", s.span, "not an operator", help)
-    if s.is_after_expression and "THEN" in s.accepts and s.token != "=":
+    is_entry = "NAME" in s.accepts  # of a block, where every keyword may be the name of what comes next
+    if s.is_after_expression and "THEN" in s.accepts and s.token != "=" and not is_entry:
         return SyntaxFault("E101", "a condition is followed by `then`", s.span, "expected `then`", help)
-    if s.is_after_expression and "ELSE" in s.accepts:
+    if s.is_after_expression and "ELSE" in s.accepts and not is_entry:
         message = "an `if` is an expression and needs its `else`"
         return SyntaxFault("E101", message, s.span, "expected `else`", help)
     if s.wants_expression and s.token == "if" and "IF" not in s.accepts:
@@ -46,6 +47,9 @@ def operator(s: Situation) -> SyntaxFault | None:
         )
         shorter = removing(s.span, "=") if s.before == "==" else None
         return SyntaxFault("E114", f"`{s.before}=` is not an operator", span, "not an operator", help, remedy=shorter)
+    if s.wants_expression and token == "=" and s.before == "=":
+        remedy = removing(s.span, "=")
+        return SyntaxFault("E101", "there is one `=` too many", s.span, "a second `=`", "remove it", remedy=remedy)
     if s.wants_expression and f"{s.before}{token}" == "<>":
         span = Span(span_of(s.before).start, s.span.end)
         remedy = replacing(span, "<>", "!=")
@@ -61,6 +65,7 @@ def loose_unit(s: Situation) -> SyntaxFault | None:
     """`3 epochs`, `5.`."""
     number, word = (s.before, s.token) if s.before.type == "NUMBER" else (s.at(-2), s.before)
     is_unit = word.type == "NAME" and word in _UNITS and number.type == "NUMBER" and number.line == word.line
+    is_unit = is_unit and s.at(1 if word is s.token else 0).type != "ARROW"  # `runs(1..5 s => e)`
     if is_unit and (word is s.before or s.is_after_expression):
         span = Span(span_of(number).start, span_of(word).end)
         remedy = replacing(span, s.text[span.start : span.end], f"{number}{word}")
@@ -96,12 +101,32 @@ def comprehension(s: Situation) -> SyntaxFault | None:
     return None
 
 
+def odd_comma(s: Situation) -> SyntaxFault | None:
+    """`f(a, , b)`, `[, a]`, and `f a, b)` outside of all brackets."""
+    if s.token != ",":
+        return None
+    if s.wants_expression and s.before in (",", "(", "["):
+        message, remedy = f"nothing stands between `{s.before}` and `,`", removing(s.span, ",")
+        return SyntaxFault("E101", message, s.span, "expected an expression", "remove it", remedy=remedy)
+    if s.is_after_expression and not s.open_brackets and "COMMA" not in s.accepts:
+        help = "a `(` is missing before, or a `)` too many; what follows a statement begins a new line"
+        return SyntaxFault("E101", "this comma stands in no bracket", s.span, "nothing is open here", help)
+    return None
+
+
+_PLAIN = ("NUMBER", "QUANTITY", "STRING", "TRUE", "FALSE")
+
+
 def missing_comma(s: Situation) -> SyntaxFault | None:
     """Two expressions side by side in a list, a call or a record."""
     starts = ("NAME", "NUMBER", "QUANTITY", "STRING", "TRUE", "FALSE", "LBRACE", "ELLIPSIS", "LOOP", "IF")
     if not (s.is_after_expression and "COMMA" in s.accepts and s.token.type in starts):
         return None
     opener = s.tokens[s.open_brackets[-1]] if s.open_brackets else None
+    if opener == "(" and s.before.type == "NAME" and s.at(-2) in ("(", ",") and s.token.type in _PLAIN:
+        help, remedy = f"write `{s.before} = {s.token}`", inserting(span_of(s.before).end, " =")
+        message = f"`=` is missing between the argument `{s.before}` and its value"
+        return SyntaxFault("E101", message, s.span, "expected `=`", help, remedy=remedy)
     related = ((span_of(opener), "in what is opened here"),) if opener else ()
     message, remedy = f"a comma is missing before `{s.token}`", inserting(span_of(s.before).end, ",")
     return SyntaxFault("E101", message, s.span, "expected `,`", None, related, remedy)

@@ -39,7 +39,13 @@ def unfinished(s: Situation) -> SyntaxFault | None:
     is_word = s.wants_expression and (s.token in (*TOP_LEVEL, "fn") or s.is_at_end) and s.at(1).type != "EQUAL"
     is_binding = s.token == "=" and s.is_after_expression and s.before.type == "NAME"
     last = s.index - (1 if is_word else 2)
-    if not (is_word or is_binding) or s.open_brackets or last < 0 or not (s.is_at_end or s.starts_line(last + 1)):
+    is_next = is_binding and s.starts_line(s.index - 1)  # also in brackets: `lr =`, and the next entry
+    if (
+        not (is_word or is_binding)
+        or (s.open_brackets and not is_next)
+        or last < 0
+        or not (s.is_at_end or s.starts_line(last + 1))
+    ):
         return None
     if s.tokens[last].type not in _OPEN_ENDED:
         return None
