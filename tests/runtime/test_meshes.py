@@ -56,13 +56,8 @@ carried = train(on = digits.train, update = {plain: plain}) {
   batch  = 30
   budget = 6steps
 }
-spread = measure(digits.valid, ({image}) => mean(square(contrast.net(image))))
-right  = measure(digits.valid, ({image, label}) => argmax(parted.plain(image)) == label)
-report {
-  spread = spread
-  right  = right
-  middle = measure(digits.valid, ({image}) => sum(carried.state.center))
-}
+right = measure(digits.valid, ({image, label}) => argmax(parted.plain(image)) == label)
+report { right = right   slow = plot(contrast.history)   both = plot(both.history)   carried = plot(carried.history) }
 """
 
 
