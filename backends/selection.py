@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from etude.backends.base import Array, Checkpoint
 
 Keep = Literal["last", "best", "all"]
+
+
+def judged_by(spec: Mapping[str, Any]) -> str | None:
+    """What the programs of a training call the score that decides; None where the loss does."""
+    names = (spec.get("valid") or {}).get("score_names")
+    return names[0] if spec.get("score") is not None and names else spec.get("score")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,7 +33,7 @@ from etude.backends.feeding import Batch, Buffers, ReadAhead, Table
 from etude.backends.inputs import row_counts
 from etude.backends.ordering import stream_of
 from etude.backends.randomness import step_key, validation_key
-from etude.backends.selection import Selection
+from etude.backends.selection import Selection, judged_by
 from etude.backends.snapshots import (
     Keeper,
     Snapshot,
@@ -43,6 +43,7 @@ from etude.backends.snapshots import (
     selection_facts,
     selection_weights,
 )
+from etude.backends.takeover import Places, check_places
 from etude.backends.timetable import Clock, Timetable, patience
 from etude.backends.weights import save_weights
 
@@ -99,20 +100,6 @@ class Session(Protocol):
     def layout(self) -> list[str]:
         """Which weight each part of `state` belongs to, in an order that both sides share."""
         ...
-
-
-class OtherRunError(Exception):
-    """The training to go on from has other weights, or another optimizer; the message has the first difference."""
-
-
-def check_layout(before: Sequence[str], now: Sequence[str]) -> None:
-    """Raise `OtherRunError` where what `state` gave belongs to other weights."""
-    for old, new in zip(before, now, strict=False):
-        if old != new:
-            raise OtherRunError(f"the training to go on from has {old} where this one has {new}")
-    if len(before) != len(now):
-        text = f"the training to go on from has {len(before)} weights and parts of optimizers, this one has {len(now)}"
-        raise OtherRunError(text)
 
 
 @dataclass
@@ -181,7 +168,8 @@ class Loop:
         return [found[step] for step in self.timetable.checkpoints if step in found]
 
     def _end(self) -> Snapshot:
-        return Snapshot(self.done, self.session.state(), {}, {"layout": self.session.layout()})
+        places = Places.of(self.session.layout())
+        return Snapshot(self.done, places.stored(self.session.state()), {}, {"layout": places.entries})
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._started_at
@@ -195,8 +183,7 @@ class Loop:
         snapshot = self.keeper.latest() if self.keeper is not None else None
         if snapshot is None:
             if self.extras.start is not None:
-                check_layout(self.extras.start.facts["layout"], self.session.layout())
-                self.session.restore(self.extras.start.state)
+                self._take_up(self.extras.start)
             return
         facts = snapshot.facts
         self.session.restore(snapshot.state)
@@ -205,6 +192,14 @@ class Loop:
         self._validated, self._continued = facts["validated"], [*facts["continued"], snapshot.step]
         self._started_at -= facts["seconds"]
         self.emit({"kind": "continued", "step": self.done, "steps": self._expected_steps()})
+
+    def _take_up(self, end: Snapshot) -> None:
+        """Begin with the end of another training. Raises `OtherRunError`."""
+        before, now = Places.of(end.facts["layout"]), Places.of(self.session.layout())
+        check_places(before, now)
+        if set(before.states) == set(now.states):  # ends that were stored with names have them in another order
+            before = replace(before, states=now.states)
+        self.session.restore(now.restored(before.stored(end.state)))
 
     def _keep(self, *, wait: bool = False) -> None:
         """Keep how far the training is, unless that is known already."""
@@ -395,7 +390,7 @@ def train_session(
     first = extras.start.step if extras.start is not None else 0
     timetable = Timetable.of(spec, rows[0], first)
     stream = stream_of(spec, ids, data, first, timetable.steps)
-    selection = Selection(spec.get("keep", "last"), spec.get("score"), patience(spec, rows[0]))
+    selection = Selection(spec.get("keep", "last"), judged_by(spec), patience(spec, rows[0]))
     loop = Loop(session, timetable, stream, selection, folder, emit, stop, record, keeper, extras)
     if session.source is None:
         return loop.run(limit)

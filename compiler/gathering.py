@@ -41,9 +41,8 @@ class Gathered(Struct):
 
     def outputs(self, result: Any, row: Any) -> list[tuple[str, Any]] | None:
         """The outputs of the program for what the function returned: (name, tensor or number)."""
-        named = dict(result) if isinstance(result, Record) and not is_weighted(result) else {"": result}
         outputs: list[tuple[str, Any]] = []
-        for path, value in named.items():
+        for path, value in by_place(result).items():
             if isinstance(value, Tree):
                 self.trees[path], self.leaves[path] = value, [self._collect(leaf) for leaf in value.leaves]
             elif isinstance(value, Tensor) and value.type.rank:
@@ -94,16 +93,16 @@ class Gathered(Struct):
 
     def ports(self, returned: Any) -> dict[str, str]:
         """The outputs of the stage: one for all numbers, and a file for each tree."""
-        is_record = isinstance(returned, Record) and not is_weighted(returned)
-        has_numbers = any(path not in self.trees for path in (returned if is_record else [""]))
+        has_numbers = any(path not in self.trees for path in by_place(returned))
         files = {_port(path): "Tree" if isinstance(tree, Tree) else "Tensor" for path, tree in self.trees.items()}
         return {**({"value": "Metric"} if has_numbers else {}), **files}
 
     def result(self, returned: Any, value: list[Any], classes: int | None) -> Any:
         """The measured values as the recipe sees them."""
-        if isinstance(returned, Record) and not is_weighted(returned):
-            return Record({name: self._deferred(of, ["field", value, name], classes) for name, of in returned.items()})
-        return self._deferred(returned, value, classes)
+        if not has_fields(returned):
+            return self._deferred(returned, value, classes)
+        fields = zip(returned.items(), by_place(returned), strict=True)
+        return Record({name: self._deferred(of, ["field", value, place], classes) for (name, of), place in fields})
 
     def _deferred(self, returned: Any, expression: list[Any], classes: int | None) -> Any:
         returned = returned["value"] if is_weighted(returned) else returned
@@ -120,6 +119,18 @@ class Gathered(Struct):
         if isinstance(returned, SetMetric) and returned.name in OF_ALL_PAIRS:
             return [DeferredList(entry, length=classes) for entry in entries]
         return [Deferred(entry) for entry in entries]
+
+
+def has_fields(returned: Any) -> bool:
+    """Whether a function returned several values by name."""
+    return isinstance(returned, Record) and not is_weighted(returned)
+
+
+def by_place(returned: Any) -> dict[str, Any]:
+    """What a function returned as the store calls it: the fields of a record by their places, "" for a single value."""
+    if not has_fields(returned):
+        return {"": returned}
+    return {str(number): value for number, value in enumerate(returned.values())}
 
 
 def _file_part(returned: Tree | Tensor, ref: Ref, first: int) -> Tree | Measured:

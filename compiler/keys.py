@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from etude.backends.ops import find
 from etude.backends.program.spelling import speller
-from etude.compiler.workflow import Stage, Workflow
+from etude.compiler.naming import placed, port_names, without
+from etude.compiler.workflow import Ref, Stage, Workflow
 
 Json = Any
 
@@ -64,7 +65,8 @@ SEMANTICS: Mapping[str, int] = {
 PACKAGES = {"fit": "scikit-learn", "predict": "scikit-learn"}
 SCALARS = {str, int, float, bool, type(None)}
 PLAIN = {"slots", "names", "results", "columns"}  # the long parts of a spec that hold no programs
-HIDDEN = {"train": "names", "overlap": "names"}  # what is only for people
+# What is only for people: names of models, of columns, of fields.
+HIDDEN = {"train": {"names", "columns"}, "overlap": {"names"}, "measure": {"fields"}, "plot": {"shown"}}
 WORDS = {str, int, bool, type(None)}
 MOST_SPELLED = 8192  # fields of specs: those that are shared come again and again
 NO_OPERATIONS: frozenset[str] = frozenset()
@@ -146,7 +148,7 @@ def recipe_keys(workflow: Workflow) -> dict[str, str]:
     found: dict[str, str] = {}
     for stage in workflow.stages.values():
         does = _spell(stage.spec) if stage.kind == "load" else spec_text(stage)
-        refs = _spell([[found[ref.stage], ref.port] for ref in (*stage.inputs, *stage.guards)])
+        refs = _spell([[found[ref.stage], _port(workflow, ref)] for ref in (*stage.inputs, *stage.guards)])
         found[stage.id] = hashlib.sha256(f"[{_spell(stage.kind)},{does},{refs}]".encode()).hexdigest()[:32]
     return found
 
@@ -185,8 +187,8 @@ def _fields(stage: Stage) -> list[str]:
     """The fields of a spec that enter its key."""
     if stage.kind == "heatmap":
         return ["expression"]
-    hidden = HIDDEN.get(stage.kind)
-    return [name for name in stage.spec if name != hidden]
+    hidden = HIDDEN.get(stage.kind, ())
+    return [name for name in stage.spec if name not in hidden]
 
 
 def _field(kind: str, name: str, value: Json) -> Json:
@@ -195,14 +197,16 @@ def _field(kind: str, name: str, value: Json) -> Json:
     match kind, name:
         case "load", "uri":
             return _without_place(canonical)
-        case "train" | "overlap", "steps" if len(canonical) == 1:  # a name tells columns of several players apart
-            return [{name: item for name, item in canonical[0].items() if name != "name"}]
+        case "train", "steps" | "valid" | "state" | "inputs" | "weights" | "order" | "watch":
+            return placed(name, canonical)
+        case "split", "parts" if isinstance(canonical, list):
+            return [[str(number), share] for number, (_, share) in enumerate(canonical)]
         case "claim", "shown":
             return [expression for _, expression in canonical]
-        case "table", "expression":
-            return _ordered(canonical)
+        case "table", "columns":
+            return len(value)
         case "plot", "series":
-            return [{**series, "label": ""} for series in canonical]
+            return [{**without(series, "names"), "label": ""} for series in canonical]
         case ("select", "then" | "else") | (_, "slots" | "given"):
             return _pathless(canonical)
     return canonical
@@ -268,11 +272,9 @@ def _canonical(value: Json) -> Json:
     return [_canonical(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _ordered(expression: Json) -> Json:
-    """An expression whose records are lists: the order of their fields is the order of a table's columns."""
-    if isinstance(expression, Mapping):
-        return [[name, _ordered(item)] for name, item in expression.items()]
-    return [_ordered(item) for item in expression] if isinstance(expression, list) else expression
+def _port(workflow: Workflow, ref: Ref) -> str:
+    """An output as the store calls it."""
+    return port_names(workflow.stages[ref.stage]).get(ref.port, ref.port)
 
 
 def _without_place(uri: str) -> str:

@@ -11,12 +11,13 @@ from msgspec.structs import replace
 from etude.backends.program.builder import Builder
 from etude.backends.program.dims import b
 from etude.backends.program.ir import Operand, StageProgram, Sub, Value
-from etude.backends.program.serialize import program_to_json
+from etude.backends.program.serialize import program_digest, program_to_json
 from etude.backends.program.types import TensorType
 from etude.compiler import faults
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
 from etude.compiler.made_columns import label_place
+from etude.compiler.naming import ALIKE, Names, unnamed
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.slots import SlotTable
 from etude.compiler.texts import TextRead, is_text
@@ -35,10 +36,13 @@ class TracedFunction(Struct, frozen=True):
     hosted: Mapping[str, Fitted] = {}
     texts: Mapping[str, TextRead] = {}
 
-    def to_json(self, slots: SlotTable) -> Any:
-        """The program with its modules placed in a stage's slot table."""
+    def to_json(self, slots: SlotTable, inputs: Names = ALIKE, outputs: Names = ALIKE) -> Any:
+        """The program with its modules placed in a stage's slot table; known to keys by the names that the store has
+        for some of its inputs and outputs."""
         modules = slots.modules(self.sub, self.origins)
-        return program_to_json(StageProgram(self.sub, modules))
+        program = program_to_json(StageProgram(self.sub, modules))
+        is_renamed = any(name != stored for name, stored in (*inputs.items(), *outputs.items()))
+        return {**program, "digest": program_digest(unnamed(self.sub, inputs, outputs))} if is_renamed else program
 
 
 def column_type(column: ColumnSchema, kind: FrameKind) -> TensorType:

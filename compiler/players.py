@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from etude.backends.program.builder import Builder
 from etude.backends.program.ir import Literal, StageProgram, Sub, Value
-from etude.backends.program.serialize import program_to_json
+from etude.backends.program.serialize import program_digest, program_to_json
 from etude.backends.program.types import TensorType
 from etude.compiler import faults, weight_faults
 from etude.compiler.calls import CallSite
@@ -20,6 +20,7 @@ from etude.compiler.instances import slot_of
 from etude.compiler.lambdas import TracedFunction, scalar_outputs, trace
 from etude.compiler.measured import fixed_type, stored_origin
 from etude.compiler.models import model_origins
+from etude.compiler.naming import HELD, STATE, called_losses, numbered, player_columns, unnamed
 from etude.compiler.origins import can_learn
 from etude.compiler.slots import SlotTable
 from etude.compiler.slow_copies import held_copies
@@ -43,9 +44,6 @@ from etude.compiler.values import (
 )
 from etude.compiler.wrappers import slow_of
 
-STATE = "@state."
-HELD = "@held."  # the state as a validation sees it
-
 
 class Player(Struct, frozen=True):
     """One step of a `train`: the models it updates by the names of their results, and how."""
@@ -57,14 +55,10 @@ class Player(Struct, frozen=True):
     loss_place: Location
     update_place: Location
 
-
-def player_names(players: Sequence[Player]) -> list[str]:
-    """What the history calls the loss of each player."""
-    called = ["+".join(player.models) for player in players]
-    return [
-        f"{name}.{called[:number].count(name)}.loss" if called.count(name) > 1 else f"{name}.loss"
-        for number, name in enumerate(called)
-    ]
+    @property
+    def name(self) -> str:
+        """What the history calls it among others."""
+        return "+".join(self.models)
 
 
 def streams_of(site: CallSite, on: Any) -> dict[str, Dataset]:
@@ -136,6 +130,7 @@ class TrainTrace(Struct):
         if self.initial_state is None:
             return {}
         init = program_to_json(StageProgram(self.initial_state, ()))
+        init["digest"] = program_digest(unnamed(self.initial_state, {}, numbered(self.state)))
         given = {name: slots.add(origin, type, f"state.{name}") for name, (origin, type) in self.given.items()}
         return {"state": {"names": list(self.state), "init": init, **({"given": given} if given else {})}}
 
@@ -146,7 +141,9 @@ class TrainTrace(Struct):
         players it has the loss of each."""
         first, at = players[0], {"training": False, "live": frozenset[AnyOrigin]()}
         if len(players) > 1:
-            first = replace(first, loss=dict(zip(player_names(players), (p.loss for p in players), strict=True)))
+            called = called_losses(player_columns([player.name for player in players]))
+            losses = {name: player.loss for (name, _), player in zip(called, players, strict=True)}
+            first = replace(first, loss=losses)
         traced = _trace_loss(site, first, streams, self.extras(players), self.state, **at)  # type: ignore[arg-type]
         kept = tuple((name, value) for name, value in traced.sub.outputs if not name.startswith(STATE))
         traced = replace(traced, sub=replace(traced.sub, outputs=kept))

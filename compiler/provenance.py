@@ -16,7 +16,7 @@ from etude.grammar.faults import SyntaxFault
 from etude.grammar.parser import parse
 
 Json = Any
-SKIPPED = {"weights", "update", "uri", "score_names", "computed", "expression"}
+SKIPPED = {"weights", "update", "uri", "score_names", "stored", "computed", "expression"}
 SEED = "the seed around it: --seed, or that of runs(...)"
 # What a setting of a spec is called where it is an argument.
 ARGUMENTS = {"valid.every": "valid_every", "share": "size", "count": "size"}

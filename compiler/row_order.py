@@ -19,15 +19,17 @@ def row_order(site: CallSite, streams: Mapping[str, Dataset], weights: Any, orde
     """The fields of the spec; none where rows come evenly, so that nothing else depends on this."""
     spec: dict[str, Any] = {}
     if weights is not None:
-        spec["weights"] = {
+        given = {
             name: _column(site, streams, name, "weights", column)
             for name, column in _by_stream(site, streams, "weights", weights)
         }
+        spec["weights"] = {name: given.get(name) for name in streams}
     if order is not None:
-        spec["order"] = {
+        orders = {
             name: _curriculum(site, streams, name, setting)
             for name, setting in _by_stream(site, streams, "order", order)
         }
+        spec["order"] = {name: orders.get(name) for name in streams}
     return spec
 
 

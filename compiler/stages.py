@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from etude.compiler.keys import canonical_json, spec_text
+from etude.compiler.naming import port_names, result_names
 from etude.compiler.workflow import Ref, Stage
 
 
@@ -126,4 +127,6 @@ def _identity(stage: Stage) -> bytes:
     """Equal for stages that do the same to the same inputs. Hashed: a hundred thousand specs are much to keep."""
     does = canonical_json(stage.spec).decode() if stage.kind == "load" else spec_text(stage)
     refs = "".join([f"{ref.stage} {ref.port}\n" for ref in stage.inputs])
-    return hashlib.blake2b(f"{stage.kind}\n{refs}{does}".encode(), digest_size=16).digest()
+    names = port_names(stage) or result_names(stage)  # of equal ones with other names each is shown by its own
+    called = canonical_json([*names.items()]).decode() if names else ""
+    return hashlib.blake2b(f"{stage.kind}\n{refs}{does}{called}".encode(), digest_size=16).digest()

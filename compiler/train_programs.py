@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from etude.compiler.calls import CallSite
 from etude.compiler.captures import MOST_KEPT, captured
 from etude.compiler.keys import canonical_program
-from etude.compiler.lambdas import scalar_outputs, trace
+from etude.compiler.lambdas import TracedFunction, scalar_outputs, trace
+from etude.compiler.naming import called_losses, player_columns, score_name, stored_inputs, stored_terms
 from etude.compiler.players import Player, TrainTrace, trace_losses
 from etude.compiler.session import Session
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
@@ -113,7 +114,7 @@ def _traced(
     if held_out is not None:
         places["valid"] = _one({name: inputs.index(d.ref) for name, d in held_out.items()})
     slots = SlotTable(inputs, site.session.seed)
-    losses = [loss.to_json(slots) for loss in traced.losses]
+    losses = [_loss_json(loss, slots, streams, traced) for loss in traced.losses]
     copies = traced.copies_spec(slots)
     updates = [traced.update_of(player, slots) for player in players]
     valid = None if held_out is None else _validation(site, players, traced, score, held_out, slots)
@@ -139,14 +140,30 @@ def _one(places: dict[str, int]) -> Any:
 def _validation(
     site: CallSite, players: Sequence[Player], traced: TrainTrace, score: Any, streams: Streams, slots: SlotTable
 ) -> dict[str, Json]:
+    """The programs of a validation; `stored` is what the store calls the scores."""
     loss = traced.validation_loss(site, players, streams)
     scores: Any = None
-    names: list[str] = []
+    names: dict[str, str] = {}
     if score is not None:
         columns = {name: d.columns for name, d in streams.items()}
         named = None if set(columns) == {""} else columns
         extras = traced.extras(players)
         rows = trace(site, "scores", "row", score, columns.get("", {}), extras=extras, streams=named)
-        names = list(scalar_outputs(rows, "the score", site.at("score")))
-        scores = rows.to_json(slots)
-    return {"loss": loss.to_json(slots), "scores": scores, "score_names": names}
+        scalar_outputs(rows, "the score", site.at("score"))
+        terms = {name for name, _ in loss.sub.outputs}
+        names = {
+            name: score_name(number, name, value.type.dtype == "bool", terms)
+            for number, (name, value) in enumerate(rows.sub.outputs)
+        }
+        scores = rows.to_json(slots, stored_inputs(rows.sub, list(streams), ()), names)
+    about = {"score_names": [*names], "stored": [*names.values()]}
+    return {"loss": _loss_json(loss, slots, streams, traced, players), "scores": scores, **about}
+
+
+def _loss_json(
+    loss: TracedFunction, slots: SlotTable, streams: Streams, traced: TrainTrace, players: Sequence[Player] = ()
+) -> Json:
+    """The program of a loss; of several players together, as a validation has them, with a term for each."""
+    state = list(traced.state)
+    terms = dict(called_losses(player_columns([player.name for player in players]))) if len(players) > 1 else None
+    return loss.to_json(slots, stored_inputs(loss.sub, list(streams), state), terms or stored_terms(loss.sub, state))

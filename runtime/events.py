@@ -15,7 +15,7 @@ from etude.runtime.store.files import write
 Json = Any
 Kind: TypeAlias = Literal[
     "run-started",  # data: run, stages (how many), folder
-    "stage-cached",  # data: outputs, key
+    "stage-cached",  # data: outputs, key, names (what the recipe calls parts of values, where it gives names)
     "stage-waiting",  # another run computes the same key
     "stage-started",
     "stage-progress",  # data: step, steps, epoch, loss, terms, history (new rows), rows_per_second
@@ -23,7 +23,7 @@ Kind: TypeAlias = Literal[
     "stage-continued",  # data: step (from which it goes on), steps
     "stage-kept",  # data: step (of which a checkpoint was written), bytes, cost (seconds)
     "stage-stopped",  # data: step, steps, kept (the step from which it will go on)
-    "stage-finished",  # data: seconds, outputs, made, key
+    "stage-finished",  # data: seconds, outputs, made, key, names
     "stage-failed",  # data: message, hint, seconds, details (a file), checkpoint (a file or none)
     "stage-skipped",  # data: because (a sentence: what failed, or the condition that does not hold)
     "run-finished",  # data: executed, cached, failed, skipped, seconds

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from etude.compiler.keys import stage_key
 from etude.compiler.workflow import Ref, Stage, Workflow
 from etude.runtime.checkpoints import kept_steps
+from etude.runtime.naming import find_record
 from etude.runtime.sources import SourceError, find
 from etude.runtime.stages import LENIENT, Settings
 from etude.runtime.store import LostObject, Record, Store
@@ -105,7 +106,7 @@ def _plan_stage(
         return PlannedStage(stage, "run", f"its source cannot be read: {error}")
     except LostObject:
         return PlannedStage(stage, "run", "what decides about it is damaged and has to be made anew")
-    record = store.record(identity.key)
+    record = find_record(store, stage, identity.key)
     if record is not None:
         return PlannedStage(stage, "cached", "done before", identity, record)
     twin = first_with.setdefault(identity.key, stage.name)

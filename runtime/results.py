@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 from etude.compiler.workflow import Ref, Stage, Workflow
-from etude.runtime.stages import Settings, presented
+from etude.runtime.naming import shown_names, shown_value
+from etude.runtime.stages import Settings
 from etude.runtime.store import Record, Store
 
 Json = Any
@@ -22,6 +23,7 @@ class StageResult:
 
     `reason` says why a stage was skipped. `failure` has the message for people, also where a stage was skipped for
     another's failure; of a failed one the file with the details, too, and the last good checkpoint if there is one.
+    `names` has what the recipe calls parts of the stage's values by what the store calls them.
     """
 
     id: str
@@ -34,6 +36,7 @@ class StageResult:
     made: Mapping[str, Json] = field(default_factory=dict)
     failure: Mapping[str, Json] | None = None
     reason: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -57,12 +60,13 @@ class StageResult:
             made=record.made if record else {},
             failure=failure,
             reason=reason,
+            names=shown_names(stage),
         )
 
     def to_json(self) -> dict[str, Json]:
         names = ("id", "name", "kind", "action", "seconds", "key", "outputs", "made")
         data = {name: getattr(self, name) for name in names}
-        extras = {"failure": self.failure, "reason": self.reason}
+        extras = {"failure": self.failure, "reason": self.reason, "names": self.names or None}
         return data | {name: value for name, value in extras.items() if value is not None}
 
 
@@ -196,4 +200,4 @@ def stage_value(workflow: Workflow, store: Store, stages: Mapping[str, StageResu
     if result is None or ref.port not in result.outputs:
         return None
     stage = workflow.stages[ref.stage]
-    return presented(stage.kind, stage.spec, store.read_json(result.outputs[ref.port]))
+    return shown_value(stage, store.read_json(result.outputs[ref.port]))

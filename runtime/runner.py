@@ -21,6 +21,7 @@ from etude.runtime.executors import Executor, Message
 from etude.runtime.export import export_models, place_file
 from etude.runtime.expressions import ExpressionError
 from etude.runtime.gpus import visible_gpus
+from etude.runtime.naming import find_record, shown_names, write_record
 from etude.runtime.planning import (
     LEFT_OUT,
     Identity,
@@ -227,7 +228,7 @@ class Runner:
         except (SourceError, StoreError) as error:
             self._fail(stage, str(error), {})
             return
-        record = self._found.pop(stage.id, None) or self.store.record(identity.key)
+        record = self._found.pop(stage.id, None) or find_record(self.store, stage, identity.key)
         if record is not None:
             self._finish(stage, record, "cached")
         elif self._is_running_as_twin(identity.key):
@@ -273,7 +274,7 @@ class Runner:
                 self.events.add("stage-waiting", stage.id, stage.name)
             self._schedule.delay(stage, LEASE_SECONDS)
             return
-        record = self.store.record(identity.key)
+        record = find_record(self.store, stage, identity.key)
         if record is not None:
             self.leases.release(identity.key)
             self._finish(stage, record, "cached")
@@ -380,7 +381,7 @@ class Runner:
             made=done["made"],
             source=done["source"],
         )
-        record = self.store.records.write(record)
+        record = write_record(self.store, stage, record)
         if stage.kind == "train":
             remove_partial(self.store, key)
         self._tell(stage)
@@ -451,7 +452,7 @@ class Runner:
         if before is None:
             return False
         if before.action in ("run", "cached"):
-            record = self.store.record(self._identity(stage).key)
+            record = find_record(self.store, stage, self._identity(stage).key)
             if record is None or (record.key, record.outputs) != (before.key, before.outputs):
                 return False
         self.results[stage.id] = before
@@ -463,16 +464,17 @@ class Runner:
 
     def _finish(self, stage: Stage, record: Record, action: str) -> None:
         """Give a stage its result."""
-        key = self._identities[stage.id].key
+        key, names = self._identities[stage.id].key, shown_names(stage)
         self.results[stage.id] = StageResult.of(stage, action, key, record)
+        named = {"names": names} if names else {}
         try:
             if record.source is not None:
                 place_file(self.store, record.source, self.folder / "source" / f"{self._files[stage.name]}.py")
             if action == "run":
                 details = {"seconds": record.seconds, "outputs": record.outputs, "made": record.made, "key": key}
-                self.events.add("stage-finished", stage.id, stage.name, **details)
+                self.events.add("stage-finished", stage.id, stage.name, **details, **named)
             else:
-                self.events.add("stage-cached", stage.id, stage.name, outputs=record.outputs, key=key)
+                self.events.add("stage-cached", stage.id, stage.name, outputs=record.outputs, key=key, **named)
         except LostObject as error:  # its own, which is shown or placed
             del self.results[stage.id]
             self._lose(stage, error.hash, str(error), {})

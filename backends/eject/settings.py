@@ -12,6 +12,7 @@ from etude.backends.emission.programs import has_streams, reads_clock
 from etude.backends.inputs import program_columns
 from etude.backends.program.serialize import program_from_json
 from etude.backends.randomness import initial_key, stage_key
+from etude.backends.selection import judged_by
 from etude.backends.timetable import Timetable
 
 Json = Any
@@ -86,7 +87,7 @@ class LoopSettings:
         timetable, valid, plan = Timetable.of(spec, 1), spec.get("valid"), spec["schedule"]
         keeps_best = valid is not None and spec.get("keep") == "best"
         patience = spec.get("patience") if valid else None
-        score = spec.get("score")
+        score = judged_by(spec)
         return cls(
             batch=spec["batch"],
             seed=spec["seed"],
@@ -122,7 +123,7 @@ class LoopSettings:
 
 
 def _curriculum(spec: Mapping[str, Json]) -> tuple[float, float, float] | None:
-    for order in (spec.get("order") or {}).values():
+    for order in filter(None, (spec.get("order") or {}).values()):
         return float(order["start"]), float(order["until"]), float(order["power"])
     return None
 

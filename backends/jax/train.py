@@ -166,7 +166,7 @@ class JaxSession:
     def layout(self) -> list[str]:
         changing = [f"{slot} {path}" for slot, path in (self.paths | self.slow_paths).items()]
         leaves, _ = jax.tree_util.tree_flatten_with_path(self.opt_state)
-        return [*changing, *self.carried, *(jax.tree_util.keystr(path) for path, _ in leaves)]
+        return [*changing, *self.inputs.state_dtypes(), *(jax.tree_util.keystr(path) for path, _ in leaves)]
 
     def _initial_optimizer(self) -> Any:
         """The optimizer's first state, all of it on devices by name, as the step's results are: otherwise the second

@@ -11,6 +11,7 @@ from etude.backends.program.spelling import speller
 from etude.backends.program.types import TensorType
 
 Json = Any
+UNNAMED = ("", "next.", "out.")  # a result that is no record: of a function, and of that of a `scan`
 
 
 def program_to_json(program: StageProgram) -> Json:
@@ -26,9 +27,14 @@ def program_to_json(program: StageProgram) -> Json:
             for sub in subs
         ],
         "modules": [_module_to_json(module) for module in program.modules],
-        "digest": _encoded(program.sub)["digest"],
+        "digest": program_digest(program.sub),
         "operations": sorted({op.name for sub in subs for op in sub.ops}),
     }
+
+
+def program_digest(sub: Sub) -> str:
+    """Equal for programs that do the same to inputs and outputs of the same names."""
+    return str(_encoded(sub)["digest"])
 
 
 def sub_digest(sub: Sub) -> str:
@@ -49,11 +55,11 @@ def _encoded(sub: Sub) -> dict[str, Any]:
 def _encode(sub: Sub) -> dict[str, Any]:
     data = _sub_to_json(sub)
     children = [_encoded(child.sub) for child in sub.children]
-    slots, ops = _text([slot[1:] for slot in data["slots"]]), _text(data["ops"])
-    rest = f"{slots},{ops},{_text(data['outputs'])},{_text(data['random'])}]"
-    does = f"[{_text(data['inputs'])},{rest}"
-    # the inputs of a stage's program are columns and known by name, those of a model inside it are known by position
-    inside = f"[{_text([value for _, *value in data['inputs']])},{rest}"
+    slots, ops, random = _text([slot[1:] for slot in data["slots"]]), _text(data["ops"]), _text(data["random"])
+    does = f"[{_text(data['inputs'])},{slots},{ops},{_text(data['outputs'])},{random}]"
+    # what goes into a stage's program and comes out is known by name, of a model or a function inside it by position
+    given, made = [value for _, *value in data["inputs"]], [*map(_placed, range(len(sub.outputs)), data["outputs"])]
+    inside = f"[{_text(given)},{slots},{ops},{_text(made)},{random}]"
     names = [sub.name, sub.doc, [slot.name for slot in sub.slots], [child.name for child in sub.children]]
     below = _text([child["inside"] for child in children])
     return {
@@ -62,6 +68,12 @@ def _encode(sub: Sub) -> dict[str, Any]:
         "inside": _digest(f"[{inside},{below}]"),
         "named": _digest(f"[{does},{_text(names)},{_text([child['named'] for child in children])}]"),
     }
+
+
+def _placed(place: int, output: Json) -> Json:
+    """An output with its place for a name that a recipe gave it."""
+    name, value = output
+    return [name if name in UNNAMED or name.startswith("@") else str(place), value]
 
 
 _text = speller(ascii=True, sort=False)

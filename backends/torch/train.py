@@ -113,7 +113,7 @@ class TorchSession:
             for group in optimizer.param_groups
             for weight in group["params"]
         ]
-        return [*names.values(), *self.carried, *learning]
+        return [*names.values(), *self.inputs.state_dtypes(), *learning]
 
     def _placed(self, table: Table, limit: int) -> tuple[Table | None, dict[str, Tensor]]:
         """The table that batches are read from, or all of it on the device where it is below the limit."""

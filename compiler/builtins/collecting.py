@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from etude.backends.program.dims import b, evaluate
 from etude.backends.program.types import DType, TensorType, promote
 from etude.compiler import faults
@@ -15,6 +17,7 @@ from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.lambdas import trace
 from etude.compiler.measured import stage_of, type_of
+from etude.compiler.naming import numbered, unnamed
 from etude.compiler.schema import ColumnSchema
 from etude.compiler.slots import Inputs
 from etude.compiler.values import Dataset, Deferred, Measured, Record, Tensor, describe
@@ -28,6 +31,8 @@ def collect(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> An
     """The tensor of what a function makes of all rows, in their order; of a record a record of tensors."""
     d = dataset(site, data, "data")
     traced = trace(site, "collect", "row", function_argument(site, function, "function"), d.columns)
+    places = numbered(traced.result) if isinstance(traced.result, Record) else {}
+    traced = replace(traced, sub=unnamed(traced.sub, {}, places))
     spec, inputs = row_stage(site, d, traced, seed)
     length = _length(site, d)
     outputs = {_port(name): TensorType(value.type.dtype, (length, *value.type.shape)) for name, value in
@@ -40,7 +45,7 @@ def collect(site: CallSite, data: Any, function: Any, *, seed: Any = None) -> An
         return Measured(outputs[_port(name)], Ref(id, _port(name)), 0, rows, getattr(value, "classes", None))
 
     if isinstance(traced.result, Record):
-        return Record({name: tensor(name, value) for name, value in traced.result.items()})
+        return Record({name: tensor(places[name], value) for name, value in traced.result.items()})
     return tensor("", traced.result)
 
 

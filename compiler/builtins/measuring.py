@@ -10,7 +10,7 @@ from etude.compiler.builtins.data import add_stage, column_name, dataset, functi
 from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.confidence import expanded_level, fewest_runs
-from etude.compiler.gathering import Gathered
+from etude.compiler.gathering import Gathered, has_fields
 from etude.compiler.lambdas import scalar_outputs, trace
 from etude.compiler.members import RowStage, shared
 from etude.compiler.typing import is_float
@@ -31,7 +31,8 @@ def measure(site: CallSite, on: Any, function: Any, *, by: Any = None, seed: Any
         gathered = Gathered(column)
         traced = trace(site, "measure", "row", call, d.columns, gather=gathered, hosts=True)
         scalar_outputs(gathered.averaged_only(traced), "a measured value", site.at("function"))
-        return row_member(site, d, traced, seed, (gathered, traced.result), gathered.spec())
+        fields = {"fields": list(traced.result)} if has_fields(traced.result) else {}
+        return row_member(site, d, traced, seed, (gathered, traced.result), {**gathered.spec(), **fields})
 
     made = shared(site, d, call, (column, seed), traced)
     gathered, returned = made.traced

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from etude.compiler import faults
@@ -12,6 +13,7 @@ from etude.compiler.builtins.table import builtin
 from etude.compiler.calls import CallSite
 from etude.compiler.diagnostics import Location
 from etude.compiler.measured import as_lists, as_number, rows_of
+from etude.compiler.naming import Names, columns_of, inverse
 from etude.compiler.slots import Inputs
 from etude.compiler.values import Deferred, Measured, Output, Quantity, Record, describe
 from etude.compiler.workflow import Ref
@@ -49,7 +51,8 @@ def table(site: CallSite, rows: Any) -> Output:
             text = f"the rows of a table need equal fields: {', '.join(columns)} and {', '.join(row)}"
             raise faults.wrong_value(text, site.at("rows"))
     inputs = Inputs()
-    spec = {"expression": with_inputs(expression(rows, site.location), inputs), "columns": columns}
+    cells = expression([list(row.values()) for row in rows], site.location)
+    spec = {"expression": with_inputs(cells, inputs), "columns": columns}
     id = add_stage(site, "table", spec, inputs.refs, {"table": "Table"}, ", ".join(columns))
     return Output("table", Ref(id, "table"))
 
@@ -151,12 +154,15 @@ def images(site: CallSite, data: Any, *, column: Any = "image", count: Any = 64)
 def plot(site: CallSite, *histories: Any, y: Any = None, x: Any = "epoch") -> Output:
     """Curves of columns of training histories."""
     inputs = Inputs()
-    series = []
+    series: list[dict[str, Any]] = []
+    called: list[Names] = []
     for index, history in enumerate(histories):
         if not isinstance(history, Output) or history.kind != "history":
             help = "write model.history, or t.history of a train"
             raise faults.wrong_kind("'plot'", "training histories", describe(history), site.at(index), help)
+        names = columns_of(site.session.stages.stages[history.ref.stage].spec)
         series.append({"label": history.label, "input": inputs.index(history.ref)})
+        called.append(names)
     if not series:
         raise faults.missing_argument("plot", "history", site.location)
     columns = [y] if isinstance(y, str) else y
@@ -164,6 +170,15 @@ def plot(site: CallSite, *histories: Any, y: Any = None, x: Any = "epoch") -> Ou
         raise faults.wrong_kind(
             "'y' of 'plot'", "a column of the history, or a list of them", describe(y), site.at("y")
         )
-    spec = {"series": series, "y": columns, "x": x}
+    spec: dict[str, Any] = {"series": series, "y": columns, "x": x}
+    if any(name != stored for names in called for name, stored in names.items()):
+        series = [*map(partial(_stored, columns, x), series, called)]
+        spec = {"series": series, "y": None, "x": None, "shown": {"y": columns, "x": x}}
     id = add_stage(site, "plot", spec, inputs.refs, {"figure": "Figure"}, ", ".join(columns or ["loss"]))
     return Output("figure", Ref(id, "figure"))
+
+
+def _stored(y: list[str] | None, x: str, series: dict[str, Any], names: Names) -> dict[str, Any]:
+    """A series with what the store calls the columns of its history, none for one that it has not, and the way back."""
+    columns = None if y is None else [names.get(name) for name in y]
+    return {**series, "y": columns, "x": names.get(x), "names": inverse(names)}

@@ -17,6 +17,7 @@ from etude.compiler.calls import CallSite
 from etude.compiler.checking import Checks
 from etude.compiler.continuing import resumed
 from etude.compiler.groups import resolved_optimizer
+from etude.compiler.naming import history_columns
 from etude.compiler.players import Player, TrainTrace, streams_of
 from etude.compiler.probes import watch_inputs, watched
 from etude.compiler.row_order import row_order, row_tokens, set_aside
@@ -119,7 +120,7 @@ def train(
                 "update": update,
                 "optimizer": check(partial(resolved_optimizer, site, player, update, slots)),
                 "every": player.every,
-                "name": "+".join(player.models),
+                "name": player.name,
             }
             for player, program, update in zip(players, programs.losses, programs.updates, strict=True)
         ],
@@ -138,7 +139,7 @@ def train(
         check(lambda: settings.needs_valid(site, score=score, patience=patience, valid_every=every))
     elif len(players) > 1 and score is None:
         check(lambda: settings.needs_score(site, spec))
-    spec["score"] = spec["valid"]["score_names"][0] if spec["valid"] and spec["valid"]["scores"] else None
+    spec["score"] = spec["valid"]["stored"][0] if spec["valid"] and spec["valid"]["scores"] else None
     spec |= programs.fields | check(lambda: row_order(site, streams, weights, order), {})
     spec |= check(lambda: settings.checkpoints(site, spec, valid_every), {})
     spec |= check(lambda: settings.accumulation(site, accumulate, traced), {})
@@ -147,6 +148,7 @@ def train(
     spec["slots"] = slots.entries
     spec |= resumed(site, resume, spec, inputs)
     _watch(site, spec, watch, watch_every, inputs, traced, slots)
+    spec["columns"] = history_columns(spec["steps"], spec["valid"], spec.get("watch", {}).get("probes", ()))
     return finished(site, spec, inputs, traced, slots)
 
 

@@ -14,6 +14,7 @@ from etude.runtime.cli.faults import UsageError
 from etude.runtime.cli.selection import is_named, is_stemmed, matches
 from etude.runtime.events import read_events
 from etude.runtime.histories import COUNTED, History, columns_of, histories_told
+from etude.runtime.naming import shown_output
 from etude.runtime.progress.durations import duration_text, speed_text
 from etude.runtime.progress.plain import QUIET
 from etude.runtime.progress.sparklines import sparkline
@@ -100,10 +101,10 @@ def result_text(stage: Stage, store: Store) -> str:
 
 
 def read_value(store: Store, stage: Stage, port: str) -> Json:
-    """A JSON output of a stage, None where the store does not have it any more."""
+    """A JSON output of a stage under the names of its recipe, None where the store does not have it any more."""
     hash = stage["outputs"].get(port)
     try:
-        return None if hash is None else store.read_json(hash)
+        return None if hash is None else shown_output(port, store.read_json(hash), stage.get("names"))
     except (StoreError, OSError):
         return None
 
@@ -243,7 +244,7 @@ def unfinished_stages(events: Path, *, is_over: bool) -> list[Stage]:
             event["stage"], {"id": event["stage"], "name": event["name"], "kind": "", "key": None}
         )
         stage["action"] = actions.get(event["kind"], stage.get("action", "cut off" if is_over else "running"))
-        stage |= {key: event[key] for key in ("outputs", "made", "seconds", "key") if key in event}
+        stage |= {key: event[key] for key in ("outputs", "made", "seconds", "key", "names") if key in event}
         if "message" in event and event["kind"] == "stage-failed":
             stage["failure"] = {"message": event["message"]}
         if event["kind"] in ("stage-progress", "stage-continued", "stage-stopped") and event.get("steps"):

@@ -11,6 +11,7 @@ from etude.compiler.draw.repeats import repeat_classes
 from etude.compiler.workflow import Stage, Workflow
 from etude.runtime.events import Event
 from etude.runtime.histories import columns_of
+from etude.runtime.naming import shown_output
 from etude.runtime.progress.durations import clock_text, rate_text
 from etude.runtime.progress.sparklines import sparkline
 from etude.runtime.store import StoreError
@@ -172,13 +173,17 @@ class RunState:
             return str(event.data["because"])
         if "outputs" not in event.data:  # a comparison of backends keeps nothing
             return ""
-        outputs = event.data["outputs"]
+        outputs, names = event.data["outputs"], event.data.get("names")
         match stage.kind:
             case "train":
-                history = self.read(outputs["history"])
+                history = shown_output("history", self.read(outputs["history"]), names)
                 return metrics_text(history[-1]) if history else ""
             case "measure" | "compute":
-                return value_text(self.read(outputs["value"])) if "value" in outputs else "trees"
+                return (
+                    value_text(shown_output("value", self.read(outputs["value"]), names))
+                    if "value" in outputs
+                    else "trees"
+                )
             case "claim":
                 return str(self.read(outputs["verdict"])["verdict"])
         return ""

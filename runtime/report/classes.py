@@ -10,6 +10,7 @@ from typing import Any
 from etude.compiler.draw.picture import TIMES
 from etude.compiler.draw.repeats import stem
 from etude.compiler.workflow import Workflow
+from etude.runtime.naming import shown_output
 from etude.runtime.report.numbers import number_text
 from etude.runtime.results import RunResult, StageResult
 from etude.runtime.runs import file_names
@@ -124,7 +125,7 @@ def _added(name: str, members: Sequence[StageResult], result: RunResult) -> Iter
     name = name if len(members) == 1 else f"{name} {TIMES}{len(taken)}"
     sums: dict[tuple[str, ...], Confusion] = {}
     for member in taken:
-        for each in confusions(name, result.store.read_json(member.outputs[PORT])):
+        for each in confusions(name, shown_output(PORT, result.store.read_json(member.outputs[PORT]), member.names)):
             key = (*each.names, each.column, *each.classes)
             sums[key] = replace(each, counts=_sum(sums[key].counts, each.counts)) if key in sums else each
     yield from sums.values()

@@ -20,6 +20,7 @@ from etude.compiler.draw.svg import picture_to_svg
 from etude.compiler.draw.workflow import workflow_picture
 from etude.compiler.workflow import Ref
 from etude.runtime.histories import History, histories_told
+from etude.runtime.naming import shown_output
 from etude.runtime.progress.durations import duration_text, speed_text
 from etude.runtime.report import markup
 from etude.runtime.report.cache import drawn_once
@@ -224,7 +225,8 @@ class Page:
     def _history(self, stage: StageResult) -> History:
         """The history of a training; of one that failed, what it told before."""
         if "history" in stage.outputs:
-            history: History = self.result.store.read_json(stage.outputs["history"])
+            value = self.result.store.read_json(stage.outputs["history"])
+            history: History = shown_output("history", value, stage.names)
             return history
         return self._told.get(stage.name, [])
 

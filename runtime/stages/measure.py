@@ -129,7 +129,8 @@ def measured(job: Job, values: Mapping[str, Array]) -> dict[str, Json]:
     rows = len(next(iter(values.values())))
     for name, value in found.items():
         if value is None and rows:
-            job.warn(f"the mean of {name or 'the measured value'} is not a finite number: it has no value")
+            shown = job.spec["fields"][int(name)] if name else "the measured value"
+            job.warn(f"the mean of {shown} is not a finite number: it has no value")
     for each in job.spec.get("metrics", []):
         value = metric(each["name"], [values[name] for name in each["inputs"]], each["settings"])
         if value is None and rows:

@@ -12,9 +12,11 @@ History = Sequence[Mapping[str, Json]]
 
 
 def execute(job: Job) -> Result:
-    """Take the points of each history; the labels stay in the recipe."""
+    """Take the points of each history; labels, and names of columns that the recipe chose, stay in the recipe."""
     spec = job.spec
     histories = [job.value(series["input"]) for series in spec["series"]]
+    if "shown" in spec:
+        return Result({"figure": job.store.objects.put_json({"series": placed_series(spec, histories)})})
     names = spec.get("y") or losses(histories)
     x = spec.get("x", "epoch")
     series = [
@@ -25,18 +27,43 @@ def execute(job: Job) -> Result:
     return Result({"figure": job.store.objects.put_json({"series": series, "x": x, "y": names})})
 
 
-def presented(spec: Mapping[str, Any], value: Json) -> Json:
-    """The figure with the recipe's labels on its series."""
-    many = len(value["y"]) > 1
-    series = [
-        {"label": _label(spec["series"][each["history"]]["label"], each["name"] if many else ""), **each}
-        for each in value["series"]
+def placed_series(spec: Mapping[str, Any], histories: Sequence[History]) -> list[Json]:
+    """The series of histories whose columns the store calls otherwise: `name` is the place of one that was asked for,
+    or what the store calls it."""
+    found = losses(histories)
+    return [
+        {"history": number, "name": name, **points(history, about["x"], column)}
+        for number, (about, history) in enumerate(zip(spec["series"], histories, strict=True))
+        for name, column in (zip(found, found, strict=True) if about["y"] is None else enumerate(about["y"]))
     ]
-    return {**value, "series": series}
 
 
-def points(history: History, x: str, name: str) -> dict[str, list[Json]]:
-    """The rows of a history that have both columns."""
+def presented(spec: Mapping[str, Any], value: Json) -> Json:
+    """The figure with the recipe's labels on its series, and its names of columns."""
+    asked = spec.get("shown", value)
+    series = [{**each, "name": _column(spec, each)} for each in value["series"]]
+    names = asked["y"] or [*dict.fromkeys(each["name"] for each in series)]
+    labels = [spec["series"][each["history"]]["label"] for each in series]
+    labelled = [
+        {"label": _label(label, each["name"] if len(names) > 1 else ""), **each}
+        for label, each in zip(labels, series, strict=True)
+    ]
+    return {**value, "series": labelled, "x": asked["x"], "y": names}
+
+
+def _column(spec: Mapping[str, Any], each: Json) -> str:
+    """What the recipe calls the column of a stored series."""
+    if "shown" not in spec:
+        return str(each["name"])
+    if spec["shown"]["y"] is not None:
+        return str(spec["shown"]["y"][each["name"]])
+    return str(spec["series"][each["history"]]["names"].get(each["name"], each["name"]))
+
+
+def points(history: History, x: str | None, name: str | None) -> dict[str, list[Json]]:
+    """The rows of a history that have both columns; none where it has no such column."""
+    if x is None or name is None:
+        return {"x": [], "y": []}
     rows = [row for row in history if row.get(x) is not None and row.get(name) is not None]
     return {"x": [row[x] for row in rows], "y": [row[name] for row in rows]}
 

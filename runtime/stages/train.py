@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from etude.compiler.naming import renamed
 from etude.runtime.stages import Job, LazyColumns, Result, StageError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def execute(job: Job) -> Result:
         str(port): put_weights(job, [trained.weights[slot] for slot in slots])
         for port, slots in enumerate(job.spec["results"])
     }
-    outputs["history"] = objects.put_json(trained.history)
+    outputs["history"] = objects.put_json(renamed(trained.history, spec.get("columns") or {}))
     if "checkpoints" in job.spec:
         outputs |= put_checkpoints(job, trained.checkpoints)
     if trained.end is not None:
@@ -47,7 +48,7 @@ def run_training(job: Job, spec: Mapping[str, Any], keeper: Keeper | None, *, ke
     """Train as a spec says, on the inputs of a job. Raises `TrainingError`, `StageError`."""
     from etude.backends.base import Extras, TrainingError
     from etude.backends.ordering import WeightsError
-    from etude.backends.training import OtherRunError
+    from etude.backends.takeover import OtherRunError
     from etude.runtime.checkpoints.ends import read_end
     from etude.runtime.probes import probes
 
@@ -105,8 +106,8 @@ def put_end(job: Job, end: Snapshot, ports: Sequence[str]) -> dict[str, str]:
 
     outputs = {}
     if "state" in ports:
-        names = job.spec["state"]["names"]
-        outputs["state"] = put_weights(job, [end.state[f"state.{name}"] for name in names])
+        places = range(len(job.spec["state"]["names"]))
+        outputs["state"] = put_weights(job, [end.state[f"state.{place}"] for place in places])
     if "run" in ports:
         outputs["run"] = job.store.objects.put(end_bytes(end, job.settings.backend))
     return outputs

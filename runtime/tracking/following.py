@@ -12,6 +12,7 @@ from typing import Any
 
 from etude.compiler.workflow import Workflow
 from etude.runtime.events import Event
+from etude.runtime.naming import shown_output
 from etude.runtime.runs import file_names
 from etude.runtime.stages import INLINE
 from etude.runtime.store import Store
@@ -130,7 +131,7 @@ class Relay:
         elif event.kind in ("stage-finished", "stage-cached"):
             outputs = event.data["outputs"]
             if "history" in outputs:
-                history = self.store.read_json(outputs["history"])
+                history = shown_output("history", self.store.read_json(outputs["history"]), event.data.get("names"))
                 self._rows(event, event.name, history[self._told.get(event.name, 0) :])
             elif kind == "images":
                 self._picture(event, event.name, outputs["figure"])

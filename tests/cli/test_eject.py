@@ -17,7 +17,7 @@ import pytest
 from etude.backends.eject import About, NotEjectableError
 from etude.backends.eject.script import eject_train
 from etude.backends.weights import load_weights
-from etude.compiler.workflow import Stage, Workflow
+from etude.compiler.workflow import Ref, Stage, Workflow
 from etude.runtime.cli.main import main
 from etude.runtime.compiling import compile_file
 from etude.runtime.results import RunResult
@@ -175,7 +175,7 @@ def test_an_ejected_script_comes_to_the_same_losses_and_weights(finished: Finish
     assert printed == (folder / "history.csv").read_text()
 
     found = list(csv.DictReader(printed.splitlines()))
-    history = finished.result.store.read_json(finished.output(name, "history"))
+    history = finished.result.value(Ref(finished.stage(name).id, "history"))
     assert len(found) == len(history)
     assert len(history) > 0
     for row, expected in zip(found, history, strict=True):

@@ -115,13 +115,13 @@ def test_the_place_and_name_of_a_stage_do_not_change_its_key() -> None:
     assert key(moved) == key(TRAIN)
 
 
-def test_what_a_training_calls_its_only_player_does_not_change_its_key_but_columns_of_several_are_named_so() -> None:
+def test_what_a_training_calls_its_players_does_not_change_its_key() -> None:
     def key(*players: str) -> str:
         steps = [{**TRAIN.spec["steps"][0], "name": name} for name in players]
         return stage_key(replace(TRAIN, spec={**TRAIN.spec, "steps": steps}), INPUTS, "torch", "float32")
 
     assert key("net") == key("brain") == stage_key(TRAIN, INPUTS, "torch", "float32")
-    assert key("maker", "judge") != key("maker", "critic")
+    assert key("maker", "judge") == key("maker", "critic") != key("net")
 
 
 def test_the_order_of_fields_does_not_change_a_key() -> None:
@@ -221,12 +221,12 @@ def test_the_texts_of_a_claim_and_the_labels_of_a_plot_do_not_change_their_keys(
     assert key(plot("a", "loss")) == key(plot("b", "loss")) != key(plot("a", "valid.loss"))
 
 
-def test_the_order_of_the_columns_of_a_table_is_part_of_its_key() -> None:
-    def table(*columns: str) -> Stage:
-        record = ["record", {name: ["number", 1] for name in columns}]
-        return Stage("s1", "table", "table", {"expression": ["list", [record]]}, (), {})
+def test_the_cells_of_a_table_are_part_of_its_key_and_the_names_of_its_columns_are_not() -> None:
+    def table(**cells: int) -> Stage:
+        row = ["list", [["number", value] for value in cells.values()]]
+        return Stage("s1", "table", "table", {"expression": ["list", [row]], "columns": [*cells]}, (), {})
 
-    assert key(table("a", "b")) != key(table("b", "a"))
+    assert key(table(a=1, b=2)) == key(table(c=1, b=2)) != key(table(b=2, a=1))
 
 
 def test_class_names_are_part_of_a_key_as_they_are_part_of_the_result() -> None:

@@ -21,7 +21,7 @@ import pytest
 
 from etude.backends.eject import About
 from etude.backends.eject.script import eject_train
-from etude.compiler.workflow import Stage, Workflow
+from etude.compiler.workflow import Ref, Stage, Workflow
 from etude.runtime.compiling import compile_file
 from etude.runtime.eject import write_ejected
 from etude.runtime.processors import available_cores
@@ -110,7 +110,7 @@ def difference(bare: Bare, stage: Stage, made: RunResult, folder: Path) -> float
     done = bare.run(folder / "run.sh")
     assert done.returncode == 0, f"{stage.name}: {done.stderr}"
     found = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
-    history = made.store.read_json(made.stages[stage.id].outputs["history"])
+    history = made.value(Ref(stage.id, "history"))
     assert len(found) == len(history) > 0
     differences = [0.0]
     for row, expected in zip(found, history, strict=True):

@@ -16,6 +16,7 @@ from etude.compiler.schema import ColumnSchema
 from etude.runtime.compiling import compile_text
 from etude.runtime.confusions import MOST_CLASSES, PORT, Counts
 from etude.runtime.datasets import Dataset
+from etude.runtime.naming import shown_names, shown_output, shown_value
 from etude.runtime.stages import Job, Settings, execute
 from etude.runtime.store import Store
 
@@ -52,7 +53,8 @@ def measured(store: Store, tmp_path: Path) -> Callable[..., Json]:
             folder=tmp_path,
         )
         outputs = execute(job).outputs
-        return store.read_json(outputs["value"]), store.read_json(outputs[PORT]) if PORT in outputs else None
+        value, names = shown_value(stage, store.read_json(outputs["value"])), shown_names(stage)
+        return value, shown_output(PORT, store.read_json(outputs[PORT]), names) if PORT in outputs else None
 
     return run
 

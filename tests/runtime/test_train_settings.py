@@ -9,6 +9,7 @@ import pytest
 
 from etude.compiler.workflow import Workflow
 from etude.runtime.compiling import compile_text
+from etude.runtime.naming import shown_output
 from etude.runtime.parity import check_parity
 from etude.runtime.results import RunResult
 from etude.runtime.runner import run
@@ -138,7 +139,7 @@ def result(request: Any, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 
 def history(result: RunResult, name: str) -> Any:
     stage = next(each for each in result.stages.values() if each.name == name)
-    return result.store.read_json(stage.outputs["history"])
+    return shown_output("history", result.store.read_json(stage.outputs["history"]), stage.names)
 
 
 def test_checkpoints_are_models_with_their_steps(result: RunResult) -> None:

@@ -10,7 +10,7 @@ import pytest
 from etude.backends.base import Backend, Extras, TrainingError, TrainResult, load
 from etude.backends.feeding import VARIABLE
 from etude.backends.snapshots import Snapshot
-from etude.backends.training import OtherRunError
+from etude.backends.takeover import OtherRunError
 
 Spec = dict[str, Any]
 Make = Callable[..., Spec]

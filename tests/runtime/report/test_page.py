@@ -35,8 +35,8 @@ def result(sketch: Any, numbers: Path, runs: Callable[..., RunResult]) -> RunRes
     data = sketch.load("numbers.csv", name="data")
     mean = sketch.measure(data, "x", name="mean")
     history = sketch.compute(HISTORY, name="history")
-    rows = ["list", [["record", {"m": ["input", 0], "who": ["text", f"r{n}"]}] for n in range(3)]]
-    table = sketch.add("table", {"expression": rows}, mean, name="report.scores")("table")
+    rows = ["list", [["list", [["input", 0], ["text", f"r{n}"]]] for n in range(3)]]
+    table = sketch.add("table", {"expression": rows, "columns": ["m", "who"]}, mean, name="report.scores")("table")
     series = [{"label": "a <curve>", "input": 0}, {"label": "b", "input": 0}]
     figure = sketch.add("plot", {"series": series, "y": ["loss"], "x": "epoch"}, history, name="report.curves")(
         "figure"

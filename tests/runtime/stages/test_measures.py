@@ -12,6 +12,7 @@ import pytest
 from etude.compiler.schema import ColumnSchema
 from etude.runtime.compiling import compile_text
 from etude.runtime.datasets import Dataset
+from etude.runtime.naming import shown_value
 from etude.runtime.stages import Job, Settings, execute
 from etude.runtime.store import Store
 
@@ -50,7 +51,7 @@ def measured(store: Store, tmp_path: Path, warnings: list[str]) -> Callable[...,
             folder=tmp_path,
             emit=lambda event: warnings.append(event["message"]),
         )
-        return store.read_json(execute(job).outputs["value"])
+        return shown_value(stage, store.read_json(execute(job).outputs["value"]))
 
     return run
 

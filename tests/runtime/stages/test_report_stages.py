@@ -29,14 +29,9 @@ def perform(store: Store, tmp_path: Path) -> Callable[..., Json]:
 
 
 def test_a_table_has_a_row_for_each_record(perform: Any) -> None:
-    record = ["record", {"lr": ["number", 0.1], "accuracy": ["input", 0]}]
-    table = perform("table", {"expression": ["list", [record, ["record", {"lr": ["number", 0.2]}]]]}, 0.75)
+    rows = [["list", [["number", 0.1], ["input", 0]]], ["list", [["number", 0.2], ["number", None]]]]
+    table = perform("table", {"expression": ["list", rows], "columns": ["lr", "accuracy"]}, 0.75)
     assert table == {"columns": ["lr", "accuracy"], "rows": [[0.1, 0.75], [0.2, None]]}
-
-
-def test_a_table_of_something_else_is_refused(perform: Any) -> None:
-    with pytest.raises(StageError, match="made of records, got 1"):
-        perform("table", {"expression": ["list", [["number", 1]]]})
 
 
 def plot(y: list[str] | None, **settings: Json) -> Json:
@@ -61,6 +56,32 @@ def test_without_a_choice_the_losses_are_drawn(perform: Any) -> None:
         "teacher valid.loss",
         "scratch loss",
         "scratch valid.loss",
+    ]
+
+
+def test_columns_that_the_store_calls_otherwise_are_drawn_under_the_names_of_the_recipe(perform: Any) -> None:
+    stored = [{"epoch": 1.0, "loss": 2.0, "0": 0.5, "1": 1.5}]
+    series = [
+        {"label": "first", "input": 0, "y": ["0"], "x": "epoch", "names": {"0": "task", "1": "size"}},
+        {"label": "second", "input": 1, "y": ["1"], "x": "epoch", "names": {"0": "size", "1": "task"}},
+    ]
+    figure = perform("plot", {"series": series, "shown": {"y": ["task"], "x": "epoch"}}, stored, stored)
+    assert (figure["x"], figure["y"]) == ("epoch", ["task"])
+    assert [(each["label"], each["name"], each["y"]) for each in figure["series"]] == [
+        ("first", "task", [0.5]),
+        ("second", "task", [1.5]),
+    ]
+
+
+def test_the_losses_of_players_are_drawn_under_their_names(perform: Any) -> None:
+    stored = [{"epoch": 1.0, "0.loss": 2.0, "1.loss": 0.5, "1.0": 0.25}]
+    names = {"0.loss": "maker.loss", "1.loss": "critic.loss", "1.0": "critic.realness"}
+    series = [{"label": "gan", "input": 0, "y": None, "x": "epoch", "names": names}]
+    figure = perform("plot", {"series": series, "shown": {"y": None, "x": "epoch"}}, stored)
+    assert figure["y"] == ["maker.loss", "critic.loss"]
+    assert [(each["label"], each["y"]) for each in figure["series"]] == [
+        ("gan maker.loss", [2.0]),
+        ("gan critic.loss", [0.5]),
     ]
 
 
