@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from etude.compiler.draw.picture import TIMES
+from etude.compiler.draw.repeats import stem
 from etude.compiler.render.ansi import Paint
 from etude.runtime.progress.durations import duration_text
 from etude.runtime.report.numbers import column_texts, number_text, value_text
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 Json = Any
 MARKS = {"holds": ("✓", "bold green"), "fails": ("✗", "bold red"), "cannot tell": ("?", "bold yellow")}
 MOST_ROWS, MOST_CHARACTERS = 12, 80  # of a table in the terminal, and of one of its cells
+MOST_NAMES, MOST_OTHERS = 12, 3  # of stages that were not run, and of those that failed like another
 
 
 def outcome_text(result: RunResult, paint: Paint) -> str:
@@ -25,12 +28,15 @@ def outcome_text(result: RunResult, paint: Paint) -> str:
 
 def manifest_lines(run: Mapping[str, Json], paint: Paint) -> Iterator[str]:
     """What the JSON of a run says: failures, claims, metrics, counts."""
+    alike: dict[tuple[str, str], list[Mapping[str, Json]]] = {}
     for stage in run["stages"]:
         if stage["action"] == "failed":
-            yield from _failure(stage, paint)
+            alike.setdefault((stem(stage["name"]), str(stage["failure"]["message"])), []).append(stage)
+    for stages in alike.values():
+        yield from _failure(stages, paint)
     skipped = [stage["name"] for stage in run["stages"] if stage["action"] == "skipped" and "failure" in stage]
     if skipped:
-        yield paint(f"not run, for want of what failed: {', '.join(skipped)}", "red")
+        yield paint(f"not run, for want of what failed: {_folded(skipped)}", "red")
     for name, value in run["metrics"].items():
         yield f"{paint(name, 'bold')} = {number_text(value) if not isinstance(value, Mapping) else value_text(value)}"
     for claim in run["claims"]:
@@ -40,7 +46,18 @@ def manifest_lines(run: Mapping[str, Json], paint: Paint) -> Iterator[str]:
         yield f"report: {run['report']}"
 
 
-def _failure(stage: Mapping[str, Json], paint: Paint) -> Iterator[str]:
+def _folded(names: Sequence[str]) -> str:
+    """Names of stages, the members of a sweep as one with their number."""
+    members: dict[str, list[str]] = {}
+    for name in names:
+        members.setdefault(stem(name), []).append(name)
+    shown = [each[0] if len(each) == 1 else f"{base} {TIMES}{len(each)}" for base, each in members.items()]
+    return ", ".join(shown[:MOST_NAMES]) + (f" and {len(shown) - MOST_NAMES} more" if len(shown) > MOST_NAMES else "")
+
+
+def _failure(stages: Sequence[Mapping[str, Json]], paint: Paint) -> Iterator[str]:
+    """What went wrong with a stage, and which members of its sweep failed in the same way."""
+    stage, *others = stages
     failure = stage["failure"]
     first, *rest = str(failure["message"]).splitlines() or [""]
     yield paint("error", "bold red") + paint(f": stage {stage['name']} failed: {first}", "bold")
@@ -49,6 +66,9 @@ def _failure(stage: Mapping[str, Json], paint: Paint) -> Iterator[str]:
         yield f"  last good checkpoint: {failure['checkpoint']}"
     if failure.get("details"):
         yield f"  details: {failure['details']}"
+    if others:
+        more = f" and {len(others) - MOST_OTHERS} more" if len(others) > MOST_OTHERS else ""
+        yield f"  so did {', '.join(other['name'] for other in others[:MOST_OTHERS])}{more}"
 
 
 def _claim(claim: Mapping[str, Json], paint: Paint) -> Iterator[str]:
@@ -75,7 +95,7 @@ def _comparison(found: Mapping[str, Json]) -> str:
 
 
 def _summary(run: Mapping[str, Json], paint: Paint) -> str:
-    counts = [f"{run['executed']} stages run", f"{run['cached']} cached"]
+    counts = [f"{run['executed']} stage{'s' * (run['executed'] != 1)} run", f"{run['cached']} cached"]
     counts += [f"{run[name]} {name}" for name in ("failed", "skipped") if run.get(name)]
     where = f"{run['backend']} on {run['target']}"
     return paint(f"{', '.join(counts)} in {duration_text(run['seconds'])} ({where}), run {run['run']}", "bold")

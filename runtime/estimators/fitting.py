@@ -46,7 +46,8 @@ def _check_rows(fields: Fields, classes: int | None, x: Array, y: Array | None) 
     for setting in ("clusters", "components", "k"):
         least = fields.get(setting)
         if name in ("k_means", "gaussian_mixture", "knn", "nearest", "pca") and least is not None and least > len(x):
-            raise StageError(f"'{setting}' of '{name}' is {least}, but there are only {len(x)} rows")
+            there = "is only 1 row" if len(x) == 1 else f"are only {len(x)} rows"
+            raise StageError(f"'{setting}' of '{name}' is {least}, but there {there}")
     if classes is not None and y is not None:
         present = len(np.unique(y))
         if present < 2 and name not in ("ridge", "linear_regression", "knn", "nearest", "random_forest"):
