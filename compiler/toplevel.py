@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -335,11 +335,7 @@ class Recipe(Struct, dict=True):
             if isinstance(statement, nodes.Binding) and isinstance(value, Deferred) and value.kind == "number":
                 with self.session.from_top(self.seed), self.session.named(statement.name):
                     metrics[statement.name] = compute(self._site(statement, "metric"), value)
-        models = [
-            binding
-            for name, value in self.values.items()
-            if isinstance(value, Model) and (binding := self._model_binding(name, value))
-        ]
+        models = [binding for name, value in self._models() if (binding := self._model_binding(name, value))]
         table, ends = self.session.stages, self._ends(metrics, models)
         stages = without_passed_over(table.stages, ends, table.asked())
         stages = with_wanted_ports(stages, {*metrics.values(), *(ref for _, ref in self.report)})
@@ -361,6 +357,16 @@ class Recipe(Struct, dict=True):
         shown += [ref.stage for ref in metrics.values()]
         shown += [source["input"][0] for model in models for _, _, source in model.weights if "input" in source]
         return tuple(dict.fromkeys([*shown, *end_stages(self.values.values())]))
+
+    def _models(self) -> Iterator[tuple[str, Model]]:
+        """The models that are bound at the top level, and those in records there, as what `train` gives: `t.net`."""
+        bound = {value.identity for value in self.values.values() if isinstance(value, Model)}
+        for name, value in self.values.items():
+            if isinstance(value, Model):
+                yield name, value
+            elif isinstance(value, Record):
+                models = [(field, each) for field, each in value.items() if isinstance(each, Model)]
+                yield from ((f"{name}.{field}", each) for field, each in models if each.identity not in bound)
 
     def _model_binding(self, name: str, model: Model) -> ModelBinding | None:
         """A trained model bound at the top level, with its weights by path. None for one that never was trained."""

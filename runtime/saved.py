@@ -83,6 +83,9 @@ def saved_model(run: Run, name: str) -> SavedModel:
     if run.manifest is None:
         raise ModelError(f"run {run.id} is {run.status}: only runs that came to their end have models")
     known = run.manifest["models"]
+    inside = [each for each in known if each.startswith(f"{name}.")]
+    if name not in known and len(inside) == 1:
+        name = inside[0]  # the only model of a record, as what `train` gives
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         has = (

@@ -42,6 +42,10 @@ pair = train(on = pairs, update = both(), budget = 2epochs) {
   loss = ({a, b, y}, {both}) => mean(square(both(a, b).sum - y))
 }.both
 said = map(pairs, row => pair(row.a, row.b))
+alone = train(on = iris, update = {net: net}, loss = (x, y) => cross_entropy(net(x), y), budget = 2steps)
+two = train(on = iris, update = {body: net, head: linear(3, seed = 1)}, budget = 2steps) {
+  loss = ({features, label}, {body, head}) => cross_entropy(head(body(features)), label)
+}
 wanted = measure(said, row => row.sum) + measure(seen, row => sum(row.score))
 """
 
@@ -121,7 +125,15 @@ def test_an_unknown_model_gets_the_nearest_name(run: Run) -> None:
     assert caught.value.hint == "did you mean 'flower'?"
     with pytest.raises(ModelError) as caught:
         saved_model(run, "xyz")
-    assert caught.value.hint == "it has flower, pair"
+    assert caught.value.hint == "it has flower, pair, alone.net, two.body, two.head"
+
+
+def test_what_a_training_gives_needs_no_name_of_its_own(run: Run, store: Store) -> None:
+    iris = {"features": sources.load("sklearn:iris", {}, Path())["features"]}
+    found = [list(predictions(saved_model(run, n), iris, load("torch", device="cpu"))) for n in ("alone", "alone.net")]
+    assert found[0] == found[1] and "class" in found[0][0]
+    with pytest.raises(ModelError, match="no model 'two'"):
+        saved_model(run, "two")
 
 
 def test_numbers_are_written_with_as_few_digits_as_tell_them_apart() -> None:
