@@ -50,11 +50,12 @@ def test_a_file_adds_targets_and_changes_built_in_ones(tmp_path: Path) -> None:
 
 def test_every_setting_is_taken_over(tmp_path: Path) -> None:
     text = '[target.pod]\ndevice = "tpu"\ntopology = "v5e:2x2"\nprecision = "bf16"\nrandom = "native"\ncompile = true\n'
+    text += "mesh = {data = 2, model = 2}\n"
     written(tmp_path, text + '[target.pod.stage."a.b"]\nprecision = "float32"\n')
     pod = find_target("pod", tmp_path)
     assert pod == Target(
         name="pod", device="tpu", backend="jax", topology="v5e:2x2", precision="bf16", random="native", compile=True,
-        stages={"a.b": {"precision": "float32"}},
+        mesh={"data": 2, "model": 2}, stages={"a.b": {"precision": "float32"}},
     )  # fmt: skip
     check_is_read(pod)
 
@@ -73,10 +74,11 @@ def test_the_table_of_trackers_is_left_to_others(tmp_path: Path) -> None:
     assert find_target("lab", tmp_path).name == "lab"
 
 
-def test_the_file_of_the_manual_is_right(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("block", "names"), [(1, ("pod", "lab")), (2, ("pod", "four"))])
+def test_the_files_of_the_manual_are_right(tmp_path: Path, block: int, names: tuple[str, ...]) -> None:
     page = (Path(__file__).parents[3] / "docs" / "targets.md").read_text()
-    folder = written(tmp_path, page.partition("```toml\n")[2].partition("```")[0])
-    for name in ("pod", "lab"):
+    folder = written(tmp_path, page.split("```toml\n")[block].partition("```")[0])
+    for name in names:
         target = find_target(name, folder)
         check_is_read(target)
         assert target.settings
