@@ -8,6 +8,7 @@ from etude.compiler.diagnostics import Diagnostic, Fix, Location, RecipeError, R
 from etude.compiler.schema import Vocabulary
 from etude.compiler.suggestions import (
     as_a_function,
+    as_an_argument,
     called_here,
     in_the_library,
     is_called_or_asked,
@@ -43,7 +44,8 @@ def unknown_name(name: str, location: Location, visible: Iterable[str]) -> Recip
     known = list(visible)
     near = None if is_called_or_asked(location) else one_letter_off(name, known)
     meant = None if near else spelled_here(name, location) or in_the_library(name, location)
-    help, fixes = meant or rename(location, name, known)
+    given = as_an_argument(name, location)
+    help, fixes = (given, ()) if given else meant or rename(location, name, known)
     return fault("E201", f"unknown name '{name}'", location, "not defined here", help=help, fixes=fixes)
 
 

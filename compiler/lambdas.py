@@ -145,13 +145,14 @@ def _places(
     found = dict.fromkeys(names, where)
     if not isinstance(function, Closure) or function.scope.is_library or not function.parameters:
         return found
-    first, second = (*function.parameters, None)[:2]
+    first, second = function.parameters[0], function.parameters[1] if len(function.parameters) > 1 else None
     source = function.scope.source
     if isinstance(first, nodes.RecordPattern):
         return {**found, **{each.field: Location(source, each.span) for each in first.fields}}
     if isinstance(second, nodes.NamePattern | nodes.Parameter):
         targets = {name for name, column in columns.items() if column.kind == "label" or column.is_target}
-        return {name: Location(source, (second if name in targets else first).span) for name in names}
+        target = second.span
+        return {name: Location(source, target if name in targets else first.span) for name in names}
     return dict.fromkeys(names, Location(source, first.span))
 
 

@@ -70,5 +70,5 @@ def note_labels(site: CallSite, columns: Mapping[str, ColumnSchema], values: Map
 
 def label_place(session: Session, column: ColumnSchema) -> Location | None:
     """Where a label was made, if that is known."""
-    _, place = session.memo.get("labels", {}).get(id(column), (None, None))
-    return place
+    known: Mapping[int, tuple[ColumnSchema, Location]] = session.memo.get("labels", {})
+    return known[id(column)][1] if id(column) in known else None

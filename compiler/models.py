@@ -14,7 +14,7 @@ from etude.backends.program.ir import Child, Sub
 from etude.backends.program.stopping import stopped
 from etude.backends.program.types import TensorType
 from etude.compiler import faults, weight_faults
-from etude.compiler.diagnostics import Location
+from etude.compiler.diagnostics import Location, RecipeError
 from etude.compiler.instances import (
     TAPS,
     Traced,
@@ -115,11 +115,15 @@ def call_model(session: Session, model: Model, arguments: Sequence[Any], locatio
         raise faults.only_in_traced_code("a model call", location, "a model, or a function given to a stage", help)
     while arguments and arguments[-1] is None:  # an optional input that is handed on and was not given
         arguments = arguments[:-1]
-    if surgeries(session):
-        from etude.compiler.surgery import call_part
+    try:
+        if surgeries(session):
+            from etude.compiler.surgery import call_part
 
-        return call_part(session, model, arguments, location, evaluator)
-    return call_plain(session, model, arguments, location, evaluator)
+            return call_part(session, model, arguments, location, evaluator)
+        return call_plain(session, model, arguments, location, evaluator)
+    except (RecipeError, faults.Poisoned):
+        session.memo.setdefault("failed calls", set()).add(model.identity)
+        raise
 
 
 def call_plain(session: Session, model: Model, arguments: Sequence[Any], location: Location, evaluator: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from etude.compiler.diagnostics import Edit, Fix, Location
 from etude.compiler.scopes import nearest
+from etude.compiler.values import OperationValue
 from etude.grammar.nodes import Span
 from etude.grammar.slips import distance, surely_meant
 
@@ -41,6 +42,7 @@ OTHER_VALUES = {
     "dtype": "make an int of it by int(...), a truth value by bool(...)",
 }
 """Those that take another value here: nothing that could be replaced without looking."""
+NO_EQUALS = re.compile(r" *(==|[-+])")
 OPERATOR = re.compile(r" *[-+*/%@]")
 NUMBER_IN_QUOTES = re.compile(r'"[0-9][0-9_]*(\.[0-9]+)?([eE][+-]?[0-9]+)?(%|[A-Za-z]+)?"')
 NUMERIC = ("number", "int", "float", "share", "duration", "epochs")
@@ -66,6 +68,7 @@ def one_letter_off(name: str, known: Iterable[str]) -> str | None:
             for each in known
             if abs(len(each) - len(name)) < 2
             and (len(each) != len(name) or len(name) > 3)
+            and (min(len(each), len(name)) > 1 or each.startswith(name) or name.startswith(each))
             and distance(name, each) == 1
             and re.findall(r"[0-9]+", name) == re.findall(r"[0-9]+", each)
         ),
@@ -78,6 +81,22 @@ def _is_function_computed_with(name: str, location: Location) -> bool:
     from etude.compiler.builtins import library_names  # needed for unknown names only
 
     return name in library_names() and OPERATOR.match(location.source.text, location.span.end) is not None
+
+
+def as_an_argument(name: str, location: Location) -> str | None:
+    """How an argument is given, where another operator stands in the place of `=`: `mean(x, axis == 0)`."""
+    text, span = location.source.text, location.span
+    if len(name) < 2 or text[: span.start].rstrip()[-1:] not in {"(", ","} or not NO_EQUALS.match(text, span.end):
+        return None
+    from etude.backends.ops import find
+    from etude.compiler.builtins import library_names  # needed for unknown names only
+
+    for each in library_names().values():
+        row = find(each.name) if isinstance(each, OperationValue) else None
+        known = [p.name for p in row.parameters] if row else [p for p, _ in getattr(each, "parameters", ())]
+        if name in known or name in {"train", "valid", "test"}:
+            return f"an argument is given by `=`: {name} = ..."
+    return None
 
 
 def is_called_or_asked(location: Location) -> bool:

@@ -40,6 +40,8 @@ def weights_of(session: Session, model: Model, location: Location) -> Tree:
     """The weights of a model by path: the current ones in a traced function, outside of it as they are then."""
     named = [(path, slot, origin) for path, slot, origin in named_weights(session, model) if not slot.running]
     if not named:
+        if session.diagnostics.has_errors and model.identity in session.memo.get("failed calls", ()):
+            raise faults.Poisoned  # it was called, and what is wrong there has been told
         text = f"the weights of '{model_name(model)}' are known once it is called: it has not been, up to here"
         raise faults.wrong_value(text, location, "call the model before, or train it")
     paths = tuple(path for path, _, _ in named)

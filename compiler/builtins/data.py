@@ -22,6 +22,7 @@ from etude.compiler.members import RowStage
 from etude.compiler.schema import ColumnSchema, Role
 from etude.compiler.slots import Inputs, SlotTable, warn_about_fresh
 from etude.compiler.structure import digest
+from etude.compiler.suggestions import one_letter_off
 from etude.compiler.texts import TextRead, text_outputs
 from etude.compiler.typing import is_float, is_function
 from etude.compiler.values import Dataset, Endless, Quantity, Record, describe
@@ -31,6 +32,7 @@ from etude.compiler.workflow import Ref
 
 Json = Any
 ROLES = {"train", "valid", "test"}
+SPLIT_SETTINGS = ("parts", "stratify", "group", "by", "role", "seed")
 
 
 def add_stage(
@@ -178,6 +180,8 @@ def split(
         raise faults.missing_argument("split", "train", site.location)
     for name, share in shares.items():
         if not is_float(share) or not 0 < share <= 1:
+            if one_letter_off(name, SPLIT_SETTINGS):
+                raise faults.unknown_argument("split", name, site.name_of(name), SPLIT_SETTINGS)
             raise faults.wrong_kind(
                 f"the share '{name}' of 'split'", "a share between 0% and 100%", describe(share), site.at(name)
             )

@@ -15,7 +15,7 @@ def keyword_as_name(s: Situation) -> SyntaxFault | None:
     """`model = net`, `x => in`, `fn f(param)`, `{model, x}`."""
     token, before = s.token, s.before
     if before in KEYWORDS and before.type != "STRING":
-        if token.type == "EQUAL":
+        if token.type == "EQUAL" or (token in (",", ")") and s.accepts == {"EQUAL"}):
             return _reserved(s, s.index - 1)
         if token in (",", "}") and s.accepts == {"COLON"}:
             help = f"write `{before}: {before}_`, with a name that is not a keyword"

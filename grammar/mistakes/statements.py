@@ -68,7 +68,8 @@ def missing_return(s: Situation) -> SyntaxFault | None:
     if _is_bare_expression(s):
         help = f"write `return {s.before} ...`, or give the value a name"
         message, place = "an expression in a body needs `return`", span_of(s.before)
-        remedy = inserting(place.start, "return ")
+        rest = s.tokens[s.index : closer_of(s, s.open_brackets[-1])]
+        remedy = inserting(place.start, "return ", is_safe="return" not in rest)
         return SyntaxFault("E111", message, place, "expected `return`", help, related, remedy)
     return None
 
