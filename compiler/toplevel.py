@@ -376,7 +376,8 @@ class Recipe(Struct, dict=True):
         weights = []
         found = {origin: slot_of(self.session, origin) for origin in model_origins(self.session, model)}
         paths = {origin: path for origin, (path, _) in found.items()}
-        if len(set(paths.values())) < len(paths):  # parts of parts have equal names: all paths from the model's root
+        # of parts of parts that have equal names, and where no binding names the model: all paths from the model's root
+        if len(set(paths.values())) < len(paths) or "." in name:
             paths |= {origin: path for path, _, origin in named_weights(self.session, model) if origin in paths}
         held = {origin: (path, slot) for path, slot, origin in held_values(self.session, model)}
         found, paths = found | held, paths | {origin: path for origin, (path, _) in held.items()}
