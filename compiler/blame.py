@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from etude.compiler.diagnostics import Diagnostic, Location, Related
+from etude.compiler.given_arguments import argument_of
 
 CALLED = "called from here"
 OF_ONE_ROW = "in a function of rows a model takes one row, and makes a batch of it: leave out [newaxis], and [0] behind"
@@ -21,6 +22,9 @@ def blamed(
     rows.
     """
     if is_library(diagnostic.location) and sites:
+        given = argument_of(sites[-1], _text(diagnostic.location))
+        if given is not None:  # the library only hands it on
+            return replace(diagnostic, location=given, fixes=())
         shown = relocate(diagnostic, sites[-1], "in this call")
         if made is not None and made != sites[-1] and not _is_inside(made, sites[-1]):
             shown = replace(shown, related=(*shown.related, Related(made, "the model is made here")))
