@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
@@ -68,7 +68,7 @@ class TrainResult:
     `lr`, and `valid.*` where it was measured. `kept` is the step whose weights these are; `checkpoints` are the weights
     at each of the spec's `checkpoints`; `at_once` is how many steps the framework was given at a time; `continued` has
     the steps at which a killed or interrupted training was taken up; `end` is what another training can go on from, if
-    it was asked for.
+    it was asked for. `rewrites` has, by its name, each rewrite that could change bits: whether it `is_used`, and why.
     """
 
     weights: list[Array]
@@ -77,6 +77,7 @@ class TrainResult:
     seconds: float
     kept: int
     at_once: int = 1
+    rewrites: Mapping[str, Json] = field(default_factory=dict)
     checkpoints: list[Checkpoint] = field(default_factory=list)
     continued: list[int] = field(default_factory=list)
     end: Snapshot | None = None
@@ -85,11 +86,13 @@ class TrainResult:
 @dataclass(frozen=True, kw_only=True)
 class Extras:
     """What a training is given beside its stage: the end of another one to go on from, and probes of the weights of all
-    slots, which give columns of the history. `keeps_end` asks for its own end."""
+    slots, which give columns of the history. `keeps_end` asks for its own end, `without` for no rewrite of these names.
+    """
 
     start: Snapshot | None = None
     watch: Callable[[list[Array]], Mapping[str, Json]] | None = None
     keeps_end: bool = False
+    without: Collection[str] = ()
 
 
 class TrainingError(Exception):

@@ -102,6 +102,16 @@ class Session(Protocol):
         ...
 
 
+class Chooser(Protocol):
+    """Decides before the first step how a session computes, where forms of one program differ in rounding."""
+
+    def choose(self, work: Callable[[], Work], steps: int, before: Mapping[str, Json]) -> Mapping[str, Json]:
+        """Settle on a form for so many steps, the first of which are given `work`; what was chosen, and why.
+
+        `before` is what was chosen when this training began, if it is taken up."""
+        ...
+
+
 @dataclass
 class Loop:
     """One run of a timetable over a session."""
@@ -116,6 +126,7 @@ class Loop:
     record: Record = "epoch"
     keeper: Keeper | None = None
     extras: Extras = field(default_factory=Extras)
+    chooser: Chooser | None = None
     history: list[dict[str, Json]] = field(default_factory=list)
     done: int = 0
     _terms: list[Terms] = field(default_factory=list)
@@ -128,6 +139,7 @@ class Loop:
     _told: int = 0  # rows of the history that a report has carried
     _continued: list[int] = field(default_factory=list)
     _kept_at: int = 0
+    _chosen: Mapping[str, Json] = field(default_factory=dict)
     _chunks: Chunks | None = None
     _dispatch: Dispatch = field(init=False)
 
@@ -139,6 +151,8 @@ class Loop:
         self._reported = self._kept_at = self.done
         self._good = Checkpoint(self.done, self.timetable.epoch(self.done), self.session.weights())
         last = self.timetable.steps if limit is None else min(self.timetable.steps, self.timetable.first + limit)
+        if self.chooser is not None and self.done < last:
+            self._chosen = self.chooser.choose(lambda: self._work(1), last - self.done, self._chosen)
         self._prepare(last)
         while self.done < last and not self.selection.is_exhausted:
             if self.stop():
@@ -159,6 +173,7 @@ class Loop:
             checkpoints=self._checkpoints(),
             continued=self._continued,
             at_once=self._dispatch.size,
+            rewrites=self._chosen,
             end=self._end() if self.extras.keeps_end else None,
         )
 
@@ -181,7 +196,7 @@ class Loop:
     def _go_on(self) -> None:
         """Take up the training where an earlier process left it, if one did."""
         snapshot = self.keeper.latest() if self.keeper is not None else None
-        if snapshot is None:
+        if snapshot is None or self._is_left_out(snapshot):
             if self.extras.start is not None:
                 self._take_up(self.extras.start)
             return
@@ -191,6 +206,7 @@ class Loop:
         self.done, self.history, self._terms = snapshot.step, facts["history"], facts["terms"]
         self._validated, self._continued = facts["validated"], [*facts["continued"], snapshot.step]
         self._started_at -= facts["seconds"]
+        self._chosen = facts.get("rewrites", {})
         self.emit({"kind": "continued", "step": self.done, "steps": self._expected_steps()})
 
     def _take_up(self, end: Snapshot) -> None:
@@ -200,6 +216,11 @@ class Loop:
         if set(before.states) == set(now.states):  # ends that were stored with names have them in another order
             before = replace(before, states=now.states)
         self.session.restore(now.restored(before.stored(end.state)))
+
+    def _is_left_out(self, snapshot: Snapshot) -> bool:
+        """Whether the steps before were done in a way that is not wanted now."""
+        found = snapshot.facts.get("rewrites", {})
+        return any(found[name]["is_used"] for name in found if name in self.extras.without)
 
     def _keep(self, *, wait: bool = False) -> None:
         """Keep how far the training is, unless that is known already."""
@@ -217,6 +238,7 @@ class Loop:
             "validated": self._validated,
             "seconds": time.perf_counter() - self._started_at,
             "continued": self._continued,
+            "rewrites": self._chosen,
             "selection": selection_facts(self.selection),
         }
         kept = selection_weights(self.selection, changing_slots(state))
@@ -381,6 +403,7 @@ def train_session(
     record: Record = "epoch",
     keeper: Keeper | None = None,
     extras: Extras | None = None,
+    chooser: Chooser | None = None,
 ) -> TrainResult:
     """Run a train stage's spec over a session of any framework. `data` has the columns that order rows."""
     extras = extras or Extras()
@@ -391,7 +414,7 @@ def train_session(
     timetable = Timetable.of(spec, rows[0], first)
     stream = stream_of(spec, ids, data, first, timetable.steps)
     selection = Selection(spec.get("keep", "last"), judged_by(spec), patience(spec, rows[0]))
-    loop = Loop(session, timetable, stream, selection, folder, emit, stop, record, keeper, extras)
+    loop = Loop(session, timetable, stream, selection, folder, emit, stop, record, keeper, extras, chooser)
     if session.source is None:
         return loop.run(limit)
     loop.stream = ahead = ReadAhead(stream, session.source, timetable.steps, session.buffers)

@@ -64,6 +64,7 @@ def run(
     by_stage: Mapping[str, Mapping[str, Json]] | None = None,
     jobs: int | None = None,
     only: Collection[str] | None = None,
+    without: Collection[str] = (),
     recipe_text: str | None = None,
     about: Mapping[str, Json] | None = None,
     retries: int = 0,
@@ -73,10 +74,10 @@ def run(
 
     `base` is the folder that relative file names in the recipe start from; `jobs` how many stages run side by side
     (default: one per core, four on each GPU, one on a TPU), where trainings that can do so share the cores; `only`
-    the ids of the stages that are wanted, with all that they need; `retries` how often a stage is tried again whose
-    worker died or that had too little memory. A stage that fails takes with it only what depends on it. An object that
-    turns out to be damaged is made anew. Raises `StoreError`, and `KeyboardInterrupt` with everything finished so far
-    recorded.
+    the ids of the stages that are wanted, with all that they need; `without` the passes that are left out; `retries`
+    how often a stage is tried again whose worker died or that had too little memory. A stage that fails takes with it
+    only what depends on it. An object that turns out to be damaged is made anew. Raises `StoreError`, and
+    `KeyboardInterrupt` with everything finished so far recorded.
     """
     cores = available_cores()
     jobs = jobs or default_jobs(device, cores)
@@ -90,6 +91,7 @@ def run(
         mesh=mesh,
         threads=thread_share(cores, min(jobs, most_trainings(workflow, wanted))),
         stages=by_stage or {},
+        without=sorted(without),
     )
     folder = create_folder(store)
     store.sweep()

@@ -30,6 +30,9 @@ A spec with several `steps` (players) has, in the places of `optimizer`, `opt_st
 each; an entry of `lr` that is None leaves its player alone in this step, and the terms are named "0.loss", "1.loss",
 and so on.
 
+With scans over equal blocks a module on JAX has `STACKS` (`etude.backends.jax.blocks`): what its functions are given
+by path is then held as the rows of that table say.
+
 What only some specs have:
 
 - several data sets (`inputs.on` is a record): columns are named "<stream>.<column>", and on JAX `index` is a dict by
@@ -48,12 +51,17 @@ A module for rows defines `rows(models, batch, rows, key) -> {name: [b, ...]}`; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """The source of a module, and where each slot of the spec lives below its `models`: (slot, dotted path)."""
+    """The source of a module, and where each slot of the spec lives below its `models`: (slot, dotted path).
+
+    `blocks` are the lengths of the runs of equal blocks that it computes by scans.
+    """
 
     source: str
     slots: list[tuple[int, str]]
+    blocks: Sequence[int] = ()

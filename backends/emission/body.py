@@ -14,7 +14,7 @@ from etude.backends.emission.layout import is_atom
 from etude.backends.emission.lists import LONG, list_text
 from etude.backends.emission.naming import Scope, singular, word
 from etude.backends.emission.packing import Run, grouped
-from etude.backends.emission.simplify import is_draw, is_tabled
+from etude.backends.emission.simplify import is_draw, is_stateful, is_tabled
 from etude.backends.emission.spelled import needs_batch, spelled, template
 from etude.backends.ops.literals import literal_text
 from etude.backends.ops.spelling import Framework
@@ -49,20 +49,25 @@ class Callee:
 
 @dataclass(frozen=True)
 class Members:
-    """How a body spells what its sub-program owns, and how long the lists are that it is given."""
+    """How a body spells what its sub-program owns, and how long the lists are that it is given.
+
+    Runs of at least `scans` equal models are one scan; none are where it is 0.
+    """
 
     framework: Framework
     weights: Sequence[str] = ()
     callees: Sequence[Callee] = ()
     lists: Mapping[str, int] = field(default_factory=dict)
+    scans: int = 0
 
 
 @dataclass
 class Body:
-    """The statements of a function, and the expressions of its outputs."""
+    """The statements of a function, the expressions of its outputs, and which of its chains are scans."""
 
     lines: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    scanned: list[Chain] = field(default_factory=list)
 
 
 def write_body(sub: Sub, members: Members, inputs: Sequence[str], scope: Scope) -> Body:
@@ -115,7 +120,7 @@ class _Writer:
         for index, op in enumerate(self.sub.ops):
             self._operation(index, op)
         outputs = [self._operand(value) for _, value in self.sub.outputs]
-        return Body(*settle(self.body.lines, outputs, next(iter(self.inputs), None)))
+        return Body(*settle(self.body.lines, outputs, next(iter(self.inputs), None)), self.body.scanned)
 
     def _operation(self, index: int, op: Op) -> None:
         if op.name == "weight":
@@ -131,7 +136,9 @@ class _Writer:
             self._update(place, self._operand(op.operands[0]))
         elif index in self.chains:
             chain = self.chains[index]
-            if chain is not None:
+            if chain is not None and self._is_scanned(chain):
+                self._scan(chain, index)
+            elif chain is not None:
                 self._loop(chain, index)
         else:
             self._place(op, self._expression(op))
@@ -279,6 +286,28 @@ class _Writer:
         function = first.call if first.places else f"{element}{first.call}"
         self._round(chain.tails[0], carry, f"{function}({', '.join(operands)})")
         self.text[chain.result.id] = carry
+
+    def _is_scanned(self, chain: Chain) -> bool:
+        """Whether the calls are of as many equal models as a scan is made of, which change none of their weights."""
+        least, call = self.members.scans, chain.calls[0]
+        is_long = 0 < least <= len(chain.calls) and not chain.first.places
+        return is_long and not is_stateful(self.sub.children[call.attrs["child"]].sub)
+
+    def _scan(self, chain: Chain, index: int) -> None:
+        """Write a run of calls of equal models as one scan over their weights; each draws at its own site."""
+        call, first = chain.calls[0], chain.first
+        carry = self._carry(chain, index)
+        operands = [carry if i == chain.position else self._shared(o) for i, o in enumerate(call.operands)]
+        element = self.scope.fresh(singular(first.sequence.rpartition(".")[2]))
+        site, function = self.scope.fresh("site"), self.scope.fresh("one")
+        operands = self._arguments(call, operands) + ([fold(site)] if is_draw(call, self.sub) else [])
+        self.body.lines += ["", f"def {function}({carry}: Array, {element}: Any, {site}: Array) -> Array:"]
+        self._round(chain.tails[0], carry, f"{element}{first.call}({', '.join(operands)})")
+        offset = f", {call.attrs['site']}" if is_draw(call, self.sub) and call.attrs["site"] else ""
+        made = f"{carry} = over_blocks({function}, {carry}, {self._elements(chain)}{offset})"
+        self.body.lines += [f"    return {carry}", "", made]
+        self.text[chain.result.id] = carry
+        self.body.scanned.append(chain)
 
     def _elements(self, chain: Chain) -> str:
         """The models of a list that a chain goes through."""

@@ -142,11 +142,16 @@ class _Finder:
     def _texts(self, tail: Sequence[Op]) -> list[str]:
         return [template(op, self.members.framework) for op in tail]
 
+    def _are_equal(self, op: Op, after: Op) -> bool:
+        """Whether two calls are of one program, with weights of the same shapes."""
+        children = self.sub.children
+        return children[op.attrs["child"]].sub is children[after.attrs["child"]].sub
+
     def _continues(self, op: Op, after: Op, result: Value) -> bool:
         here, there = self.element(op), self.element(after)
         if here is None or there is None or len(op.operands) != len(after.operands):
             return False
-        if not here.is_followed_by(there):
+        if not here.is_followed_by(there) or (self.members.scans and not self._are_equal(op, after)):
             return False
         draws = is_draw(op, self.sub)
         if draws != is_draw(after, self.sub) or (draws and op.attrs["site"] + 1 != after.attrs["site"]):

@@ -20,7 +20,10 @@ class ParameterText(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """`array` and `key` are annotations; `read` is a suffix that reads a weight; `sequence` makes a list of modules."""
+    """`array` and `key` are annotations; `read` is a suffix that reads a weight; `sequence` makes a list of modules.
+
+    Runs of at least `scans` equal blocks are one scan over their weights; none are where it is 0.
+    """
 
     framework: Framework
     array: str
@@ -33,6 +36,7 @@ class Dialect:
     parameter: ParameterText | None = None
     precision: Precision = "float32"
     random: Random = "portable"
+    scans: int = 0
 
     def of(self, numerics: Numerics) -> Dialect:
         """The same framework, computing in a chosen way."""

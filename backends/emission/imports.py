@@ -51,6 +51,9 @@ def import_lines(text: str, framework: Framework, random: Random = "portable") -
     names = sorted(called & function_names(framework))
     if _has(text, "accumulated("):
         ours.append(f"from etude.backends.{framework}.accumulation import accumulated")
+    blocks_of = [name for name in ("over_blocks", "separate") if _has(text, f"{name}(")]
+    if blocks_of:
+        ours.append(f"from etude.backends.{framework}.blocks import {', '.join(blocks_of)}")
     if names:
         ours.append(f"from etude.backends.{framework}.functions import {', '.join(names)}")
     own = sorted(name for name in OWN.values() if framework == "torch" and _has(text, f"{name}("))

@@ -9,6 +9,7 @@ from itertools import groupby
 from textwrap import wrap
 
 from etude.backends.emission.body import Callee, Members, batch_names, write_body
+from etude.backends.emission.chains import Chain
 from etude.backends.emission.classes import ClassPlan
 from etude.backends.emission.dialect import Dialect
 from etude.backends.emission.forms import Form
@@ -31,7 +32,7 @@ NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")
 class ModuleWriter:
     """Writes classes and functions; `called` is the name of the method or function that each form becomes.
 
-    `packed` are the inputs of functions that go as one list.
+    `packed` are the inputs of functions that go as one list. `scanned` has the chains of forms that became scans.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class ModuleWriter:
     ) -> None:
         self.dialect, self.plans, self.called, self.packed = dialect, plans, called, packed
         self.taken = {*called.values(), *function_names(dialect.framework)}
+        self.scanned: dict[Form, list[Chain]] = {}
 
     def class_text(self, plan: ClassPlan) -> ClassText:
         """A class: its constructor, and a method for each of its forms."""
@@ -115,7 +117,8 @@ class ModuleWriter:
             )
             names += [name] if isinstance(given, str) else [f"{name}[{place}]" for place in range(len(given))]
             lists |= {} if isinstance(given, str) else {name: len(given)}
-        body = write_body(sub, replace(members, lists=lists), names, scope)
+        body = write_body(sub, replace(members, lists=lists, scans=self.dialect.scans), names, scope)
+        self.scanned[form] = body.scanned
         if sub.is_random:
             arguments.append(f"key: {self.dialect.key}")
         arguments = ["self"] * is_method + arguments

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 RESERVED = frozenset(
     {*dir(builtins), "self", "key", "np", "torch", "nn", "F", "Tensor", "jax", "jnp", "lax", "nnx", "optax", "Array"}
     | {"partial", "Callable", "random", "device", "Models", "rebuild", "values_at"}
-    | {"accumulated", "gradients", "Lion", "Lamb", "Lars", "Adafactor"}
+    | {"accumulated", "gradients", "over_blocks", "separate", "Lion", "Lamb", "Lars", "Adafactor"}
 )
 # Names of the functions of a module and of their parameters.
 FUNCTIONS = frozenset(

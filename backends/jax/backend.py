@@ -10,12 +10,14 @@ from typing import Any
 from etude.backends.base import Array, Columns, Emit, Extras, Held, Ids, InputWeights, Record, Streams, TrainResult
 from etude.backends.batches import batch_rows
 from etude.backends.emission.programs import least_parts
+from etude.backends.emission.stacks import SCAN
 from etude.backends.evaluation import appended
 from etude.backends.inputs import TrainInputs, empty_outputs, initial_weights, row_counts, row_table
 from etude.backends.jax import devices
 from etude.backends.jax.emit import emit_rows, emit_train
 from etude.backends.jax.places import Places
 from etude.backends.jax.rows import prepared_rows, run_pieces
+from etude.backends.jax.scanning import scanning
 from etude.backends.jax.train import JaxSession
 from etude.backends.modules import load_source
 from etude.backends.numerics import PORTABLE, Numerics
@@ -95,12 +97,14 @@ class JaxBackend:
         keeper: Keeper | None = None,
         extras: Extras | None = None,
     ) -> TrainResult:
+        extras = extras or Extras()
         emitted = emit_train(spec, self.numerics)
         module = load_source(emitted.source, folder / "step.py")
         self._tell_what_is_not_shared(spec, row_counts(ids)[0], emit)
         session = JaxSession(module, emitted.slots, TrainInputs.of(spec, data, valid, weights), self.places)
         given = (session, spec, ids, data, folder, emit, stop)
-        return train_session(*given, limit=limit, record=record, keeper=keeper, extras=extras)
+        chooser = scanning(session, emitted, self.numerics, folder / "step.py") if SCAN not in extras.without else None
+        return train_session(*given, limit=limit, record=record, keeper=keeper, extras=extras, chooser=chooser)
 
     def _tell_what_is_not_shared(self, spec: Mapping[str, Any], rows: int, emit: Emit) -> None:
         """Warn of a batch that is no multiple of the devices along `data`: each of them computes all of it."""

@@ -59,17 +59,30 @@ def has_convolution(spec: Any) -> bool:
 
 def is_faster(facts: Sequence[Any], measure: Callable[[], bool]) -> bool:
     """What was found when these facts were measured before on such a processor, or is found now."""
-    digest = hashlib.sha256(json.dumps([jax.__version__, *facts]).encode()).hexdigest()
-    path = compiled_folder() / f"chunk-{digest[:32]}.json"
-    try:
-        return bool(json.loads(path.read_text())["is_faster"])
-    except (OSError, ValueError, KeyError, TypeError):
+    found = recalled("chunk", facts).get("is_faster")
+    if found is None:
         found = measure()
-    _remember(path, {"is_faster": found})
-    return found
+        remember("chunk", facts, {"is_faster": found})
+    return bool(found)
 
 
-def _remember(path: Path, value: Any) -> None:
+def recalled(kind: str, facts: Sequence[Any]) -> dict[str, Any]:
+    """What was measured of these facts with this version of JAX on such a processor, or nothing."""
+    try:
+        found = json.loads(_path(kind, facts).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _path(kind: str, facts: Sequence[Any]) -> Path:
+    digest = hashlib.sha256(json.dumps([jax.__version__, *facts]).encode()).hexdigest()
+    return compiled_folder() / f"{kind}-{digest[:32]}.json"
+
+
+def remember(kind: str, facts: Sequence[Any], value: dict[str, Any]) -> None:
+    """Keep what was measured beside the compiled code."""
+    path = _path(kind, facts)
     try:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
             file.write(json.dumps(value))

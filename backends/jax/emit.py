@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from etude.backends.emission import Emitted
 from etude.backends.emission.dialect import Dialect
 from etude.backends.emission.following import followings
-from etude.backends.emission.layout import indented
+from etude.backends.emission.layout import indented, quoted
 from etude.backends.emission.optimizers import optax_groups, optax_optimizer
 from etude.backends.emission.parameters import Argument
 from etude.backends.emission.programs import has_streams, least_parts, reads_clock, row_programs, title, train_programs
+from etude.backends.emission.stacks import parts_of, plan_stacks
 from etude.backends.emission.stage import StageWriter, join_module, record
 from etude.backends.emission.templates import fill
 from etude.backends.numerics import PORTABLE, Numerics
@@ -20,7 +22,7 @@ from etude.backends.program.ir import Slot
 BUILD = '''
 def build(*weights: dict[str, Array]) -> Models:
     """Make the models around weights that are named by their paths."""
-    return rebuild(Models, *weights)
+    return rebuild(Models, *<weights>)
 '''
 LOSS = '''
 def <name>(models: Models, batch: dict[str, Array], <state>key: Array) -> tuple[Array, <type>]:
@@ -172,12 +174,14 @@ DIALECT = Dialect(
 )
 
 
-def emit_train(spec: Mapping[str, Any], numerics: Numerics = PORTABLE) -> Emitted:
-    """The module of a train stage."""
+def emit_train(spec: Mapping[str, Any], numerics: Numerics = PORTABLE, scans: int = 0) -> Emitted:
+    """The module of a train stage; at least `scans` equal blocks are one scan, none where it is 0."""
     programs = train_programs(spec)
-    writer = StageWriter(DIALECT.of(numerics), programs, evaluation=("evaluate", "scores"))
+    dialect = replace(DIALECT.of(numerics), scans=scans)
+    writer = StageWriter(dialect, programs, evaluation=("evaluate", "scores"))
     losses = [name for name in programs if name.startswith("loss")]
-    blocks = [*writer.definitions(), fill(BUILD)]
+    names = Names(writer, spec)
+    blocks = [*writer.definitions(), *names.table(), fill(BUILD, weights=names.separated)]
     for name in losses:
         blocks.append(_loss(writer, name, has_state="initial_state" in programs))
     if "initial_state" in programs:
@@ -185,13 +189,42 @@ def emit_train(spec: Mapping[str, Any], numerics: Numerics = PORTABLE) -> Emitte
         blocks.append(fill(INITIAL, body=state.lines, state=record(state.values)))
     if spec.get("ema"):
         blocks += [_follows(writer, spec), fill(FOLLOW)]
-    blocks += _step(writer, spec) if len(losses) == 1 else _players(writer, spec, losses)
+    blocks += _step(writer, spec, names) if len(losses) == 1 else _players(writer, spec, losses, names)
     if "evaluate" in programs:
         *body, terms = writer.loss_lines("evaluate")
         blocks.append(fill(EVALUATE, body=body, terms=terms))
     if "scores" in programs:
         blocks.append(_rows(writer, "scores", "Return the scores of each row of a batch."))
-    return Emitted(join_module(title(spec, "JAX"), blocks, writer.dialect), writer.models.slots)
+    lengths = [len(chain.calls) for chains in writer.writer.scanned.values() for chain in chains]
+    return Emitted(join_module(title(spec, "JAX"), blocks, writer.dialect), writer.models.slots, lengths)
+
+
+class Names:
+    """How the arrays of weights are named: by the path of a weight, or of those of equal blocks that are one array."""
+
+    def __init__(self, writer: StageWriter, spec: Mapping[str, Any]) -> None:
+        follows = followings(writer.models, spec.get("ema") or ()) if writer.dialect.scans else ()
+        self.stacks = plan_stacks(writer, spec, follows) if writer.dialect.scans else []
+        self._paths = dict(reversed(writer.models.slots))
+        self._stacked = {path: name for name, parts in parts_of(self.stacks) for path in parts}
+
+    @property
+    def separated(self) -> str:
+        """The weights that `build` is given, each by its path."""
+        return "(separate(named, STACKS) for named in weights)" if self.stacks else "weights"
+
+    def table(self) -> list[list[str]]:
+        """The table of stacks as a block, if there are any."""
+        comment = "# weights of equal blocks that are one array each: the blocks, from one to another, and their names"
+        rows = [
+            f"({quoted(place)}, {start}, {stop}, ({', '.join(map(quoted, names))}{',' * (len(names) == 1)})),"
+            for place, start, stop, names in self.stacks
+        ]
+        return [[comment, "STACKS = (", *indented(rows), ")"]] if rows else []
+
+    def of(self, slots: Iterable[int]) -> list[str]:
+        """The names of the arrays that hold these slots."""
+        return list(dict.fromkeys(self._stacked.get(self._paths[slot], self._paths[slot]) for slot in slots))
 
 
 def emit_rows(spec: Mapping[str, Any], numerics: Numerics = PORTABLE) -> Emitted:
@@ -199,7 +232,7 @@ def emit_rows(spec: Mapping[str, Any], numerics: Numerics = PORTABLE) -> Emitted
     writer = StageWriter(DIALECT.of(numerics), row_programs(spec))
     blocks = writer.definitions()
     if writer.models.roots:
-        blocks.append(fill(BUILD))
+        blocks.append(fill(BUILD, weights="weights"))
     blocks.append(_rows(writer, "rows", "Return the outputs for each row of a batch."))
     return Emitted(join_module(title(spec, "JAX"), blocks, writer.dialect), writer.models.slots)
 
@@ -231,8 +264,8 @@ def _follows(writer: StageWriter, spec: Mapping[str, Any]) -> list[str]:
     return [comment, f"FOLLOWS = ({rows[0]})"] if len(rows) == 1 else [comment, "FOLLOWS = (", *indented(rows), ")"]
 
 
-def _step(writer: StageWriter, spec: Mapping[str, Any]) -> list[list[str]]:
-    table, made = _optimizer(writer, spec["steps"][0], "GROUPS")
+def _step(writer: StageWriter, spec: Mapping[str, Any], names: Names) -> list[list[str]]:
+    table, made = _optimizer(names, spec["steps"][0], "GROUPS")
     pieces = _carried(spec, "optax.OptState") | {"clip": _clip(spec), "apply": None}
     statistics = _statistics(writer, spec)
     pieces["learned"] = "learned(params)" if statistics else "params"
@@ -276,16 +309,15 @@ def _statistics(writer: StageWriter, spec: Mapping[str, Any]) -> list[list[str]]
     return [[comment, "STATISTICS = (", *indented(found), ")"]] if found else []
 
 
-def _optimizer(writer: StageWriter, step: Mapping[str, Any], name: str) -> tuple[list[list[str]], str]:
+def _optimizer(names: Names, step: Mapping[str, Any], name: str) -> tuple[list[list[str]], str]:
     """The table of a player's groups as a block, if it has any, and the expression that makes its optimizer."""
     optimizer = step["optimizer"]
     if not optimizer.get("groups"):
         return [], optax_optimizer(optimizer)
-    paths = dict(reversed(writer.models.slots))
     rows = [
-        f'"{paths[slot]}": "group_{number}",'
+        f'"{weight}": "group_{number}",'
         for number, group in enumerate(optimizer["groups"])
-        for slot in group["slots"]
+        for weight in names.of(group["slots"])
     ]
     comment = "# the group of each weight that does not learn as the rest does"
     return [[comment, f"{name} = {{", *indented(rows), "}"]], optax_groups(optimizer, name)
@@ -322,16 +354,16 @@ def _clip(spec: Mapping[str, Any]) -> list[str] | None:
     ]
 
 
-def _players(writer: StageWriter, spec: Mapping[str, Any], losses: Sequence[str]) -> list[list[str]]:
+def _players(writer: StageWriter, spec: Mapping[str, Any], losses: Sequence[str], names: Names) -> list[list[str]]:
     blocks, table = [], ["PLAYERS = ("]
     for number, (loss, step) in enumerate(zip(losses, spec["steps"], strict=True)):
         name = f"optimizer_{number}"
-        groups, made = _optimizer(writer, step, f"GROUPS_{number}")
+        groups, made = _optimizer(names, step, f"GROUPS_{number}")
         blocks += groups
         blocks.append(fill(OPTIMIZER, name=name, whose=f" of player {number}", made=made))
-        paths = dict(reversed(writer.models.slots))
-        texts = "".join(f'"{paths[slot]}", ' for slot in step["update"])
-        table.append(f"    ({loss}, {name}, ({texts.rstrip() if len(step['update']) == 1 else texts.rstrip(', ')})),")
+        weights = names.of(step["update"])
+        texts = "".join(f'"{weight}", ' for weight in weights)
+        table.append(f"    ({loss}, {name}, ({texts.rstrip() if len(weights) == 1 else texts.rstrip(', ')})),")
     statistics = _statistics(writer, spec)
     blocks += statistics
     pieces = _carried(spec, "tuple[optax.OptState, ...]") | {"clip": _clip(spec)}

@@ -15,9 +15,11 @@ from etude.backends.base import Array
 from etude.backends.batches import Index, by_stream, first_rows, ordered_batches
 from etude.backends.dispatch import Work
 from etude.backends.emission.programs import reads_clock
+from etude.backends.emission.stacks import Row
 from etude.backends.evaluation import appended, row_average, weighted_average
 from etude.backends.feeding import Batch, Buffers, Table, numpy_buffers, read_batches
 from etude.backends.inputs import TrainInputs
+from etude.backends.jax.blocks import apart, over_weights, together
 from etude.backends.jax.checkpoint import optimizer_arrays, restored_optimizer
 from etude.backends.jax.chunks import are_equal, compiled_chunk, copied, has_convolution, is_faster, seconds
 from etude.backends.jax.places import Places
@@ -38,6 +40,7 @@ class JaxSession:
 
     def __init__(self, module: ModuleType, slots: list[tuple[int, str]], inputs: TrainInputs, places: Places) -> None:
         self.module, self.inputs, self.places = module, inputs, places
+        self.stacks: Sequence[Row] = ()
         paths = dict(reversed(slots))  # of tied weights the first path counts
         self.paths = {slot: paths[slot] for slot in inputs.changing_slots() if slot in paths}
         self.slow_paths = {slot: paths[slot] for slot in inputs.following_slots()}
@@ -145,28 +148,47 @@ class JaxSession:
 
     def weights(self) -> list[Array]:
         # np.array copies: a view of a device buffer would keep the next step from reusing it
-        found = self.params | self.slow
+        found = apart(self.params | self.slow, self.stacks)
         changing = self.paths | self.slow_paths
         return self.inputs.changed({slot: np.array(found[path]) for slot, path in changing.items()})
 
     def state(self) -> dict[str, Array]:
-        found, changing = self.params | self.slow, self.paths | self.slow_paths
+        found, changing = apart(self.params | self.slow, self.stacks), self.paths | self.slow_paths
         arrays = {f"weights.{slot}": np.array(found[path]) for slot, path in changing.items()}
         arrays |= {f"state.{name}": np.array(value) for name, value in self.carried.items()}
-        return arrays | optimizer_arrays(self.opt_state)
+        return arrays | optimizer_arrays(self._optimizer_apart())
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        places = self.places
-        self.params = places.weights({path: state[f"weights.{slot}"] for slot, path in self.paths.items()})
-        self.slow = places.weights({path: state[f"weights.{slot}"] for slot, path in self.slow_paths.items()})
+        places, stacks = self.places, self.stacks
+        params, slow = (
+            {path: state[f"weights.{slot}"] for slot, path in paths.items()} for paths in (self.paths, self.slow_paths)
+        )
+        self.params, self.slow = places.weights(together(params, stacks)), places.weights(together(slow, stacks))
         self.carried = to_device({name: state[f"state.{name}"] for name in self.carried}, places.whole)
-        found = restored_optimizer(self.opt_state, state)
+        found = restored_optimizer(self._optimizer_apart(), state)
+        found = over_weights(lambda each: together(each, stacks), found) if stacks else found
         self.opt_state = jax.device_put(found, places.of_weights(found))
 
     def layout(self) -> list[str]:
         changing = [f"{slot} {path}" for slot, path in (self.paths | self.slow_paths).items()]
-        leaves, _ = jax.tree_util.tree_flatten_with_path(self.opt_state)
+        leaves, _ = jax.tree_util.tree_flatten_with_path(self._optimizer_apart())
         return [*changing, *self.inputs.state_dtypes(), *(jax.tree_util.keystr(path) for path, _ in leaves)]
+
+    def use(self, module: ModuleType) -> None:
+        """Go on with another module of the same stage, which may hold weights of equal blocks as one array each."""
+        state, rest, stacks = self.state(), apart(self.rest, self.stacks), getattr(module, "STACKS", ())
+        self.module, self._step, self.stacks = module, module.step, stacks
+        self.rest = self.places.weights(together(rest, stacks))
+        self.params = self.places.weights(
+            together({path: state[f"weights.{slot}"] for slot, path in self.paths.items()}, stacks)
+        )
+        self.opt_state = self._initial_optimizer()
+        self.restore(state)
+
+    def _optimizer_apart(self) -> Any:
+        """The optimizer's state as it is where no weights are held as one array."""
+        stacks = self.stacks
+        return over_weights(lambda each: apart(each, stacks), self.opt_state) if stacks else self.opt_state
 
     def _initial_optimizer(self) -> Any:
         """The optimizer's first state, all of it on devices by name, as the step's results are: otherwise the second

@@ -46,7 +46,8 @@ class StageStopped(Exception):
 class Settings:
     """How a run's stages are executed; of these, backend, precision and `random` enter keys.
 
-    `mesh` has the devices along each axis; `stages` what is otherwise for some stages, by their id.
+    `mesh` has the devices along each axis; `stages` what is otherwise for some stages, by their id; `without` names
+    passes to leave out.
     """
 
     backend: str
@@ -57,6 +58,7 @@ class Settings:
     mesh: Mapping[str, int] | None = None
     threads: int = 1
     stages: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    without: Sequence[str] = ()
 
     def of(self, stage: str) -> Settings:
         """The settings of one stage."""

@@ -39,6 +39,8 @@ def execute(job: Job) -> Result:
         made["parts"] = parts_of(made["batch"], spec["accumulate"])
     if trained.at_once > 1:
         made["steps_at_once"] = trained.at_once
+    if trained.rewrites:
+        made["rewrites"] = dict(trained.rewrites)
     if trained.continued:
         made["continued"] = trained.continued
     return Result(outputs, made=made, source=objects.put((job.folder / "step.py").read_bytes()))
@@ -58,7 +60,7 @@ def run_training(job: Job, spec: Mapping[str, Any], keeper: Keeper | None, *, ke
     weights = {k: job.weights(k) for k in weights_inputs(spec)}
     given = (spec, columns, ids, valid, weights)
     start = read_end(job, spec["resume"]) if "resume" in spec else None
-    extras = Extras(start=start, watch=probes(job, spec), keeps_end=keeps_end)
+    extras = Extras(start=start, watch=probes(job, spec), keeps_end=keeps_end, without=job.settings.without)
     try:
         return job.backend().train(*given, job.folder, job.emit, job.stop, keeper=keeper, extras=extras)
     except TrainingError as error:

@@ -38,8 +38,22 @@ class Record:
     source: str | None = None
 
 
+def is_exact(record: Record) -> bool:
+    """Whether no rewrite had a part in a stage that may change the bits of what it makes."""
+    rewrites = record.made.get("rewrites", {}).values()
+    backend = record.made.get("backend")
+    chosen = backend if isinstance(backend, Mapping) else {}
+    is_otherwise = any(chosen.get(name) for name in ("compile", "mesh"))
+    return not is_otherwise and not any(each["is_used"] for each in rewrites)
+
+
 class Records:
-    """The folder of records; one is believed only as it was written, and while its objects are there in full size."""
+    """The folder of records; one is believed only as it was written, and while its objects are there in full size.
+
+    A store that `is_strict` finds those only that are exact, and puts such in the place of others.
+    """
+
+    is_strict = False
 
     def __init__(self, folder: Path, scratch: Path, objects: Objects, remote: Remote | None = None) -> None:
         self.folder, self.scratch, self.objects, self.remote = folder, scratch, objects, remote
@@ -52,7 +66,8 @@ class Records:
         record = self.read(key)
         if record is None and self.remote is not None:
             record = self._fetched(key)
-        return record if record is not None and self.is_complete(record) else None
+        is_found = record is not None and self.is_complete(record) and (is_exact(record) or not self.is_strict)
+        return record if is_found else None
 
     def _fetched(self, key: str) -> Record | None:
         """The record of a key in the second store; kept here from now on, its objects when they are asked for."""

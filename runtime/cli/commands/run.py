@@ -84,6 +84,7 @@ def run(options: Options) -> int:
         refuse_times(workflow, "--strict wants numbers exact to the bit")
     store = opened_store(options.store, options.remote, options.file.parent)
     store.trusts_times = not options.verify
+    store.records.is_strict = options.strict
     if options.plan is not None:
         _refuse_what_moved(options, saved, workflow, target, store)
     _refuse_what_does_not_fit(options, workflow, target, store)
@@ -164,6 +165,7 @@ def _execute(
             by_stage=settings.stages,
             jobs=options.jobs,
             only=wanted,
+            without=_known_passes() if options.strict else options.no_pass,
             recipe_text=text,
             retries=project_settings(options.file.parent, Path()).retries
             if options.retries is None
@@ -188,19 +190,19 @@ def _tell_warnings(compilation: Compilation) -> None:
 
 
 def _refuse_unknown_passes(names: tuple[str, ...]) -> None:
-    if not names:
-        return
+    known = _known_passes() if names else []
+    for name in names:
+        if name not in known:
+            raise faults.UsageError(f"there is no pass '{name}'", hint=f"there are {', '.join(known)}")
+
+
+def _known_passes() -> list[str]:
+    """The passes that may change results by the order of sums; `--strict` leaves out all of them."""
     import pkgutil
 
     import etude.compiler.passes as package
 
-    known = [module.name for module in pkgutil.iter_modules(package.__path__)]
-    for name in names:
-        if name not in known:
-            hint = (
-                f"there are {', '.join(known)}" if known else "this version has none: every stage runs as it is written"
-            )
-            raise faults.UsageError(f"there is no pass '{name}'", hint=hint)
+    return [module.name for module in pkgutil.iter_modules(package.__path__)]
 
 
 def _as_planned(options: Options) -> tuple[Options, Any]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -109,3 +110,27 @@ def test_a_removed_record_is_gone(store: Store) -> None:
     store.records.write(record(store))
     store.records.remove(KEY)
     assert store.record(KEY) is None
+
+
+SCANNED = {"rewrites": {"scan": {"is_used": True}}}
+
+
+@pytest.mark.parametrize(
+    ("made", "is_exact"),
+    [
+        ({"rewrites": {"scan": {"is_used": False}}}, True),
+        ({"backend": {"backend": "torch"}}, True),
+        (SCANNED, False),
+        ({"backend": {"backend": "torch", "compile": True}}, False),
+        ({"backend": {"backend": "jax", "mesh": {"data": 2}}}, False),
+    ],
+)
+def test_a_strict_store_finds_records_that_are_exact_and_puts_such_in_the_place_of_others(
+    store: Store, made: dict[str, Any], is_exact: bool
+) -> None:
+    loose = store.records.write(replace(record(store), made=made))
+    store.records.is_strict = True
+
+    assert store.record(KEY) == (loose if is_exact else None)
+    again = store.records.write(record(store))
+    assert store.record(KEY) == again == (loose if is_exact else record(store))
