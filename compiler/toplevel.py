@@ -24,6 +24,7 @@ from etude.compiler.models import model_origins
 from etude.compiler.modules import Library, alias_place, define
 from etude.compiler.params import param_value
 from etude.compiler.passed_over import without_passed_over
+from etude.compiler.results_named import with_results_named
 from etude.compiler.schema import SourceSchema
 from etude.compiler.scopes import Lazy, Scope
 from etude.compiler.session import Session
@@ -338,6 +339,7 @@ class Recipe(Struct, dict=True):
         models = [binding for name, value in self._models() if (binding := self._model_binding(name, value))]
         table, ends = self.session.stages, self._ends(metrics, models)
         stages = without_passed_over(table.stages, ends, table.asked())
+        stages = with_results_named(stages, self.values, table.asked())
         stages = with_wanted_ports(stages, {*metrics.values(), *(ref for _, ref in self.report)})
         return Workflow(
             self.source.name,

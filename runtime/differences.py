@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
@@ -11,6 +12,15 @@ from etude.compiler.wording import value_text
 from etude.runtime.accounts import Account
 
 Json = Any
+# Settings whose paths have names that a recipe chooses, and that are no part of a key.
+NAMED = [
+    re.compile(pattern)
+    for pattern in (
+        r"()((?!valid\.|watch\.)[^.]+)(\.(?:loss|update|every|optimizer)(?:\..+)?)",  # players
+        r"(watch\.probes\.)([^.]+)()",
+        r"(state\.given\.)([^.]+)()",
+    )
+]
 What: TypeAlias = Literal["input", "program", "seed", "backend", "semantics"]
 Outline: TypeAlias = Callable[[str], Sequence[str] | None]
 
@@ -46,6 +56,7 @@ def differences(before: Account, after: Account, outline: Outline) -> list[Chang
 
 
 def _settings(before: Mapping[str, Json], after: Mapping[str, Json], outline: Outline) -> Iterator[Change]:
+    before = _called_alike(before, after)
     for path in dict.fromkeys((*after, *before)):
         old: Json = before.get(path)
         new: Json = after.get(path)
@@ -56,6 +67,25 @@ def _settings(before: Mapping[str, Json], after: Mapping[str, Json], outline: Ou
                 yield _program(path, outline(old["program"]), outline(new["program"]))
             else:
                 yield Change("program", path, _shown(path, old), _shown(path, new))
+
+
+def _called_alike(before: Mapping[str, Json], after: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Settings under the names that players, probes and states have now: as many in one order are the same ones."""
+    for pattern in NAMED:
+        old, new = ([*dict.fromkeys(_names(pattern, settings))] for settings in (before, after))
+        if old != new and len(old) == len(new):
+            names = dict(zip(old, new, strict=True))
+            before = {_with_name(pattern, path, names): value for path, value in before.items()}
+    return before
+
+
+def _names(pattern: re.Pattern[str], settings: Mapping[str, Json]) -> Iterator[str]:
+    return (found[2] for path in settings if (found := pattern.fullmatch(path)))
+
+
+def _with_name(pattern: re.Pattern[str], path: str, names: Mapping[str, str]) -> str:
+    found = pattern.fullmatch(path)
+    return f"{found[1]}{names[found[2]]}{found[3]}" if found else path
 
 
 def _is_program(value: Json) -> bool:

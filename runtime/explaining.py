@@ -118,15 +118,21 @@ class Explainer:
         return []
 
     def _baseline(self, stage: Stage, now: Account) -> tuple[Account | None, str]:
-        """The recorded stage to compare with and what it is; without one the reason."""
+        """The recorded stage to compare with and what it is: of the runs of this recipe the one in which fewest things
+        were otherwise, of equal ones the latest. Without one the reason."""
         recorded_without = False
+        nearest: tuple[int, Account, str] | None = None
         for run in self._runs:
             key = _keys(run).get(stage.name)
             if key is not None:
                 account = self._accounts.of_key(key)
                 if account is not None and account.kind == stage.kind:
-                    return account, f"{stage.name} in run {run.id}"
+                    distance = len(differences(account, now, self._outline(stage)))
+                    if nearest is None or distance < nearest[0]:
+                        nearest = distance, account, f"{stage.name} in run {run.id}"
                 recorded_without |= account is None
+        if nearest is not None:
+            return nearest[1], nearest[2]
         account = self._accounts.of_name(stage.name, stage.kind, self.workflow.recipe)
         if account is not None:
             return account, f"{stage.name} as it was last executed"

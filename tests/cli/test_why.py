@@ -109,3 +109,11 @@ def test_models_in_another_order_are_told_as_that(cli: Cli, folder: Path) -> Non
     edit(folder, "{net, head}", "{head, net}", "pair.etude")
     found = cli("why", "pair.etude", "t", "--json").json
     assert (found["action"], found["reason"]) == ("run", "the order of its models or weights is another")
+
+
+def test_of_several_runs_the_one_with_the_fewest_differences_is_compared_with(cli: Cli, folder: Path) -> None:
+    near = cli("run", "host.etude", "--json").json["run"]
+    cli("run", "host.etude", "--set", "share=25%", "--seed", "3")
+    found = cli("why", "host.etude", "few", "--set", "share=20%", "--json").json
+    assert found["compared_with"] == f"few in run {near}"
+    assert [change["path"] for change in found["changed"]] == ["share"]

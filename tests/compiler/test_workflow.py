@@ -142,3 +142,12 @@ def test_an_estimator_is_asked_about_columns_as_about_the_row(compiled: Compile)
 
     by_columns = asked("({image, label}) => argmax(predict(trees, {image})) == label")
     assert by_columns == asked("row => argmax(predict(trees, row)) == row.label")
+
+
+def test_the_last_stage_of_a_chain_has_the_name_of_what_it_is_bound_to(compiled: Compile) -> None:
+    chain = "x = digits.train |> map(({image, label}) => {label, ink: mean(image)}) |> filter(r => r.ink > 0)"
+    text = f'{chain} |> filter(r => r.ink < 1) |> drop("label")\nm = measure(x, ({{ink}}) => ink)'
+    stages = [stage for stage in compiled(text).stages.values() if stage.name.startswith("x")]
+    assert [(stage.name, stage.kind) for stage in stages] == [
+        ("x.map", "map"), ("x.filter", "filter"), ("x.filter#2", "filter"), ("x", "drop"),
+    ]  # fmt: skip
