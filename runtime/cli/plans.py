@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from etude.backends.emission.stacks import SCAN
 from etude.compiler.draw.picture import TIMES
 from etude.compiler.draw.repeats import repeat_classes, stem
+from etude.compiler.passes.scan import equal_blocks
 from etude.compiler.render.ansi import Paint
 from etude.runtime.cli.hardware import compiled_to_json, gigabytes, hardware_lines, mesh_lines
 from etude.runtime.cli.stores import size_text
@@ -160,7 +162,7 @@ def _stage_to_json(plan: Plan, id: str, planned: PlannedStage) -> Json:
         "cost": plan.cost(id),
         "memory": {"device_bytes": estimate.device_bytes, "fits": estimate.fits},
         **(compiled_to_json(plan.hardware, id) if plan.hardware else {}),
-        "pass": [],
+        "pass": [SCAN] if blocks_to_scan(plan, planned) else [],
     }
 
 
@@ -220,8 +222,18 @@ def _row(plan: Plan, members: list[str]) -> tuple[str, ...]:
     total = sum(plan.seconds(id) for id in members)
     seconds = duration_text(total) if total and planned.action != "merged" else ""
     reason = "" if planned.reason.startswith("after ") else planned.reason  # the order of lines says so already
+    blocks = blocks_to_scan(plan, planned)
+    if blocks:
+        reason = f"{reason}{'; ' if reason else ''}{blocks} equal blocks: a scan where a timing says so"
     note = reason if estimate.fits else f"does not fit: needs {gigabytes(estimate.device_bytes)} GB"
     return planned.action, name, planned.stage.kind, *_sizes(estimate), flops_text(estimate.flops), seconds, note
+
+
+def blocks_to_scan(plan: Plan, planned: PlannedStage) -> int:
+    """How many equal blocks a training has that would run, where the backend may compute them by a scan."""
+    if planned.action != "run" or planned.stage.kind != "train" or plan.target.backend != "jax":
+        return 0
+    return equal_blocks(planned.stage.spec)
 
 
 def _sizes(estimate: Estimate) -> tuple[str, str]:
