@@ -1,7 +1,8 @@
 """How much memory the values of a tensor program take at once: by their lifetimes, nothing is run.
 
 A backward pass needs what most operations between a weight that learns and the loss have read, and of some what they
-have given: that is kept until the end. All else is let go after its last use.
+have given: that is kept until the end. All else is let go after its last use. When the backward pass comes to an
+operation, what those before it have kept is still there, and the gradients of what it gave and of what it read.
 
 In the precision "bf16" products read copies of their operands of half the size, weights too, and these are kept in the
 place of the operands.
@@ -85,7 +86,7 @@ class _Walk(Struct):
         }
         rounded = self._rounded(sub, tracked, batch)
         needed = _needed(sub, tracked, inside, rounded)
-        kept, peak = _sweep(sub, batch, needed, inside, rounded)
+        kept, peak = _sweep(sub, batch, needed, tracked, inside, rounded)
         reads = tuple(value.id in needed for _, value in sub.inputs)
         return Held(kept, peak, reads, tuple(value.id in needed for value in _outputs(sub)))
 
@@ -132,7 +133,7 @@ class _Walk(Struct):
     def _child(self, sub: Sub, module: Module, op: Op, place: int, batch: int, depends: list[bool]) -> Held:
         child, inner = sub.children[place].sub, module.children[place]
         depends = (depends + [False] * len(child.inputs))[: len(child.inputs)]
-        return self.held(child, inner, _rows(op, batch) if op.name in {"call", "grad"} else batch, tuple(depends))
+        return self.held(child, inner, rows_of(op, batch), tuple(depends))
 
 
 def _given(op: Op, depends: list[bool]) -> list[bool]:
@@ -177,9 +178,9 @@ def _needed(sub: Sub, tracked: set[int], inside: dict[int, Held], rounded: Conta
 
 
 def _sweep(
-    sub: Sub, batch: int, needed: set[int], inside: dict[int, Held], rounded: dict[int, Rounded]
+    sub: Sub, batch: int, needed: set[int], tracked: set[int], inside: dict[int, Held], rounded: dict[int, Rounded]
 ) -> tuple[int, int]:
-    """Go through the operations in order: what is kept at the end, and the most at one moment."""
+    """Go through the operations in order: what is kept at the end, and the most at one moment of either pass."""
     last = {value.id: place for place, op in enumerate(sub.ops) for value in _values(op.operands)}
     last |= {value.id: len(sub.ops) for value in _outputs(sub)}
     live: dict[int, int] = {}
@@ -195,11 +196,19 @@ def _sweep(
                     kept += _bytes(result.type, batch)
                 elif not is_kept:
                     live[result.id] = _bytes(result.type, batch)
-        peak = max(peak, kept + sum(live.values()) + copies.given)
+        peak = max(peak, kept + sum(live.values()) + copies.given, kept + _gradients(op, tracked, batch))
         for value in _values(op.operands):
             if last[value.id] == place:
                 live.pop(value.id, None)
     return kept, peak
+
+
+def _gradients(op: Op, tracked: set[int], batch: int) -> int:
+    """The bytes of the gradients of what an operation gave, and of what it read, where they are no views."""
+    if op.name in VIEWS or not any(result.id in tracked for result in op.results):
+        return 0
+    values = {value.id: value for value in (*op.results, *_values(op.operands)) if value.id in tracked}
+    return sum(_bytes(value.type, batch) for value in values.values() if _is_float(value))
 
 
 def _outputs(sub: Sub) -> list[Value]:
@@ -224,8 +233,10 @@ def _is_float(value: Value) -> bool:
     return value.type.dtype == "float32"
 
 
-def _rows(op: Op, batch: int) -> int:
-    """The batch that a called model sees: one row, or the first dimension of what it is given."""
+def rows_of(op: Op, batch: int) -> int:
+    """The batch that what an operation calls sees: of a model one row, or the first dimension of what it is given."""
+    if op.name not in {"call", "grad"}:
+        return batch
     if op.attrs.get("rows") or not op.operands:
         return 1 if op.name == "call" else batch
     shape = op.operands[0].type.shape

@@ -24,8 +24,8 @@ OPTIMIZER_STATES = {"adam": 2, "adamw": 2, "sgd": 1, "rmsprop": 1, "lion": 1, "l
 class Estimate:
     """The cost of a whole stage. `rows` is None where only the data would tell; then the cost is a lower bound.
 
-    `operations` are started one after the other, in `steps` steps of a training; `limit` is the memory that there is,
-    where it is not this machine's; `given` is the time of a training whose budget it is.
+    `operations` are started one after the other, in `steps` steps of a training, whose passes take `pass_rows`; `limit`
+    is the memory that there is, where it is not this machine's; `given` is the time of a training whose budget it is.
     """
 
     flops: int = 0
@@ -36,6 +36,7 @@ class Estimate:
     rows: int | None = None
     operations: int = 0
     steps: int = 0
+    pass_rows: int = 0
     limit: int | None = None
     given: float | None = None
 
@@ -140,18 +141,12 @@ def _training(stage: Stage, inputs: list[int | None]) -> Estimate:
     steps = steps_in(spec["budget"], rows or batch, spec["batch"]) if seconds is None else 1
     least = spec.get("accumulate")
     parts = parts_of(batch, least) if isinstance(least, int) else 1
-    total, memory, parameters = Cost(), 0, 0
+    total, parameters = Cost(), 0
     for player in spec["steps"]:
         program = program_from_json(player["loss"])
         cost = program_cost(program, batch, player["update"])
-        held = held_bytes(program, batch // parts, player["update"])
         total += cost.times(-(-steps // player.get("every", 1)))
-        learned = weight_bytes(program, player["update"])
-        states = OPTIMIZER_STATES.get(player["optimizer"]["name"], 2)
-        # a process also holds what weights began with, and copies of the last good ones, the new ones and the best
-        copies = weight_bytes(program) + learned * (3 if spec.get("keep") == "best" else 2)
-        memory = max(memory, weight_bytes(program) + learned * (1 + states) + held.peak + copies)
-        parameters += learned // 4
+        parameters += weight_bytes(program, player["update"]) // 4
     if seconds is not None:
         steps = max(1, int(seconds / max(_seconds(total), 1e-6)))
         total = total.times(steps)
@@ -162,12 +157,28 @@ def _training(stage: Stage, inputs: list[int | None]) -> Estimate:
         bytes=total.bytes,
         seconds=seconds or _seconds(total),
         parameters=parameters,
-        device_bytes=memory,
+        device_bytes=training_bytes(spec, batch // parts),
         rows=rows,
         operations=total.operations,
         steps=steps,
+        pass_rows=batch // parts,
         given=seconds,
     )
+
+
+def training_bytes(spec: Mapping[str, Json], rows: int) -> int:
+    """The memory of a training whose passes take so many rows each: weights, gradients, what the optimizer keeps, and
+    what the programs do. Players take turns."""
+    memory = 0
+    for player in spec["steps"]:
+        program = program_from_json(player["loss"])
+        learned = weight_bytes(program, player["update"])
+        states = OPTIMIZER_STATES.get(player["optimizer"]["name"], 2)
+        # a process also holds what weights began with, and copies of the last good ones, the new ones and the best
+        copies = weight_bytes(program) + learned * (3 if spec.get("keep") == "best" else 2)
+        held = held_bytes(program, rows, player["update"])
+        memory = max(memory, weight_bytes(program) + learned * (1 + states) + held.peak + copies)
+    return memory
 
 
 def _first(on: int | Mapping[str, int]) -> int:

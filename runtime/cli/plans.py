@@ -97,9 +97,11 @@ def _calibrated(plan: Plan) -> Plan:
         return plan
     from etude.runtime.calibration import machine_rates
     from etude.runtime.estimates import at_rates
+    from etude.runtime.processes import on_processor
 
-    rates = machine_rates()
-    return replace(plan, estimates=at_rates(plan.estimates, rates), rates=rates)
+    assert plan.target.backend is not None
+    rates, sized = machine_rates(), on_processor(plan.workflow, plan.estimates, plan.target.backend)
+    return replace(plan, estimates=at_rates(sized, rates), rates=rates)
 
 
 def _explain(workflow: Workflow, planned: dict[str, PlannedStage], settings: Settings, store: Store) -> None:
@@ -208,11 +210,22 @@ def plan_to_text(plan: Plan, paint: Paint) -> str:
     widths = [max(len(row[i]) for row in rows) if rows else 0 for i in range(COLUMNS)]
     lines = [_line(row, widths, paint) for row in rows]
     lines.append(_total_line(plan, paint))
+    lines += [paint(line, "grey") for line in _process_lines(plan)]
     lines += hardware_lines(plan.hardware, plan.stages, paint) if plan.hardware else []
     lines += mesh_lines(plan.target, paint)
     if plan.target.device in UNNAMED and (plan.hardware is None or plan.hardware.chip is None):
         lines.append(paint(f"memory and times are this processor's; {UNNAMED[plan.target.device]}", "grey"))
     return "".join(f"{line}\n" for line in lines)
+
+
+def _process_lines(plan: Plan) -> list[str]:
+    """What a worker takes on a processor before it has a training."""
+    from etude.runtime.processes import FRAMEWORKS
+
+    if plan.rates is None or not any(plan.stages[id].stage.kind == "train" for id in plan.runs):
+        return []
+    backend = str(plan.target.backend)
+    return [f"a process that trains with {backend} takes {size_text(FRAMEWORKS[backend].start)} beside that"]
 
 
 def _row(plan: Plan, members: list[str]) -> tuple[str, ...]:

@@ -207,7 +207,7 @@ def test_params_come_from_a_file_and_what_is_set_goes_before_it(cli: Cli, folder
     assert "75%" in over and "25%" not in over
     (folder / "small.params").write_text("share = 500%\n")
     wrong = cli("check", "host.etude", "--params", "small.params")
-    assert wrong.code == 1 and "param 'share'" in wrong.out
+    assert wrong.code == 2 and "param 'share'" in wrong.out
 
 
 def test_a_file_of_params_that_is_none_is_a_wrong_use(cli: Cli, folder: Path) -> None:

@@ -77,6 +77,14 @@ def test_nothing_is_kept_where_nothing_learns() -> None:
     assert 300 * BATCH * 4 <= still.peak <= 3 * 300 * BATCH * 4
 
 
+def test_the_backward_pass_holds_gradients_beside_what_is_kept() -> None:
+    wide = held("linear(3000) >> relu >> linear(10)")
+
+    # at the widest layer: what relu gave is kept, and there are the gradients of that and of what it read
+    assert wide.peak >= wide.kept + 2 * 3000 * BATCH * 4 - 64 * BATCH * 4
+    assert wide.peak < wide.kept + 3 * 3000 * BATCH * 4
+
+
 def test_every_round_of_a_loop_keeps_what_its_gradient_needs() -> None:
     body = "linear(100) >> (x => loop (h = x, i in 1..N) { return tanh(h) * 0.9 }) >> linear(10)"
     few, many = (held(body.replace("N", str(rounds))) for rounds in (4, 9))
