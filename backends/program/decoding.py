@@ -7,7 +7,7 @@ shows that, and that what it reads at place p rests on no later place, only plac
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,10 +30,13 @@ from etude.backends.program.ir import (
 from etude.backends.program.placewise import Placewise, Placing, only_called
 from etude.backends.program.types import TensorType
 
+Counts: TypeAlias = tuple[int | None, ...]
+"""For each input, how many there are if it is 0, 1, 2, .."""
+
 
 def write_once(program: StageProgram) -> StageProgram:
     """A program of rows, with each loop in it that writes place by place carrying what it has computed."""
-    sub = _deep(program.sub, {})
+    sub = _deep(program.sub, (), {})
     if sub is program.sub:
         return program
     known = dict(enumerate(program.modules))
@@ -44,26 +47,65 @@ def write_once(program: StageProgram) -> StageProgram:
     return StageProgram(sub, tuple(modules))
 
 
+def places_written(sub: Sub, given: Counts = ()) -> int:
+    """How many places the loops of a program of a row write one by one; 0 for a program without any."""
+    counts = _counts(sub, given)
+    total = 0
+    for op in sub.ops:
+        inner = [places_written(sub.children[place].sub, _handed(op, sub, counts)) for place in _functions(op)]
+        if op.name == "each":
+            (mapped,) = op.attrs["mapped"]
+            elements = [o.type.shape[0] for o, is_element in zip(op.operands, mapped, strict=True) if is_element]
+            inner *= elements[0] if isinstance(elements[0], int) else 1
+        if op.name == "scan" and _Loop.of(op, list(sub.children), counts) is not None:
+            steps = op.operands[op.attrs["states"]].type.shape[0]
+            total += steps if isinstance(steps, int) else 0
+        total += sum(inner)
+    return total
+
+
+def _functions(op: Op) -> tuple[int, ...]:
+    return callees(op) if op.name in HIGHER else ()
+
+
+def _counts(sub: Sub, given: Counts) -> dict[int, Any]:
+    """The values that are 0, 1, 2, .., with how many there are; `given` has those among the inputs."""
+    made = {op.results[0].id: op.attrs["n"] for op in sub.ops if op.name == "iota"}
+    return made | {value.id: count for (_, value), count in zip(sub.inputs, given, strict=False) if count is not None}
+
+
+def _handed(op: Op, sub: Sub, counts: dict[int, Any]) -> Counts:
+    """The same for the inputs of a function that an `each` calls, which is given what does not change with elements."""
+    if op.name != "each" or len(op.attrs["mapped"]) != 1:
+        return ()
+    (mapped,) = op.attrs["mapped"]
+    known = [counts.get(o.id) if isinstance(o, Value) else None for o in op.operands]
+    return tuple(None if is_element else each for each, is_element in zip(known, mapped, strict=True))
+
+
 def _weightless(sub: Sub) -> Module:
     return Module((), tuple(_weightless(child.sub) for child in sub.children))
 
 
-def _deep(sub: Sub, done: dict[int, Sub]) -> Sub:
+def _deep(sub: Sub, given: Counts, done: dict[Any, Sub]) -> Sub:
     """`sub` with its loops, and those of the functions that it gives to operations."""
-    if id(sub) not in done:
-        inner = {place for op in sub.ops if op.name in HIGHER for place in callees(op)}
-        children = [
-            Child(child.name, _deep(child.sub, done)) if place in inner else child
-            for place, child in enumerate(sub.children)
-        ]
-        is_same = all(new.sub is old.sub for new, old in zip(children, sub.children, strict=True))
-        done[id(sub)] = _with_caches(sub if is_same else replace(sub, children=tuple(children)))
-    return done[id(sub)]
+    if (id(sub), given) not in done:
+        counts, children = _counts(sub, given), list(sub.children)
+        for op in sub.ops:
+            for place in _functions(op):
+                if sum(place in _functions(other) for other in sub.ops) > 1:
+                    continue  # what it is given may differ
+                new = _deep(sub.children[place].sub, _handed(op, sub, counts), done)
+                if new is not sub.children[place].sub:
+                    children[place] = replace(children[place], sub=new)
+        is_same = all(new is old for new, old in zip(children, sub.children, strict=True))
+        found = sub if is_same else replace(sub, children=tuple(children))
+        done[id(sub), given] = _with_caches(found, counts)
+    return done[id(sub), given]
 
 
-def _with_caches(sub: Sub) -> Sub:
+def _with_caches(sub: Sub, counts: dict[int, Any]) -> Sub:
     """`sub` with its own loops."""
-    counts = {op.results[0].id: op.attrs["n"] for op in sub.ops if op.name == "iota"}
     free = 1 + max([v.id for _, v in sub.inputs] + [v.id for op in sub.ops for v in op.results], default=-1)
     children, ops = list(sub.children), []
     for op in sub.ops:

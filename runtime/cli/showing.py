@@ -186,6 +186,8 @@ def detail_lines(stage: Stage, stages: Sequence[Stage], store: Store, folder: Pa
     elif "value" in stage["outputs"]:
         yield f"  value: {value_text(read_value(store, stage, 'value'))}"
         yield from _class_lines(stage, store, paint)
+    elif speed := speed_text(stage["made"]):
+        yield f"  speed: {speed}"
 
 
 def _training_lines(stage: Stage, store: Store, folder: Path, paint: Paint) -> Iterator[str]:

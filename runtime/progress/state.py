@@ -12,7 +12,7 @@ from etude.compiler.workflow import Stage, Workflow
 from etude.runtime.events import Event
 from etude.runtime.histories import columns_of
 from etude.runtime.naming import shown_output
-from etude.runtime.progress.durations import clock_text, rate_text
+from etude.runtime.progress.durations import clock_text, rate_text, speed_text
 from etude.runtime.progress.sparklines import sparkline
 from etude.runtime.store import StoreError
 
@@ -184,6 +184,8 @@ class RunState:
                     if "value" in outputs
                     else "trees"
                 )
+            case "map":
+                return speed_text(event.data.get("made", {}))
             case "claim":
                 return str(self.read(outputs["verdict"])["verdict"])
         return ""

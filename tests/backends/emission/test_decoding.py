@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from etude.backends.emission import programs
-from etude.backends.program.decoding import write_once
+from etude.backends.program.decoding import places_written, write_once
 from etude.backends.program.ir import HIGHER, Sub, callees
 from etude.backends.program.serialize import program_from_json
 from etude.runtime.compiling import compile_text
@@ -85,6 +85,7 @@ def test_several_tries_of_each_row_are_written_once(monkeypatch: pytest.MonkeyPa
         'out = rows([{text: "x"}, {text: "y"}]) |> tokenize(tok, length = 9) |> map(({ids, mask}) => {\n'
         "  ids: each(iota(3), i => continued(reseed(small, 3), tok, ids, mask))\n})"
     )
+    assert places_written(program_from_json(spec["program"]).sub) == 3 * 8
     once = written(kit, spec)
     monkeypatch.setattr(programs, "write_once", lambda program: program)
     assert once == written(kit, spec)
