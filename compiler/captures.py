@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from etude.compiler.checks.names import names_in
 from etude.compiler.scopes import MISSING
 from etude.compiler.session import Session
-from etude.compiler.values import AnyOrigin, Chain, Closure, Trained, TrainedOrigin
+from etude.compiler.values import AnyOrigin, Before, Chain, Closure, Trained, TrainedOrigin
 from etude.grammar import nodes
 
 PLAIN = {type(None), bool, int, float, str}
@@ -43,6 +43,8 @@ class Holes(Struct):
 
     def identity(self, identity: Any) -> Any:
         """An identity, which is made of those of the models inside."""
+        if isinstance(identity, Before):
+            return self.identity(identity.identity)
         if not isinstance(identity, tuple):
             return identity
         if len(identity) == 4 and identity[0] == "trained":

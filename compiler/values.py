@@ -14,6 +14,7 @@ from etude.backends.program.types import DType, TensorType
 from etude.compiler.diagnostics import Location
 from etude.compiler.schema import ColumnSchema, Vocabulary
 from etude.compiler.weight_origins import AnyOrigin as AnyOrigin
+from etude.compiler.weight_origins import Before as Before
 from etude.compiler.weight_origins import FrozenOrigin as FrozenOrigin
 from etude.compiler.weight_origins import Identity as Identity
 from etude.compiler.weight_origins import KeptOrigin as KeptOrigin

@@ -12,7 +12,14 @@ from etude.compiler.workflow import Ref
 Identity = tuple[Any, ...]
 
 
-class Origin(Struct, frozen=True):
+class Before(Struct, frozen=True, cache_hash=True):
+    """The identity of what a model was made from, inside of its own. Its hash is computed once: of a long chain of
+    trainings each has all before it inside."""
+
+    identity: Identity
+
+
+class Origin(Struct, frozen=True, cache_hash=True):
     """Where a weight's number comes from before any training: the constructor, its ordinal in it, and its seed.
 
     `is_chosen` says that the recipe asked for these random numbers (`reseed`), and does not wonder at them.
@@ -29,7 +36,7 @@ class Origin(Struct, frozen=True):
         return self
 
 
-class TrainedOrigin(Struct, frozen=True):
+class TrainedOrigin(Struct, frozen=True, cache_hash=True):
     """A weight after a stage: the `index`-th of the weights file at `ref`."""
 
     ref: Ref

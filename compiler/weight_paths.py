@@ -26,15 +26,23 @@ def held_values(session: Session, model: Model) -> list[Named]:
 
 def _weights(session: Session, model: Model, prefix: str, wanted: Callable[[AnyOrigin], bool]) -> Iterator[Named]:
     """The wanted of all; what becomes of a weight in a wrapper is a weight, and of what is none, none."""
+    core = model
+    while isinstance(core, Wrapper) and not isinstance(core, Replaced):
+        core = core.base
+    for path, slot, origin in _unwrapped(session, core, prefix, wanted):
+        if wanted(origin):
+            yield path, slot, _changed(model, origin)
+
+
+def _changed(model: Model, origin: AnyOrigin) -> AnyOrigin:
+    """What the wrappers around a model have made of one of its origins."""
     changes = []
     while isinstance(model, Wrapper) and not isinstance(model, Replaced):
         changes.append(origin_map(model))
         model = model.base
-    for path, slot, origin in _unwrapped(session, model, prefix, wanted):
-        if wanted(origin):
-            for change in reversed(changes):
-                origin = change(origin)
-            yield path, slot, origin
+    for change in reversed(changes):
+        origin = change(origin)
+    return origin
 
 
 def _unwrapped(session: Session, model: Model, prefix: str, wanted: Callable[[AnyOrigin], bool]) -> Iterator[Named]:

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 Json = Any
 
 
-class Ref(Struct, frozen=True):
+class Ref(Struct, frozen=True, cache_hash=True):
     """One output of a stage."""
 
     stage: str

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from etude.compiler.values import (
     Adapter,
+    Before,
     Chain,
     Frozen,
     Identity,
@@ -26,7 +27,7 @@ from etude.compiler.values import (
 
 def apply_training(model: Model, training: Any) -> Model:
     """`model` with every weight that `training` updated."""
-    identity = ("trained", training.stage, id(training), model.identity)
+    identity = ("trained", training.stage, id(training), Before(model.identity))
     inner = _inside(model, identity, lambda part: apply_training(part, training), (Adapter, Tapped, Frozen))
     return inner or Trained(identity, model, training, name=model.name)
 

@@ -13,7 +13,7 @@ PROMOTION: tuple[DType, ...] = ("bool", "int32", "float32")
 BYTES = {"bool": 1, "int32": 4, "uint32": 4, "float32": 4}
 
 
-class TensorType(Struct, frozen=True):
+class TensorType(Struct, frozen=True, cache_hash=True):
     dtype: DType
     shape: tuple[Dim, ...] = ()
 
