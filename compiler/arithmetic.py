@@ -70,6 +70,7 @@ def binary(session: Session, symbol: str, left: Any, right: Any, location: Locat
     if isinstance(left, TENSORS) or isinstance(right, TENSORS):
         return tensor_operation(session, ROWS[symbol], [left, right], location)
     if isinstance(left, Deferred) or isinstance(right, Deferred):
+        limits.spend(session, limits.STEPS_OF_A_SUM, session.place(location))
         return deferred(symbol, left, right, location)
     if isinstance(left, Bytes) or isinstance(right, Bytes):
         left, right = _in_bytes(left, right), _in_bytes(right, left)

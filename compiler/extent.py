@@ -7,8 +7,8 @@ done. Two things are told from that, and each only where it is beyond doubt, as 
   expansion is refused where this is more than a thousand times the limit; lists, records, calls and bodies, whose
   elements mostly differ, have a factor of ten for nothing. A sweep within the limit would be refused only if its first
   elements had a thousand times as many stages as the others.
-- A hundredth of the elements of a comprehension or loop is done, at least four, and the last three made equally many
-  stages. An expansion is refused where the others would make more than five times the limit.
+- One in 250 elements of a comprehension or loop is done, at least four, and the last three made equally many stages.
+  An expansion is refused where the others would make more than five times the limit.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ FAR, FAR_BY_LIKES = 1_000, 5
 """How many times the limit an estimate has to be."""
 DIFFERENT = 10
 """The factor that levels whose elements differ have for nothing."""
+DONE = 250
+"""The share of a level that has to be done before its rest is told from it."""
 LIKES = 4
 """The counts of stages that are kept of a level: three elements stand between them."""
 
@@ -36,7 +38,7 @@ class Level(Struct):
 
     def rest(self) -> int:
         """The stages that its other elements would make, if the last were equal; 0 where that cannot be told."""
-        if len(self.counts) < LIKES or self.done * 100 < self.total:
+        if len(self.counts) < LIKES or self.done * DONE < self.total:
             return 0
         costs = {after - before for before, after in zip(self.counts, self.counts[1:], strict=False)}
         return (self.total - self.done) * costs.pop() if len(costs) == 1 else 0

@@ -15,10 +15,12 @@ from etude.grammar import nodes
 Parts = TypeVar("Parts", list[Any], Record)
 T = TypeVar("T", list[Any], Record)
 
-STEPS = 750_000
+STEPS = 600_000
 """Of evaluation: nodes of the tree, with what costs more counted as several."""
-STEPS_PER_STAGE = 20_000
+STEPS_PER_STAGE = 30_000
 STEPS_OF_A_CALL, STEPS_OF_AN_OPERATION, STEPS_OF_A_MODEL = 5, 8, 100
+STEPS_OF_A_SUM = 4
+"""Of any arithmetic on values known after the run."""
 MAX_ITEMS = 1_000_000
 """Of one list."""
 MAX_PARTS = 300_000

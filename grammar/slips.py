@@ -46,12 +46,24 @@ def _marks(word: str) -> list[str]:
     return re.findall(r"[0-9]+|_[A-Za-z]$", word)
 
 
+@lru_cache(100_000)
+def _folded(word: str) -> str:
+    """A word without what people forget: capitals and underscores."""
+    return word.lower().replace("_", "")
+
+
 def surely_meant(written: str, known: Iterable[str]) -> str | None:
     """The only word that `written` is a slip of, if there is exactly one.
 
     >>> surely_meant("softmx", ["softmax", "max"]), surely_meant("net1", ["net2", "net3"])
     ('softmax', None)
     """
-    folded = written.lower().replace("_", "")
-    found = {word for word in known if is_slip(written, word) or word.lower().replace("_", "") == folded}
+    folded, marks, length = _folded(written), _marks(written), len(written)
+    found = {
+        word
+        for word in known
+        # of many names nearly all have other digits or another length, which is quickly seen
+        if _folded(word) == folded
+        or (abs(len(word) - length) <= 2 and _marks(word) == marks and is_slip(written, word))
+    }
     return found.pop() if len(found) == 1 else None
