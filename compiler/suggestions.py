@@ -113,7 +113,8 @@ def is_like(written: str, known: str) -> bool:
     left, right = written.lower(), known.lower()
     if left in right or right in left:
         return True
-    return distance(left, right) <= max(len(left), len(right)) * 0.4
+    most = max(len(left), len(right)) * 0.4
+    return abs(len(left) - len(right)) <= most and distance(left, right) <= most
 
 
 def spelled_here(name: str, location: Location) -> Suggestion | None:

@@ -35,21 +35,16 @@ def is_slip(written: str, meant: str) -> bool:
     """
     length = min(len(written), len(meant))
     allowed = 0 if length < 3 else 1 if length < 8 else 2
-    if not allowed or abs(len(written) - len(meant)) > allowed or _marks(written) != _marks(meant):
+    if not allowed or abs(len(written) - len(meant)) > allowed or _traits(written)[1] != _traits(meant)[1]:
         return False
     return 0 < distance(written, meant) <= allowed
 
 
 @lru_cache(100_000)  # each unknown name is compared with all that are known
-def _marks(word: str) -> list[str]:
-    """What people tell names apart by: digits, and single letters behind an underscore."""
-    return re.findall(r"[0-9]+|_[A-Za-z]$", word)
-
-
-@lru_cache(100_000)
-def _folded(word: str) -> str:
-    """A word without what people forget: capitals and underscores."""
-    return word.lower().replace("_", "")
+def _traits(word: str) -> tuple[str, list[str]]:
+    """A word without what people forget, capitals and underscores; and what they tell names apart by: digits, and
+    single letters behind an underscore."""
+    return word.lower().replace("_", ""), re.findall(r"[0-9]+|_[A-Za-z]$", word)
 
 
 def surely_meant(written: str, known: Iterable[str]) -> str | None:
@@ -58,12 +53,10 @@ def surely_meant(written: str, known: Iterable[str]) -> str | None:
     >>> surely_meant("softmx", ["softmax", "max"]), surely_meant("net1", ["net2", "net3"])
     ('softmax', None)
     """
-    folded, marks, length = _folded(written), _marks(written), len(written)
-    found = {
-        word
-        for word in known
-        # of many names nearly all have other digits or another length, which is quickly seen
-        if _folded(word) == folded
-        or (abs(len(word) - length) <= 2 and _marks(word) == marks and is_slip(written, word))
-    }
+    folded, marks = _traits(written)
+    found = set()
+    for word in known:
+        plain, own = _traits(word)
+        if plain == folded or (own == marks and is_slip(written, word)):
+            found.add(word)
     return found.pop() if len(found) == 1 else None
