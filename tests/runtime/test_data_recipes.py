@@ -129,8 +129,8 @@ def test_texts_become_classes_and_other_texts_are_an_error(store: Store, tmp_pat
     (tmp_path / "a.csv").write_text("kind,x\n" + "cat,1.5\ndog,2.5\ncat,3.5\n")
     text = 'd = load("a.csv") |> relabel("kind", classes = CLASSES)\nn = measure(on = d, row => row.kind + 0.0)\n'
     good = performed(text.replace("CLASSES", '["dog", "cat"]'), store, tmp_path)
-    assert data_of(good, "d.relabel").column("kind").tolist() == [1, 0, 1]
-    assert data_of(good, "d.relabel").schema("kind").class_names == ("dog", "cat")
+    assert data_of(good, "d").column("kind").tolist() == [1, 0, 1]
+    assert data_of(good, "d").schema("kind").class_names == ("dog", "cat")
     bad = performed(text.replace("CLASSES", '["cat", "cow"]'), store, tmp_path)
     assert 'column "kind": expected one of cat, cow, got dog in row 1' in told(bad)
 
