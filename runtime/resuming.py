@@ -29,7 +29,7 @@ from etude.runtime.store import Store
 Json = Any
 STEPS = 12
 PARTS = ("whole", "killed", "continued")
-OWN = {"seed", "identity", "names", "structure"}  # what every training has for itself
+OWN = {"seed", "identity", "names", "columns", "structure"}  # what every training has for itself
 
 
 @dataclass(frozen=True, slots=True)

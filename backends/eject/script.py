@@ -46,7 +46,19 @@ KNOWN = {
         "copies",
         "state",
     ),
-    *("inputs", "slots", "results", "names", "identity", "more", "accumulate", "weights", "order", "checkpoints"),
+    *(
+        "inputs",
+        "slots",
+        "results",
+        "names",
+        "columns",
+        "identity",
+        "more",
+        "accumulate",
+        "weights",
+        "order",
+        "checkpoints",
+    ),
 }
 
 
