@@ -20,7 +20,7 @@ Names = Mapping[str, str]
 ALIKE: Names = MappingProxyType({})
 STATE, HELD = "@state.", "@held."  # the state of a loss, as a step sees it and as a validation does
 TOTAL = "loss"
-FIXED = {"", TOTAL, "step", "epoch", "lr"}  # a term of such a name cannot be told from the column that there is
+FIXED = ("", TOTAL, "step", "epoch", "lr")  # a term of such a name cannot be told from the column that there is
 BESIDE = {"valid", "watch"}  # columns of these players cannot be told from those of validations and probes
 
 
