@@ -16,7 +16,7 @@ from etude.grammar.faults import SyntaxFault
 from etude.grammar.parser import parse
 
 Json = Any
-SKIPPED = {"weights", "update", "uri", "score_names", "stored", "computed", "expression"}
+SKIPPED = {"weights", "update", "uri", "computed", "expression"}
 SEED = "the seed around it: --seed, or that of runs(...)"
 # What a setting of a spec is called where it is an argument.
 ARGUMENTS = {"valid.every": "valid_every", "share": "size", "count": "size"}
@@ -27,6 +27,8 @@ def resolved_settings(stage: Stage, watch: Watch, given: Mapping[str, str]) -> l
     site, frames = watch.stages[stage.id]
     found = []
     settings = {**wording.settings_of(stage), **({"seed": stage.spec["seed"]} if "seed" in stage.spec else {})}
+    if settings.get("score"):
+        settings["score"] = stage.spec["valid"]["score_names"][0]  # the spec has the name that the store has
     for path, value in settings.items():
         is_plain = not {path, path.rpartition(".")[2]} & SKIPPED and not isinstance(value, Mapping | list)
         if is_plain or path in ("budget", "valid.every"):

@@ -9,7 +9,7 @@ from etude.compiler.workflow import Stage
 
 Json = Any
 # What follows from the rest of the spec, what is only for people, and the seed, which is told by itself.
-DERIVED = {"identity", "names", "results", "seed", "inputs", "columns", "fields", "stored"}
+DERIVED = {"identity", "names", "results", "seed", "inputs", "columns", "fields", "stored", "score_names"}
 
 
 def settings_of(stage: Stage) -> dict[str, Json]:

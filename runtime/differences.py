@@ -12,6 +12,7 @@ from etude.compiler.wording import value_text
 from etude.runtime.accounts import Account
 
 Json = Any
+UNSAID = {"uri", "valid.score_names"}  # what is no part of a key
 # Settings whose paths have names that a recipe chooses, and that are no part of a key.
 NAMED = [
     re.compile(pattern)
@@ -62,7 +63,7 @@ def _settings(before: Mapping[str, Json], after: Mapping[str, Json], outline: Ou
         new: Json = after.get(path)
         if path == "weights":
             yield from _weights(old or (), new or ())
-        elif old != new and path != "uri":
+        elif old != new and path not in UNSAID:
             if _is_program(old) and _is_program(new):
                 yield _program(path, outline(old["program"]), outline(new["program"]))
             else:
