@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from etude.backends.program.builder import Builder
+from etude.backends.program.dims import Size
 from etude.backends.program.ir import Literal, StageProgram, Sub, Value
 from etude.backends.program.serialize import program_digest, program_to_json
 from etude.backends.program.types import TensorType
@@ -256,7 +257,10 @@ def _check_outputs(traced: TracedFunction, state: Mapping[str, TensorType], play
             text = f"the loss must hand on the state '{name}': return {{loss: ..., state: {{{name}: ...}}}}"
             raise faults.wrong_value(text, player.loss_place)
         if given[name] != type:
-            raise faults.wrong_kind(f"the state '{name}'", str(type), str(given[name]), player.loss_place)
+            help = None
+            if type.rank and any(isinstance(dim, Size) for dim in given[name].shape):
+                help = f"batches have no fixed size: cut what was joined, concat([new, old])[0:{type.shape[0]}]"
+            raise faults.wrong_kind(f"the state '{name}'", str(type), str(given[name]), player.loss_place, help)
     for name in sorted(given.keys() - state.keys()):
         none = f"give its first value: state = {{{name}: zeros([..])}}"
         help = f"the states are {', '.join(state)}" if state else none

@@ -148,7 +148,11 @@ def token_column(site: CallSite, d: Dataset, name: Any) -> ColumnSchema:
         raise faults.missing_column(name, site.at("column"), list(d.columns), "the dataset")
     if name not in tokens:
         found = f"the columns {', '.join(f'{column.name}: {column}' for column in d.columns.values())}"
-        help = "tokens come from tokenize(tok)"
+        numbers = [
+            c.name for c in d.columns.values() if c.kind == "tensor" and c.dtype == "int32" and len(c.shape) == 1
+        ]
+        is_said = site.name == "decode" and numbers  # what was computed with is known to be tokens by nobody else
+        help = f'if they are, say so: column = "{numbers[0]}"' if is_said else "tokens come from tokenize(tok)"
         raise faults.wrong_kind(f"the data of '{site.name}'", "a column of tokens", found, site.location, help)
     return d.columns[name]
 
