@@ -8,6 +8,7 @@ from etude.compiler.diagnostics import Diagnostic, Fix, Location, RecipeError, R
 from etude.compiler.schema import Vocabulary
 from etude.compiler.suggestions import (
     as_a_function,
+    as_a_value,
     as_an_argument,
     called_here,
     in_the_library,
@@ -134,6 +135,8 @@ def wrong_kind(
     fixes: tuple[Fix, ...] = ()
     if help is None:
         help, fixes = written_so(expected, location)
+    if help is None and got == "a function":
+        help = as_a_value(location)
     return fault("E301", text, location, f"this is {got}", related=related, help=help or otherwise, fixes=fixes)
 
 

@@ -88,15 +88,38 @@ def as_an_argument(name: str, location: Location) -> str | None:
     text, span = location.source.text, location.span
     if len(name) < 2 or text[: span.start].rstrip()[-1:] not in {"(", ","} or not NO_EQUALS.match(text, span.end):
         return None
+    return f"an argument is given by `=`: {name} = ..." if _is_argument(name) else None
+
+
+def _is_argument(name: str) -> bool:
+    """Whether a function of the library takes an argument of this name."""
     from etude.backends.ops import find
-    from etude.compiler.builtins import library_names  # needed for unknown names only
+    from etude.compiler.builtins import library_names  # needed where there is a mistake only
 
     for each in library_names().values():
         row = find(each.name) if isinstance(each, OperationValue) else None
         known = [p.name for p in row.parameters] if row else [p for p, _ in getattr(each, "parameters", ())]
-        if name in known or name in {"train", "valid", "test"}:
-            return f"an argument is given by `=`: {name} = ..."
-    return None
+        if name in known:
+            return True
+    return name in {"train", "valid", "test"}
+
+
+def as_a_value(location: Location) -> str | None:
+    """Why there is a function: `dim => 128` for an argument, or a name that the library has and the recipe has not."""
+    text = location.source.text[location.span.start : location.span.end]
+    arrow = re.match(r"([A-Za-z_]\w*)\s*=>", text)
+    before = location.source.text[: location.span.start].rstrip()[-1:]
+    if arrow and before in {"(", ","} and len(arrow[1]) > 1 and _is_argument(arrow[1]):
+        return f"this is a lambda; an argument is given by `=`: {arrow[1]} = ..."
+    name = re.match(r"[A-Za-z_]\w*", text)
+    if name is None or location.source.name.startswith("std."):
+        return None
+    from etude.compiler.builtins import library_names  # needed for values of the wrong kind only
+
+    if name[0] not in library_names() and not _is_open(name[0]):
+        return None
+    is_bound = re.search(rf"(?<![.\w]){name[0]}\s*(?:=(?![=>])|:)", location.source.text)
+    return None if is_bound else f"'{name[0]}' is a function of the library: nothing of this recipe is called so"
 
 
 def is_called_or_asked(location: Location) -> bool:

@@ -45,6 +45,9 @@ def equals_or_colon(s: Situation) -> SyntaxFault | None:
         is_condition = any(word in ("expect", "if", "and", "or", "not") for word in same_line)
         remedy = replacing(s.span, "=", "==", is_safe=is_condition)
         help = "write `==` to compare"
+        if s.before == ")" and s.at(1) == "{":  # `loss = (x, y) = { ... return e }`
+            message, remedy = "a lambda is written with `=>`", replacing(s.span, "=", "=>")
+            return SyntaxFault("E101", message, s.span, "expected `=>`", "write `(x, y) => {`", remedy=remedy)
         return SyntaxFault("E101", "`=` binds a name", s.span, "not a comparison", help, remedy=remedy)
     if s.token.type in ("NUMBER", "QUANTITY") and s.at(1) == ":" and "NAME" in s.accepts:
         help = "a field has a name: write `{a: ..., b: ...}`, or a list of values, `[..., ...]`"

@@ -88,7 +88,7 @@ def misspelled_keyword(s: Situation) -> SyntaxFault | None:
     """`epxect a > b`, `if c than a else b`, `expect a because "..."`, written with a slip."""
     word, known = s.token, [t.lower() for t in s.accepts if t.lower() in KEYWORDS]
     if s.is_after_first_name and s.token != "=" and s.token.line == s.before.line:
-        word, known = s.before, list(STARTS)
+        word, known = s.before, [*STARTS, *(["return"] if s.open_brackets else [])]
     if word.type != "NAME":
         return None
     meant = surely_meant(str(word), known)
