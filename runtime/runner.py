@@ -20,7 +20,6 @@ from etude.runtime.events import TOLD, EventLog, Listener
 from etude.runtime.executors import Executor, Message
 from etude.runtime.export import export_models, place_file
 from etude.runtime.expressions import ExpressionError
-from etude.runtime.gpus import visible_gpus
 from etude.runtime.naming import find_record, shown_names, write_record
 from etude.runtime.planning import (
     LEFT_OUT,
@@ -34,7 +33,7 @@ from etude.runtime.planning import (
 from etude.runtime.processors import available_cores
 from etude.runtime.results import RunResult, StageResult, collect_result
 from etude.runtime.runs import break_off, create_folder, file_names, finish, keep_error, remove_if_empty, write_plan
-from etude.runtime.scheduling import Schedule, most_trainings, thread_share
+from etude.runtime.scheduling import Schedule, default_jobs, most_trainings, thread_share
 from etude.runtime.setbacks import Interruption, Losses, Retries
 from etude.runtime.sources import SourceError
 from etude.runtime.stages import INLINE, Job, Settings, StageError, execute
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
 Json = Any
 POLL_SECONDS = 0.2
 LEASE_SECONDS = 1.0
-JOBS_ON_A_GPU = 4  # a TPU belongs to one process
 
 
 def run(
@@ -114,12 +112,6 @@ def run(
         finally:
             runner.close()
     return result
-
-
-def default_jobs(device: str, cores: int) -> int:
-    """How many stages run side by side where nobody says."""
-    on_device = {"cpu": cores, "tpu": 1}.get(device, JOBS_ON_A_GPU * max(1, len(visible_gpus())))
-    return min(cores, on_device)
 
 
 @dataclass
@@ -246,7 +238,7 @@ class Runner:
             stage = self._schedule.next()
             if stage is None:
                 return
-            if (stage.id in self.retries.alone and self._running) or not self._has_devices(stage):
+            if (stage.id in self.retries.alone and self._running) or not self._has_room(self._devices(stage)):
                 self._schedule.queue(stage)
                 return
             identity = self._identities[stage.id]
@@ -255,15 +247,11 @@ class Runner:
             else:
                 self._start(stage, identity)
 
-    def _has_room(self) -> bool:
-        """Whether another stage may be started: not beside one that had too little memory before."""
+    def _has_room(self, devices: int = 1) -> bool:
+        """Whether another stage may be started on so many devices: not beside one that had too little memory before."""
         if any(stage.id in self.retries.alone for stage in self._running.values()):
             return False
-        return self._executor is None or self._executor.has_room()
-
-    def _has_devices(self, stage: Stage) -> bool:
-        """Whether there are as many devices free as the stage is shared out over."""
-        return self._executor is None or self._executor.has_room(self._devices(stage))
+        return self._executor is None or self._executor.has_room(devices)
 
     def _devices(self, stage: Stage) -> int:
         return self.settings.of(stage.id).devices if uses_backend(stage) else 1

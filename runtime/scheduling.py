@@ -9,7 +9,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
 
 from etude.compiler.workflow import Stage, Workflow
+from etude.runtime.gpus import visible_gpus
 from etude.runtime.planning import predecessors, urgencies
+
+JOBS_ON_A_GPU = 4  # a TPU belongs to one process
 
 
 def most_trainings(workflow: Workflow, wanted: Collection[str]) -> int:
@@ -24,6 +27,12 @@ def most_trainings(workflow: Workflow, wanted: Collection[str]) -> int:
             sizes[number] += is_training
             before[id] = number + is_training
     return max(sizes.values(), default=0)
+
+
+def default_jobs(device: str, cores: int) -> int:
+    """How many stages run side by side where nobody says."""
+    on_device = {"cpu": cores, "tpu": 1}.get(device, JOBS_ON_A_GPU * max(1, len(visible_gpus())))
+    return min(cores, on_device)
 
 
 def thread_share(cores: int, processes: int) -> int:

@@ -15,7 +15,7 @@ import pytest
 from etude.runtime.executors import Message
 from etude.runtime.executors.local import LocalExecutor, exit_reason, worker_environment
 from etude.runtime.gpus import visible_devices, visible_gpus
-from etude.runtime.runner import default_jobs
+from etude.runtime.scheduling import default_jobs
 from etude.runtime.stages import Settings
 from etude.runtime.store import Store, injection
 
