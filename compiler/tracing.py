@@ -175,7 +175,10 @@ def apply_operation(
     operation = find(name)
     assert operation is not None, f"no operation is called {name}"
     if frame is None:
-        raise faults.only_in_traced_code(f"'{name}'", location, "a model, or a function given to a stage")
+        help = (
+            f'column(generate(1examples, () => {{x: {name}(...)}}), "x")[0] draws once' if operation.is_random else None
+        )
+        raise faults.only_in_traced_code(f"'{name}'", location, "a model, or a function given to a stage", help)
     spend(session, STEPS_OF_AN_OPERATION, location)
     values = [
         made_tensor(session, v, location) if type(v) not in AT_ONCE and isinstance(v, LATE) else v for v in values

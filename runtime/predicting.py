@@ -44,7 +44,9 @@ def read_inputs(model: SavedModel, uri: str) -> dict[str, Array]:
 def _columns(model: SavedModel, uri: str, shown: str) -> dict[str, Array]:
     schema = sources.describe(uri, {}, Path())
     if schema.splits:
-        raise ModelError(f"{shown} has the parts {', '.join(schema.splits)}", hint="name a source of one dataset")
+        is_folder = Path(uri).is_dir()
+        hint = f"name one of them: {Path(uri) / schema.splits[0]}" if is_folder else "name a source of one dataset"
+        raise ModelError(f"{shown} has the parts {', '.join(schema.splits)}", hint=hint)
     made = from_texts(model, schema)
     given = [wanted for wanted in model.inputs if not any(wanted[0] in each.names for each in made)]
     for wanted in given:

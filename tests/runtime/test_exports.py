@@ -226,6 +226,11 @@ def test_the_commands_predict_and_export(
     assert len(lines) == 150 and set(json.loads(lines[0])) == {"class", "output"}
     assert cli("predict", "last", "flower", "--input", "new.csv") == 2
     assert "hint: it has y: int32[]" in capsys.readouterr().err
+    for part in ("train", "test"):
+        (tmp_path / "notes" / part).mkdir(parents=True)
+        (tmp_path / "notes" / part / "a.txt").write_text("a")
+    assert cli("predict", "last", "flower", "--input", "notes") == 2
+    assert "hint: name one of them: notes/train" in capsys.readouterr().err
     assert cli("predict", "last", "flower") == 2
     assert "--input - for JSON lines" in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin.read", lambda: '{"features": [5.1, 3.5, 1.4, 0.2]}\n', raising=False)
