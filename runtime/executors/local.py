@@ -101,7 +101,7 @@ class LocalExecutor:
         worker.is_warm |= bool(request.get("framework"))
         self._tell(worker, {**request, "task": task})
         if self._warm and len(self._workers) < self.jobs and self._free_gpus(1):
-            self._prepare(self._start(1))
+            self._prepare(self._start())
 
     def _best_idle(self, needs_framework: bool, devices: int) -> Worker | None:
         """The idle worker that is ready first: one that is importing the framework is ahead of all that would have to,
@@ -139,7 +139,7 @@ class LocalExecutor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _start(self, devices: int) -> Worker:
+    def _start(self, devices: int = 1) -> Worker:
         """A new worker with its GPUs: those that have the fewest workers.
 
         Idle workers that it cannot be beside, or in whose place it comes, are ended.
