@@ -27,7 +27,8 @@ Json = Any
 Figures = dict[str, dict[str, float]]
 
 UNROLLED = "unrolled"
-TIMED_STEPS = 3
+LEAST_STEPS, MOST_STEPS = 3, 30  # of quick steps more are timed; the quickest one counts
+TIMED_SECONDS = 0.2
 GAIN = 0.2  # of the time of steps: more is not to be had by the form that takes longer to compile
 
 
@@ -82,13 +83,13 @@ class Scanning:
         session, clock = self.session, self.session.clock
         module: ModuleType = load_source(self.forms[name].source)
         session.use(module)
-        state, times = session.state(), []
-        for _ in range(1 + TIMED_STEPS):
-            times.append(seconds(lambda: self._stepped(work))[0])
+        state = session.state()
+        first, others = seconds(lambda: self._stepped(work))[0], list[float]()
+        while len(others) < LEAST_STEPS or (sum(others) < TIMED_SECONDS and len(others) < MOST_STEPS):
+            others.append(seconds(lambda: self._stepped(work))[0])
         session.losses()
         session.restore(state)
         session.clock = clock
-        first, *others = times
         return {"compile": round(max(0.0, first - min(others)), 3), "step": round(min(others), 6)}
 
     def _stepped(self, work: Work) -> Any:
