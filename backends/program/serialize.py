@@ -145,7 +145,7 @@ def _op_to_json(op: Op) -> Json:
 
 
 def _operand_to_json(operand: Operand) -> Json:
-    return operand.id if type(operand) is Value else {"literal": operand.value}
+    return operand.id if isinstance(operand, Value) else {"literal": operand.value}
 
 
 def _value_to_json(value: Value) -> list[Json]:
