@@ -256,8 +256,8 @@ def _probed(stage: Stage) -> set[int]:
 
 def ordering_columns(spec: Mapping[str, Any]) -> set[str]:
     """The columns that order the rows of a training, as its programs call columns."""
-    columns = [*spec.get("weights", {}).items()]
-    columns += [(name, order["column"]) for name, order in spec.get("order", {}).items()]
+    columns = [(name, column) for name, column in spec.get("weights", {}).items() if column is not None]
+    columns += [(name, order["column"]) for name, order in spec.get("order", {}).items() if order is not None]
     return {f"{stream}.{column}" if stream else column for stream, column in columns}
 
 
