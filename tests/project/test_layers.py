@@ -131,12 +131,10 @@ def test_what_checks_a_recipe_imports_no_array_library_no_framework_and_no_graph
 
 @pytest.mark.parametrize("recipe", ["simclr_v2", "vit"])
 def test_checking_a_recipe_loads_no_array_library_no_framework_and_no_graph_library(recipe: str) -> None:
-    arguments = ["etude", "check", str(ROOT / "examples" / f"{recipe}.etude")]
+    arguments = ["check", str(ROOT / "examples" / f"{recipe}.etude")]
     program = f"""
-import sys
-from etude.__main__ import main
-sys.argv = {arguments!r}
-assert main() == 0
+from etude.runtime.cli.main import main
+assert main({arguments!r}) == 0
 """
     assert heavy_after(program) == set()
 
