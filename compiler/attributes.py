@@ -1,4 +1,4 @@
-"""`m.name` of models and trees: parts, settings, what a model remembers, and the tensors of a tree by their paths."""
+"""`value.name`: fields of records, parts and settings of models and what they remember, tensors of a tree."""
 
 from __future__ import annotations
 
@@ -7,12 +7,71 @@ from typing import Any
 
 from etude.compiler import faults
 from etude.compiler.diagnostics import Location
+from etude.compiler.faults import Poisoned
 from etude.compiler.globs import nearest_paths
+from etude.compiler.measured import as_measured, shape_of
 from etude.compiler.parts import direct_parts, part_named, setting_of
+from etude.compiler.scopes import Lazy
 from etude.compiler.session import Session
-from etude.compiler.values import Builtin, Chain, Model, Output, Tensor, Trained, Tree, Wrapper
+from etude.compiler.tracing import made_tensor
+from etude.compiler.values import (
+    Builtin,
+    Chain,
+    Dataset,
+    Deferred,
+    Made,
+    Measured,
+    Model,
+    Output,
+    Poison,
+    Record,
+    Tensor,
+    Tokenizer,
+    Trained,
+    Tree,
+    Wrapper,
+    describe,
+)
 
 MOST_SHOWN = 8  # paths
+
+
+def attribute(session: Session, value: Any, name: str, location: Location) -> Any:
+    """`value.name`."""
+    if isinstance(value, Record):
+        if name in value:
+            return _field(value[name])
+        raise faults.unknown_field(name, location, list(value), describe(value))
+    if isinstance(value, Made) and name == "shape":
+        value = made_tensor(session, value, location) if session.frame else as_measured(session, value, location)
+    if isinstance(value, Tensor | Measured) and name == "shape":
+        return list(value.type.shape) if isinstance(value, Tensor) else shape_of(session, value, location)
+    if isinstance(value, Model):
+        return model_attribute(session, value, name, location)
+    if isinstance(value, Tree):
+        return subtree(value, name, location)
+    if isinstance(value, list):
+        return [attribute(session, item, name, location) for item in value]
+    if hasattr(value, "field"):
+        return value.field(session, name, location)
+    if isinstance(value, Dataset) and name in value.columns:
+        raise faults.column_as_field(name, location)
+    if isinstance(value, Deferred) and value.kind == "record":
+        return Deferred(["field", value.expression, name])
+    known = ["shape"] if isinstance(value, Tensor | Measured) else []
+    if isinstance(value, Tokenizer):
+        known = list(value.fields)
+        if name in known:
+            return value.fields[name]
+    raise faults.unknown_field(name, location, known, describe(value))
+
+
+def _field(value: Any) -> Any:
+    if isinstance(value, Lazy):
+        value = value.force()
+    if isinstance(value, Poison):
+        raise Poisoned
+    return value
 
 
 def model_attribute(session: Session, model: Model, name: str, location: Location) -> Any:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from etude.backends.program.dims import Size
 from etude.compiler import faults, module_faults, units
 from etude.compiler.arithmetic import binary, deferred, negate, tensor_operation
-from etude.compiler.attributes import model_attribute, subtree
+from etude.compiler.attributes import attribute
 from etude.compiler.blame import is_library
 from etude.compiler.calls import (
     Arguments,
@@ -27,7 +27,6 @@ from etude.compiler.diagnostics import Location, RecipeError
 from etude.compiler.faults import Poisoned
 from etude.compiler.indexing import index_value
 from etude.compiler.limits import STEPS_OF_A_CALL, check_parts
-from etude.compiler.measured import as_measured, shape_of
 from etude.compiler.models import call_model, chain, construct, holds_weights
 from etude.compiler.modules import known_modules
 from etude.compiler.operations import call_by_name
@@ -35,7 +34,7 @@ from etude.compiler.scopes import MISSING, Lazy, Scope
 from etude.compiler.session import Session
 from etude.compiler.texts import METRICS as TEXTS
 from etude.compiler.texts import call_text, is_text
-from etude.compiler.tracing import made_tensor, name_value
+from etude.compiler.tracing import name_value
 from etude.compiler.typing import check_result
 from etude.compiler.unrolling import Unrolling
 from etude.compiler.values import (
@@ -47,7 +46,6 @@ from etude.compiler.values import (
     Deferred,
     Fitted,
     Instance,
-    Made,
     Measured,
     Model,
     ModelClass,
@@ -58,8 +56,6 @@ from etude.compiler.values import (
     Record,
     Setting,
     Tensor,
-    Tokenizer,
-    Tree,
     describe,
 )
 from etude.compiler.watch import current
@@ -300,47 +296,7 @@ class Evaluator(Unrolling):
         where = Location(scope.source, node.name_span)
         if isinstance(value, OperationValue) and value.name == "std" and f"std.{node.name}" in known_modules():
             raise module_faults.unopened_module(f"std.{node.name}", node.name, where)
-        return self.attribute(value, node.name, where)
-
-    def attribute(self, value: Any, name: str, location: Location) -> Any:
-        """`value.name`."""
-        if isinstance(value, Record):
-            if name in value:
-                return self._field(value[name])
-            raise faults.unknown_field(name, location, list(value), describe(value))
-        if isinstance(value, Made) and name == "shape":
-            value = (
-                made_tensor(self.session, value, location)
-                if self.session.frame
-                else as_measured(self.session, value, location)
-            )
-        if isinstance(value, Tensor | Measured) and name == "shape":
-            return list(value.type.shape) if isinstance(value, Tensor) else shape_of(self.session, value, location)
-        if isinstance(value, Model):
-            return model_attribute(self.session, value, name, location)
-        if isinstance(value, Tree):
-            return subtree(value, name, location)
-        if isinstance(value, list):
-            return [self.attribute(item, name, location) for item in value]
-        if hasattr(value, "field"):
-            return value.field(self.session, name, location)
-        if isinstance(value, Dataset) and name in value.columns:
-            raise faults.column_as_field(name, location)
-        if isinstance(value, Deferred) and value.kind == "record":
-            return Deferred(["field", value.expression, name])
-        known = ["shape"] if isinstance(value, Tensor | Measured) else []
-        if isinstance(value, Tokenizer):
-            known = list(value.fields)
-            if name in known:
-                return value.fields[name]
-        raise faults.unknown_field(name, location, known, describe(value))
-
-    def _field(self, value: Any) -> Any:
-        if isinstance(value, Lazy):
-            value = value.force()
-        if isinstance(value, Poison):
-            raise Poisoned
-        return value
+        return attribute(self.session, value, node.name, where)
 
     # --- calls ---
 
