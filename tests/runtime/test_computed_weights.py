@@ -13,6 +13,7 @@ from etude.backends.weights import load_weights
 from etude.compiler.keys import recipe_keys
 from etude.compiler.workflow import Workflow
 from etude.runtime.compiling import compile_text
+from etude.runtime.naming import shown_value
 from etude.runtime.stages import INLINE, Job, Settings, execute
 from etude.runtime.store import Store
 
@@ -52,7 +53,7 @@ class Done:
 
     def value(self, name: str) -> Any:
         (stage,) = (stage for stage in self.workflow.stages.values() if stage.name == name)
-        return self.store.read_json(self.hashes[stage.id, "value"])
+        return shown_value(stage, self.store.read_json(self.hashes[stage.id, "value"]))
 
 
 @pytest.fixture(params=["torch", "jax"])
