@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from etude.runtime.compiling import compile_text
+from etude.runtime.naming import shown_output
 from etude.runtime.parity import ParityResult, check_parity
 from etude.runtime.store import Store
 
@@ -96,7 +97,7 @@ report { drift = drift   players = plot(gan.history)   terms = plot(semi.history
 def output(parity: ParityResult, stage: str, port: str) -> Any:
     """A JSON output of a stage of the run that the comparison started from."""
     found = next(result for result in parity.run.stages.values() if result.name == stage)
-    return parity.run.store.read_json(found.outputs[port])
+    return shown_output(port, parity.run.store.read_json(found.outputs[port]), found.names)
 
 
 @pytest.fixture(scope="module")
