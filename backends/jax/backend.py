@@ -109,7 +109,7 @@ class JaxBackend:
     def _tell_what_is_not_shared(self, spec: Mapping[str, Any], rows: int, emit: Emit) -> None:
         """Warn of a batch that is no multiple of the devices along `data`: each of them computes all of it."""
         batch, parts = batch_rows(spec["batch"], rows), self.places.parts
-        size = batch // parts_of(batch, least_parts(spec))
+        size = batch // parts_of(batch, least_parts(spec)) if batch else 0
         if size % parts:
             what = "a batch" if size == batch else "a part of a batch"
             message = f"{what} has {size} rows, no multiple of {parts}: every device along `data` computes all of them"

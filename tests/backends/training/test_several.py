@@ -229,7 +229,8 @@ def opened(framework: str) -> Session:
     session = getattr(import_module(f"{backend}.train"), f"{framework.capitalize()}Session")
     device = import_module(f"{backend}.devices").prepare("cpu", 1)
     inputs = TrainInputs.of(several_spec(), COLUMNS, None, {})
-    made: Session = session(load_source(emitted.source), emitted.slots, inputs, device)
+    place = device if framework == "torch" else import_module(f"{backend}.places").Places(device)
+    made: Session = session(load_source(emitted.source), emitted.slots, inputs, place)
     return made
 
 
