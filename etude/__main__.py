@@ -10,12 +10,13 @@ def main() -> int:
     try:
         _import_msgspec()
         from etude.runtime.cli import ending
+        from etude.runtime.cli.frames import with_room
         from etude.runtime.cli.main import main as run
 
         # trees and graphs have few cycles: looking for them takes a tenth of a check, and a second of a large one
         gc.set_threshold(2_000_000, 20, 100)
         ending.own_process()
-        result = run()
+        result = with_room(run)
         ending.end_at_once(result)
     except KeyboardInterrupt:  # before the command line, or after it: there is nothing to say, and no trace to show
         return 130

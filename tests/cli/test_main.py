@@ -13,6 +13,7 @@ import pytest
 
 from etude import __version__
 from etude.runtime.cli import faults
+from etude.runtime.cli.frames import with_room
 from etude.runtime.cli.main import command_names, find_command, main
 from etude.runtime.cli.options import parser_for
 
@@ -161,6 +162,13 @@ def test_a_closed_pipe_is_no_error(folder: Path) -> None:
 def test_main_reads_the_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch, cli: Cli) -> None:
     monkeypatch.setattr(sys, "argv", ["etude", "--version"])
     assert main() == 0
+
+
+def test_a_command_has_room_for_calls_that_go_deep() -> None:
+    def depth(left: int) -> int:
+        return 1 + depth(left - 1) if left else 0
+
+    assert with_room(lambda: depth(500)) == 500
 
 
 def test_a_recipe_in_the_place_of_a_command_is_told_the_commands(cli: Cli) -> None:
