@@ -100,7 +100,8 @@ def opened_session(backend_name: str, spec: dict[str, Any], threads: int) -> Any
     emitted, (images, labels) = emit.emit_train(spec), digits.load()
     inputs = TrainInputs.of(spec, {"image": images, "label": labels}, None, {})
     make = getattr(sessions, f"{backend_name.capitalize()}Session")
-    return make(load_source(emitted.source), emitted.slots, inputs, backend.device)
+    place = backend.device if backend_name == "torch" else backend.places
+    return make(load_source(emitted.source), emitted.slots, inputs, place)
 
 
 def trained(session: Any, spec: dict[str, Any], series: Series | None = None) -> Run:
