@@ -3,8 +3,8 @@ cheap ones and a sweep of trainings over rates and seeds, each measured.
 
 Prints wall time, CPU time and peak memory of `etude plan`, of a rerun with nothing to do, of a run with one new leaf,
 and of one with a hundred. Records are put into the store by hand, as executing 10,000 stages would say nothing about
-planning. On two idle cores, seconds of `plan` and rerun: 1,000 stages 0.17 and 0.26, 10,000 0.55 and 1.30, 100,000
-4.6; of trainings and their measures 1,000 0.4 and 0.6, 10,000 2.3 and 4.0; a new leaf of 1,000 0.6. On a busy machine
+planning. On two idle cores, seconds of `plan` and rerun: 1,000 stages 0.18 and 0.26, 10,000 0.62 and 1.18, 100,000
+4.5; of trainings and their measures 1,000 0.4 and 0.5, 10,000 2.1 and 3.1; a new leaf of 1,000 0.55. On a busy machine
 look at the CPU times. `python benchmarks/plan_scale.py [--short]`.
 """
 
