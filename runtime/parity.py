@@ -90,12 +90,8 @@ def check_parity(
     finished = run(
         workflow,
         store=store,
-        backend=backends[0],
         base=base,
-        device=settings.device,
-        precision=settings.precision,
-        compile=settings.compile,
-        by_stage=settings.stages,
+        **settings.chosen,
         jobs=jobs,
         only=only,
         on_event=on_event,

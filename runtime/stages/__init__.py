@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from etude.backends.meshes import mesh_shape
 from etude.backends.numerics import PORTABLE, Numerics, Precision, Random
@@ -42,6 +42,18 @@ class StageStopped(Exception):
     """The run asked the stage to end; nothing of it is kept."""
 
 
+class Chosen(TypedDict):
+    """What of its settings a run is asked for: all but threads, which it shares out itself, and passes."""
+
+    backend: str
+    device: str
+    precision: Precision
+    random: Random
+    compile: bool
+    mesh: Mapping[str, int] | None
+    by_stage: Mapping[str, Mapping[str, Json]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How a run's stages are executed; of these, backend, precision and `random` enter keys.
@@ -63,6 +75,19 @@ class Settings:
     def of(self, stage: str) -> Settings:
         """The settings of one stage."""
         return replace(self, **self.stages.get(stage, {}), stages={}) if self.stages else self
+
+    @property
+    def chosen(self) -> Chosen:
+        """These settings as the arguments of a run."""
+        return {
+            "backend": self.backend,
+            "device": self.device,
+            "precision": self.precision,
+            "random": self.random,
+            "compile": self.compile,
+            "mesh": self.mesh,
+            "by_stage": self.stages,
+        }
 
     @property
     def numerics(self) -> Numerics:
